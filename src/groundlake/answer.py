@@ -1,0 +1,98 @@
+"""Run a query on DuckDB in memory, with just the views it names bound."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+
+from groundlake.errors import CorruptLakeError, QueryError
+from groundlake.views import all_views, bind, needed_for
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    import polars as pl
+    import pyarrow as pa
+
+ATTEMPTS = 4
+"""How often a query runs when a part vanishes under it, because a vacuum removed files it had listed."""
+
+_PARQUET_PATH = re.compile(r"[\"']?(/[^\"'\n]*?\.parquet)")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """The answer to one query, computed anew each time it is fetched."""
+
+    query: str
+    root: Path
+
+    def pl(self) -> pl.DataFrame:
+        """Return the answer as a polars frame."""
+        return self._run(lambda result: result.pl())
+
+    def arrow(self) -> pa.Table:
+        """Return the answer as an Arrow table."""
+        return self._run(lambda result: result.to_arrow_table())
+
+    def df(self) -> Any:  # noqa: ANN401 - pandas is not a dependency
+        """Return the answer as a pandas frame; pandas must be installed."""
+        return self._run(lambda result: result.df())
+
+    def rows(self) -> list[tuple[Any, ...]]:
+        """Return the answer as a list of tuples."""
+        return self._run(lambda result: result.fetchall())
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of the answer's columns."""
+        return self._run(lambda result: [column[0] for column in result.description])
+
+    def _run(self, fetch: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:  # noqa: ANN401 - the type of fetch
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                with open_connection() as connection:
+                    statement = _single_query(connection, self.query)
+                    views = all_views(self.root)
+                    bind(connection, views, needed_for(connection.get_table_names(statement), views))
+                    return fetch(connection.execute(statement))
+            except duckdb.Error as error:
+                if attempt < ATTEMPTS and isinstance(error, duckdb.IOException):
+                    continue
+                raise _translate(error, self.query) from error
+        raise AssertionError  # the last attempt returned or raised
+
+
+def open_connection() -> duckdb.DuckDBPyConnection:
+    """Open DuckDB in memory, quiet (its progress bar would go into captured output)."""
+    connection = duckdb.connect()
+    connection.execute("SET enable_progress_bar = false")
+    return connection
+
+
+def _single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return the one statement of a query, refusing anything that is not a question."""
+    statements = connection.extract_statements(query)
+    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
+        raise QueryError(
+            f"a single SELECT is run, got {kinds}\nwrite results with -o FILE; the lake itself is changed by ingest and import only"
+        )
+    return str(statements[0].query)
+
+
+def _translate(error: duckdb.Error, query: str) -> Exception:
+    """Turn DuckDB's error into ours: torn data, or a query that is wrong."""
+    text = str(error)
+    path = _PARQUET_PATH.search(text)
+    if path and isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
+        return CorruptLakeError(
+            f"{path[1]}: cannot be read ({text.splitlines()[0]})\n`lake check` lists every such file and what to do"
+        )
+    shown = "\n".join(line for line in text.splitlines() if line.strip())[:700]
+    hint = "\n`select name, one_row_is from help` lists the views" if isinstance(error, duckdb.CatalogException) else ""
+    return QueryError(f"{shown}{hint}" if query.strip() else "the query is empty")

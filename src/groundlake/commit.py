@@ -1,0 +1,188 @@
+"""Put immutable files on disk: stage, fsync, publish. Nothing is ever written in place or over another file.
+
+A crash leaves either nothing, a leftover `*.tmp`, or a complete file; never a torn part with a final name.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from groundlake.errors import LakeEnvironmentError
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from types import TracebackType
+
+    import polars as pl
+
+    from groundlake.schemas import Table
+
+_NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+
+
+@dataclass(frozen=True)
+class Staged:
+    """A complete, synced file under its temporary name, and the name it will be published under."""
+
+    temporary: Path
+    final: Path
+
+
+class Commit:
+    """Files staged together and published in the order they were staged; the last one is the commit.
+
+    Used as a context manager: what was not published when the block ends in an error is removed again.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._staged: list[Staged] = []
+        self._published: list[Path] = []
+
+    def __enter__(self) -> Commit:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is not None:
+            self._undo()
+        if isinstance(error, OSError):
+            raise environment_error(error, self._root) from error
+
+    def stage(self, table: type[Table], keys: Mapping[str, object], part: str, rows: pl.DataFrame) -> None:
+        """Write rows (all with these key values) beside their final place, and sync them to disk."""
+        folder = self._root / leaf_folder(table, keys)
+        folder.mkdir(parents=True, exist_ok=True)
+        self._staged.append(stage_part(table, folder / PartName(part, table.version()).file_name, rows))
+
+    def publish(self) -> None:
+        """Give every staged file its final name, in order, then sync each folder once; the ledger file comes last.
+
+        The folders of all fact files are synced before the first ledger file is published.
+        """
+        facts = [staged for staged in self._staged if "runs" not in staged.final.relative_to(self._root).parts[:1]]
+        ledger = [staged for staged in self._staged if staged not in facts]
+        for group in (facts, ledger):
+            for staged in group:
+                publish(staged)
+                self._published.append(staged.final)
+            sync_folders((staged.final.parent for staged in group), self._root)
+        self._staged.clear()
+        self._published.clear()
+
+    def _undo(self) -> None:
+        # Orphans are invisible, so failing to remove them is no error; `lake check` lists what stays.
+        for path in [staged.temporary for staged in self._staged] + self._published:
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def stage_part(table: type[Table], final: Path, rows: pl.DataFrame) -> Staged:
+    """Write one part under its temporary name and sync it.
+
+    Args:
+        table: Contract of the rows; its Arrow schema and metadata go into the file.
+        final: Name the part will be published under.
+        rows: Frame that has met the contract; key columns are left out of the file.
+    """
+    import polars as pl
+    import pyarrow.parquet as pq
+
+    schema = table.arrow_schema()
+    stored = rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
+    temporary = final.with_name(final.name + STAGED_SUFFIX)
+    with temporary.open("xb") as file:
+        pq.write_table(stored.cast(schema), file, compression="zstd")
+        file.flush()
+        os.fsync(file.fileno())
+    return Staged(temporary, final)
+
+
+def publish(staged: Staged) -> None:
+    """Give a staged file its final name; an existing file of that name is never replaced."""
+    try:
+        os.link(staged.temporary, staged.final)
+    except OSError as error:
+        if error.errno not in _NO_HARD_LINKS:
+            raise
+        # A file system without hard links: part ids are fresh, so the check below only guards against misuse.
+        if staged.final.exists():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(staged.final)) from error
+        staged.temporary.rename(staged.final)
+    else:
+        staged.temporary.unlink()
+
+
+def sync_folders(folders: Iterable[Path], root: Path) -> None:
+    """Make the names in these folders, and the folders up to the root, survive a power cut."""
+    wanted: set[Path] = set()
+    for folder in folders:
+        step = folder
+        while step not in wanted:
+            wanted.add(step)
+            if step in (root, step.parent):
+                break
+            step = step.parent
+    for folder in wanted:
+        _sync_folder(folder)
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a small file as a whole: readers see the old content or the new, never a part of it."""
+    temporary = path.with_name(f"{path.name}.{os.getpid()}{STAGED_SUFFIX}")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+        _sync_folder(path.parent)
+    except OSError as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        raise environment_error(error, path) from error
+
+
+def ensure_anchor(root: Path, table: type[Table]) -> None:
+    """Write the zero-row anchor of a table unless it is there; several writers may do so at once."""
+    from groundlake.layout import new_id
+
+    final = root / anchor_path(table)
+    if final.exists():
+        return
+    final.parent.mkdir(parents=True, exist_ok=True)
+    unique = final.with_name(f"{new_id()}.{final.name}")
+    staged = stage_part(table, unique, table.empty_frame())
+    try:
+        publish(Staged(staged.temporary, final))
+    except FileExistsError:
+        staged.temporary.unlink(missing_ok=True)
+    sync_folders([final.parent], root)
+
+
+def environment_error(error: OSError, where: Path) -> LakeEnvironmentError:
+    """Translate an error of the operating system into one that says what to do."""
+    advice = {
+        errno.ENOSPC: "the disk is full: free some space and run the command again",
+        errno.EDQUOT: "the quota is used up: free some space and run the command again",
+        errno.EROFS: "the file system is read-only: choose another --root",
+        errno.EACCES: "no permission: check the owner of the folder, or choose another --root",
+        errno.EPERM: "no permission: check the owner of the folder, or choose another --root",
+    }
+    reason = advice.get(error.errno or 0, "nothing was committed; mend the cause and run the command again")
+    return LakeEnvironmentError(f"cannot write {error.filename or where}: {error.strerror or error}\n{reason}")
+
+
+def _sync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,46 @@
+"""Merge the ledger's loose files: thousands of small ledger files are what makes a lake slow."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from groundlake.commit import Commit
+from groundlake.layout import new_id
+from groundlake.schemas import Runs
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from groundlake.ledger import Ledger
+
+
+def compact_ledger(root: Path, ledger: Ledger, hardware_id: str, at_least: int) -> int:
+    """Merge the ledger files of one hardware id into one, rows unchanged, then remove the merged files.
+
+    Between the two steps every row stands twice; readers keep one of them. A reader that listed a file before it was
+    removed fails loudly and `Lake` reads again.
+
+    Args:
+        root: The lake.
+        ledger: Reader of the lake's ledger.
+        hardware_id: Whose files to merge.
+        at_least: Do nothing below this number of files.
+
+    Returns:
+        How many files were merged; 0 where there was nothing to do.
+    """
+    merged = ledger.files(hardware_id)
+    if len(merged) < max(2, at_least):
+        return 0
+    # A compaction that was killed leaves rows twice; they are equal in every column that identifies a statement.
+    rows = ledger.all_rows(hardware_id).unique(
+        subset=["run_id", "revision", "placement", "part", "recorded_at", "status"], keep="first", maintain_order=True
+    )
+    with Commit(root) as commit:
+        commit.stage(Runs, {"hardware_id": hardware_id}, new_id(), rows.sort("run_id", "revision", "placement"))
+        commit.publish()
+    for path in merged:
+        with suppress(FileNotFoundError):
+            path.unlink()
+    return len(merged)

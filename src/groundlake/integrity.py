@@ -1,0 +1,138 @@
+"""Compare ledger, files and contracts, and say what to do about each difference."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, parse_keys
+from groundlake.ledger import current_rows, read_parts
+from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+CORRUPT = frozenset({"torn", "foreign", "missing_rows", "missing_anchor"})
+"""Findings that mean damaged data; the others are remains of crashes, invisible and harmless."""
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One difference: what kind, which file or run, what was found, what to do."""
+
+    code: str
+    where: str
+    what: str
+    what_to_do: str
+
+    @property
+    def corrupt(self) -> bool:
+        """Whether data is damaged, rather than something invisible left over."""
+        return self.code in CORRUPT
+
+
+def inspect(root: Path) -> list[Finding]:
+    """List leftovers, orphans, torn and foreign files, runs whose rows are missing, and missing anchors."""
+    findings: list[Finding] = []
+    sound: dict[str, list[Path]] = {}
+    for name, table in TABLES.items():
+        sound[name] = []
+        for path in sorted((root / name).rglob("*")) if (root / name).is_dir() else []:
+            if path.is_file():
+                finding = _inspect_file(root, table, path)
+                findings += [finding] if finding else []
+                sound[name] += [] if finding else [path]
+        if sound[name] and not (root / anchor_path(table)).exists():
+            findings.append(
+                Finding(
+                    "missing_anchor",
+                    str(root / anchor_path(table)),
+                    "the table's zero-row part is gone",
+                    "run `lake init`: it is written again",
+                )
+            )
+    findings += [
+        Finding("leftover", str(path), "an unfinished view file", "remove it; no data is in it")
+        for path in sorted(root.parent.glob(f"{root.name}.db.*{STAGED_SUFFIX}*"))
+    ]
+    return findings + list(_compare(root, sound))
+
+
+def _inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
+    if path.name.endswith(STAGED_SUFFIX):
+        return Finding(
+            "leftover",
+            str(path),
+            "a file that was never published",
+            "remove it once no writer is running; it is invisible",
+        )
+    part = PartName.parse(path.name)
+    if part is None or len(path.relative_to(root).parts) != len(table.keys()) + 2:
+        return Finding("foreign", str(path), "no part of this lake has such a name or place", "move it out of the lake")
+    try:
+        schema = pq.read_schema(path)
+    except (pa.ArrowException, OSError) as error:
+        return Finding("torn", str(path), f"not a readable Parquet file: {str(error).splitlines()[0]}", _RESTORE)
+    footer = schema.metadata or {}
+    name, version = (
+        footer.get(b"groundlake.contract", b"?").decode(),
+        footer.get(b"groundlake.contract_version", b"?").decode(),
+    )
+    if (name, version) != (table.table_name(), str(part.version)):
+        return Finding(
+            "foreign",
+            str(path),
+            f"its footer says contract {name} version {version}, its place {table.table_name()} version {part.version}",
+            "move it out of the lake",
+        )
+    wanted = table.arrow_schema()
+    if part.version == table.version() and not schema.remove_metadata().equals(wanted.remove_metadata()):
+        return Finding("foreign", str(path), "its columns differ from the contract it names", "move it out of the lake")
+    return None
+
+
+_RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
+
+
+def _compare(root: Path, sound: dict[str, list[Path]]) -> Iterator[Finding]:
+    """Ledger against facts: parts nobody points at, and runs whose rows are not all there."""
+    ledger_files: dict[str, list[Path]] = {}
+    for path in sound["runs"]:
+        hardware_id = parse_keys([path.parent.name]).get("hardware_id", "")
+        if path != root / anchor_path(Runs):
+            ledger_files.setdefault(hardware_id, []).append(path)
+    statements = [read_parts(Runs, paths, {"hardware_id": name}) for name, paths in ledger_files.items()]
+    ledger = pl.concat([Runs.empty_frame(), *statements])
+    known_parts = set(ledger["part"])
+    found: Counter[tuple[str, str, str]] = Counter()
+    for name, table in FACT_TABLES.items():
+        for path in sound[name]:
+            part = PartName.parse(path.name)
+            if path == root / anchor_path(table) or part is None:
+                continue
+            if part.part not in known_parts:
+                yield Finding(
+                    "orphan",
+                    str(path),
+                    "no run points at this part: its writer was stopped before the commit",
+                    "nothing; it is invisible (remove it if you need the space)",
+                )
+                continue
+            rows = pl.read_parquet(path, columns=["run_id", "part"], hive_partitioning=False, glob=False)
+            found.update((name, run_id, row_part) for run_id, row_part in rows.iter_rows())
+    for run in current_rows(ledger).select("hardware_id", "run_id", "part", "fact_rows").iter_rows(named=True):
+        for wrote in run["fact_rows"] or []:
+            there = found[wrote["table"], run["run_id"], run["part"]]
+            if there != wrote["rows"]:
+                yield Finding(
+                    "missing_rows",
+                    f"{run['hardware_id']} run {run['run_id']}",
+                    f"{there} of {wrote['rows']} rows of {wrote['table']} are there (part {run['part']})",
+                    _RESTORE,
+                )

@@ -1,0 +1,146 @@
+"""Read the ledger directly: the current rows of each hardware id, and where a run's fact rows lie.
+
+This is the quick way for look-ups: a few small files, cached by their names (parts never change, so names suffice).
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from groundlake.errors import CorruptLakeError
+from groundlake.layout import PartName, anchor_folder, decode_key, encode_key
+from groundlake.schemas import Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from groundlake.schemas import Table
+
+ANCHORS = frozenset({f"hardware_id={anchor_folder(Runs).name.split('=', 1)[1]}"})
+"""Folder names that hold no data of any device."""
+
+
+@dataclass
+class Ledger:
+    """The ledger of one lake, read file by file and cached for each hardware id."""
+
+    root: Path
+    _cache: dict[str, tuple[tuple[str, ...], pl.DataFrame]] = field(default_factory=dict)
+
+    def hardware_ids(self) -> list[str]:
+        """Hardware ids that have a ledger folder, sorted."""
+        try:
+            names = os.listdir(self.root / "runs")
+        except FileNotFoundError:
+            return []
+        return sorted(decode_key(name.split("=", 1)[1]) for name in names if "=" in name and name not in ANCHORS)
+
+    def files(self, hardware_id: str) -> list[Path]:
+        """Ledger parts of one hardware id, sorted by name."""
+        folder = self._folder(hardware_id)
+        return [folder / name for name in _part_names(folder)]
+
+    def all_rows(self, hardware_id: str) -> pl.DataFrame:
+        """Every statement about every run of one hardware id, as written (columns of `Runs`)."""
+        return read_parts(Runs, self.files(hardware_id), {"hardware_id": hardware_id})
+
+    def current(self, hardware_id: str) -> pl.DataFrame:
+        """The current row of each run of one hardware id; retracted runs are left out (columns of `Runs`)."""
+        names = _part_names(self._folder(hardware_id))
+        cached = self._cache.get(hardware_id)
+        if cached and cached[0] == names:
+            return cached[1]
+        rows = current_rows(self.all_rows(hardware_id))
+        self._cache[hardware_id] = (names, rows)
+        return rows
+
+    def _folder(self, hardware_id: str) -> Path:
+        return self.root / "runs" / f"hardware_id={encode_key(hardware_id)}"
+
+
+def current_rows(statements: pl.DataFrame) -> pl.DataFrame:
+    """Pick the current row of each run: first by revision, placement, part; then leave out retracted runs."""
+    return (
+        statements.sort("revision", "placement", "part", descending=True)
+        .unique(subset=["hardware_id", "run_id"], keep="first", maintain_order=True)
+        .filter(pl.col("status") != "retracted")
+        .sort("run_id")
+    )
+
+
+def read_parts(table: type[Table], paths: list[Path], keys: Mapping[str, object]) -> pl.DataFrame:
+    """Read parts that share their partition keys; columns that an older contract lacked are NULL.
+
+    Raises:
+        CorruptLakeError: A part is torn or is no part of this table; the message names it.
+    """
+    schema = table.polars_schema()
+    if not paths:
+        return table.empty_frame()
+    literals = [pl.lit(value, dtype=schema[name]).alias(name) for name, value in keys.items() if name in schema]
+    try:
+        rows = scan_parts(table, paths).collect()
+    except FileNotFoundError:
+        raise  # moved by a compaction: the caller reads again
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise CorruptLakeError(_torn_message(paths, error)) from error
+    return rows.with_columns(literals).select(schema.names())
+
+
+def scan_parts(table: type[Table], paths: list[Path]) -> pl.LazyFrame:
+    """Scan parts without their keys; columns that an older contract lacked are NULL, newer ones are left out."""
+    stored = {name: dtype for name, dtype in table.polars_schema().items() if name not in table.keys()}
+    return pl.scan_parquet(
+        paths, schema=stored, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, glob=False
+    )
+
+
+def leaf_files(root: Path, table: type[Table], keys: Mapping[str, object]) -> Iterator[tuple[dict[str, str], Path]]:
+    """Walk the parts of a table in the leaf folders that match these keys: (key values, path)."""
+    wanted = {name: f"{name}={encode_key(value)}" for name, value in keys.items()}
+    yield from _walk(root / table.table_name(), list(table.keys()), wanted, {})
+
+
+def _walk(
+    folder: Path, keys: list[str], wanted: Mapping[str, str], found: dict[str, str]
+) -> Iterator[tuple[dict[str, str], Path]]:
+    if not keys:
+        for name in _part_names(folder):
+            yield found, folder / name
+        return
+    key, rest = keys[0], keys[1:]
+    if key in wanted:
+        names = [wanted[key]]
+    else:
+        try:
+            names = sorted(name for name in os.listdir(folder) if name.startswith(f"{key}=") and name not in ANCHORS)
+        except (FileNotFoundError, NotADirectoryError):
+            return
+    for name in names:
+        yield from _walk(folder / name, rest, wanted, found | {key: decode_key(name.split("=", 1)[1])})
+
+
+def _part_names(folder: Path) -> tuple[str, ...]:
+    try:
+        return tuple(sorted(name for name in os.listdir(folder) if PartName.parse(name)))
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+
+
+def _torn_message(paths: list[Path], error: Exception) -> str:
+    torn = next((path for path in paths if _is_torn(path)), paths[0])
+    first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return f"{torn}: cannot be read as a part of this lake ({first_line})\n`lake check` lists every such file and what to do"
+
+
+def _is_torn(path: Path) -> bool:
+    try:
+        pl.read_parquet_schema(path)
+    except (pl.exceptions.PolarsError, OSError):
+        return True
+    return False

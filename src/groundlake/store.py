@@ -1,0 +1,413 @@
+"""The lake: one door in (`write`, `write_many`, `write_record`), one door out (`sql`, `frame`, `scan`)."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+import polars as pl
+
+from groundlake.answer import Answer
+from groundlake.commit import Commit, ensure_anchor, environment_error
+from groundlake.compaction import compact_ledger
+from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
+from groundlake.integrity import Finding, inspect
+from groundlake.layout import new_id
+from groundlake.ledger import Ledger, leaf_files, read_parts, scan_parts
+from groundlake.schemas import FACT_TABLES, KEYS, NO_KEY, TABLES, Runs, Table
+from groundlake.views import all_views, bind
+from groundlake.viewfile import write_view_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    import duckdb
+
+Result = TypeVar("Result")
+
+RUNS_PER_LEDGER_FILE = 100
+"""A batch import publishes at most this many runs at once: what a crash can make it repeat."""
+
+READ_ATTEMPTS = 4
+"""How often a read is tried when a file vanishes under it, because a compaction or vacuum moved its rows."""
+
+
+class Recordable(Protocol):
+    """Anything that knows its own ledger row and fact rows."""
+
+    def to_frames(self) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+        """Return the ledger columns of the run, and its fact rows by table name."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    """A run with all defaults filled in, before validation."""
+
+    row: dict[str, object]
+    frames: dict[str, pl.DataFrame]
+    own_id: bool  # the caller chose the run id, so it may be in the ledger already
+
+
+class Lake:
+    """A ground-truth lake in a folder.
+
+    Args:
+        root: The data root; `<root>.db` beside it is the view file. The folder is made by the first write.
+    """
+
+    def __init__(self, root: str | Path = "lake") -> None:
+        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow a link that may move later
+        self._ledger = Ledger(self.root)
+        self._has_anchors = False
+
+    def __repr__(self) -> str:
+        return f"Lake({str(self.root)!r})"
+
+    # ------------------------------------------------------------------ in
+
+    @property
+    def exists(self) -> bool:
+        """Whether the root is there; a folder left half-made by a crash reads as an empty lake."""
+        return self.root.is_dir()
+
+    @property
+    def view_file(self) -> Path:
+        """Path of the DuckDB file with the views: `./lake` has `./lake.db` beside it."""
+        return self.root.with_name(self.root.name + ".db")
+
+    def create(self) -> None:
+        """Make the root and the anchors of all tables, unless they are there."""
+        if self._has_anchors:
+            return
+        try:
+            for table in TABLES.values():
+                ensure_anchor(self.root, table)
+        except OSError as error:
+            raise environment_error(error, self.root) from error
+        self._has_anchors = True
+
+    def write(self, run: Mapping[str, object], **frames: pl.DataFrame) -> str:
+        """Commit one run with all its fact rows, or nothing.
+
+        Args:
+            run: Ledger columns. `hardware_id` is required; identity, status and keys have defaults.
+            **frames: Fact rows by table name. Key columns that are missing are filled from the run.
+
+        Returns:
+            The run id.
+
+        Raises:
+            ContractViolationError: A frame breaks its contract; nothing was written.
+            RunExistsError: The given `run_id` is in the ledger.
+            UsageError: An unknown table or ledger column, or a key that cannot be a folder name.
+            LakeEnvironmentError: The disk is full, or may not be written.
+        """
+        return self._commit([_prepare(run, frames)])[0]
+
+    def write_record(self, record: Recordable) -> str:
+        """Commit one record, for example a `MeasurementRecord`; returns the run id."""
+        return self.write_many([record])[0]
+
+    def write_many(
+        self,
+        runs: Iterable[Recordable | tuple[Mapping[str, object], Mapping[str, pl.DataFrame]]],
+        *,
+        on_published: Callable[[int], None] | None = None,
+    ) -> list[str]:
+        """Commit many runs, validated and published together in groups of at most 100 of one hardware id.
+
+        Each group is visible as a whole or not at all; groups before a failing one stay committed.
+
+        Args:
+            runs: Records, or pairs of ledger columns and fact frames.
+            on_published: Called with the number of runs of each group once it is committed.
+
+        Returns:
+            The run ids, in the order of the input.
+        """
+        waiting: dict[str, list[tuple[int, _Prepared]]] = {}
+        ids: dict[int, str] = {}
+
+        def flush(hardware_id: str) -> None:
+            group = waiting.pop(hardware_id)
+            ids.update(zip((at for at, _ in group), self._commit([run for _, run in group]), strict=True))
+            if on_published:
+                on_published(len(group))
+
+        for position, item in enumerate(runs):
+            row, frames = item if isinstance(item, tuple) else item.to_frames()
+            prepared = _prepare(row, frames)
+            hardware_id = str(prepared.row["hardware_id"])
+            waiting.setdefault(hardware_id, []).append((position, prepared))
+            if len(waiting[hardware_id]) == RUNS_PER_LEDGER_FILE:
+                flush(hardware_id)
+        for hardware_id in list(waiting):
+            flush(hardware_id)
+        return [ids[position] for position in sorted(ids)]
+
+    def retract(self, run_id: str, hardware_id: str, why: str) -> None:
+        """State that a run is withdrawn: it is not shown any more, and an older revision does not come back."""
+        known = self._ledger.current(hardware_id).filter(pl.col("run_id") == run_id)
+        if known.is_empty():
+            raise UsageError(f"run {run_id} of {hardware_id} is not in {self.root}; `lake sql` lists run_summary")
+        row = known.with_columns(
+            revision=pl.col("revision") + 1,
+            recorded_at=pl.lit(utc_now()),
+            status=pl.lit("retracted"),
+            error=pl.lit(why),
+        )
+        self._publish_ledger_rows(row)
+
+    def _commit(self, prepared: list[_Prepared]) -> list[str]:
+        """Validate, stage and publish runs of one hardware id: facts first, the ledger last."""
+        self._refuse_known_runs(prepared)
+        part = new_id()
+        ledger = _ledger_frame([run.row | {"part": part} for run in prepared])
+        facts = {
+            name: table.conform(_fact_frame(table, prepared).with_columns(part=pl.lit(part)))
+            for name, table in FACT_TABLES.items()
+            if any(name in run.frames for run in prepared)
+        }
+        for name, rows in facts.items():
+            FACT_TABLES[name].check(rows)
+        Runs.check(ledger)
+        self.create()
+        with Commit(self.root) as commit:
+            for name, rows in facts.items():
+                table = FACT_TABLES[name]
+                for values, leaf in rows.group_by(table.keys(), maintain_order=True):
+                    commit.stage(table, dict(zip(table.keys(), values, strict=True)), part, leaf)
+            commit.stage(Runs, {"hardware_id": ledger["hardware_id"][0]}, new_id(), ledger)
+            commit.publish()
+        return ledger["run_id"].to_list()
+
+    def _publish_ledger_rows(self, rows: pl.DataFrame) -> None:
+        Runs.check(rows)
+        with Commit(self.root) as commit:
+            commit.stage(Runs, {"hardware_id": rows["hardware_id"][0]}, new_id(), rows)
+            commit.publish()
+
+    def _refuse_known_runs(self, prepared: list[_Prepared]) -> None:
+        hardware_id = str(prepared[0].row["hardware_id"])
+        given = Counter(str(run.row["run_id"]) for run in prepared if run.own_id)
+        twice = [run_id for run_id, count in given.items() if count > 1]
+        known = set(self._ledger.all_rows(hardware_id)["run_id"]) & set(given) if given and self.exists else set()
+        for run_id in [*twice, *sorted(known)]:
+            raise RunExistsError(
+                f"run {run_id} of {hardware_id} is in {self.root} already; a run is written once\n"
+                "leave run_id out for a new measurement, or set parent_run_id to continue this one"
+            )
+
+    # ------------------------------------------------------------------ out
+
+    def sql(self, query: str) -> Answer:
+        """Ask a question in SQL; it runs when the answer is fetched (`.pl()`, `.arrow()`, `.rows()`)."""
+        self._require()
+        return Answer(query, self.root)
+
+    def connect(self) -> duckdb.DuckDBPyConnection:
+        """Return a DuckDB connection in memory with every view bound; `lake.db` is not opened."""
+        from groundlake.answer import open_connection
+
+        self._require()
+        connection = open_connection()
+        views = all_views(self.root)
+        bind(connection, views, views)
+        return connection
+
+    def hardware_ids(self) -> list[str]:
+        """Hardware ids with at least one run, sorted."""
+        self._require()
+        return [name for name in self._ledger.hardware_ids() if not self._ledger.current(name).is_empty()]
+
+    def runs(self, hardware_id: str | None = None) -> pl.DataFrame:
+        """Current ledger rows (columns of the contract `Runs`) of one hardware id or of all, by direct reads."""
+        self._require()
+        ids = self._ledger.hardware_ids() if hardware_id is None else [hardware_id]
+        return pl.concat([Runs.empty_frame(), *(_retry(partial(self._ledger.current, name)) for name in ids)])
+
+    def frame(self, table: str, **keys: object) -> pl.DataFrame:
+        """Read the visible rows of a table as a polars frame, straight from the partitions that match.
+
+        Args:
+            table: Name of a table.
+            **keys: Any of hardware_id, precision, model, batch, run_id; all rows that equal them are returned.
+        """
+        return _retry(lambda: self._read(table, keys))
+
+    def scan(self, table: str, **keys: object) -> pl.LazyFrame:
+        """Return a LazyFrame over the visible rows of a table; arguments as for `frame`."""
+        contract = _contract(table)
+        _check_keys(contract, keys)
+        self._require()
+        if contract is Runs:
+            return self._read(table, keys).lazy()
+        parts = [
+            scan_parts(contract, [path]).with_columns(
+                pl.lit(value, dtype=contract.polars_schema()[name]).alias(name) for name, value in found.items()
+            )
+            for found, path in self._visible_files(contract, keys)
+        ]
+        if not parts:
+            return contract.empty_frame().lazy()
+        visible = self._visible(keys).lazy()
+        rows = pl.concat(parts).select(contract.polars_schema().names())
+        return rows.join(visible, on=["hardware_id", "run_id", "part"], how="semi")
+
+    def _read(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
+        contract = _contract(table)
+        _check_keys(contract, keys)
+        self._require()
+        conditions = [pl.lit(True), *(pl.col(name) == value for name, value in keys.items())]  # noqa: FBT003 - no condition keeps all rows
+        if contract is Runs:
+            hardware_id = keys.get("hardware_id")
+            return self.runs(None if hardware_id is None else str(hardware_id)).filter(conditions)
+        frames = [read_parts(contract, [path], found) for found, path in self._visible_files(contract, keys)]
+        if not frames:
+            return contract.empty_frame()
+        return pl.concat(frames).join(self._visible(keys), on=["hardware_id", "run_id", "part"], how="semi")
+
+    def _visible(self, keys: Mapping[str, object]) -> pl.DataFrame:
+        """Identity of the current runs that may have rows with these keys."""
+        hardware_id = keys.get("hardware_id")
+        current = self.runs(None if hardware_id is None else str(hardware_id))
+        if "run_id" in keys:
+            current = current.filter(pl.col("run_id") == keys["run_id"])
+        return current.select("hardware_id", "run_id", "part")
+
+    def _visible_files(
+        self, contract: type[Table], keys: Mapping[str, object]
+    ) -> Iterator[tuple[dict[str, object], Path]]:
+        """Resolve the ledger first, then name the parts it points at: such readers never meet a dead part."""
+        current = set(self._visible(keys)["part"])
+        folders = {name: value for name, value in keys.items() if name in contract.keys()}
+        for found, path in leaf_files(self.root, contract, folders):
+            if path.name.split(".", 1)[0] in current:
+                values: dict[str, object] = dict(found)
+                if "batch" in found:
+                    values["batch"] = int(found["batch"])
+                yield values, path
+
+    def _require(self) -> None:
+        if not self.exists:
+            raise LakeNotFoundError(
+                f"no lake at {self.root}\n`lake init` makes an empty one; --root or LAKE_ROOT names another place"
+            )
+
+    # ------------------------------------------------------------------ keep
+
+    def bind_views(self) -> Path:
+        """Write the view file beside the root, replacing an older one atomically; returns its path."""
+        self._require()
+        self.create()
+        return write_view_file(self.root, self.view_file)
+
+    def check(self) -> list[Finding]:
+        """Compare the ledger, the files and the contracts; an empty list means that all is well."""
+        self._require()
+        return inspect(self.root)
+
+    def compact_runs(self, *, at_least: int = 2) -> dict[str, int]:
+        """Merge the ledger files of each hardware id that has this many; returns how many were merged, by id."""
+        self._require()
+        counts = {name: compact_ledger(self.root, self._ledger, name, at_least) for name in self._ledger.hardware_ids()}
+        return {name: merged for name, merged in counts.items() if merged}
+
+
+def utc_now() -> dt.datetime:
+    """Return the present as naive UTC, the form of every timestamp in the lake."""
+    return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
+
+
+def _prepare(run: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> _Prepared:
+    """Fill in what the caller left out: identity, status and keys."""
+    unknown = sorted(set(run) - set(Runs.polars_schema()))
+    if unknown:
+        raise UsageError(f"the ledger has no column {unknown[0]!r}; docs/tables.md lists the columns of runs")
+    if not run.get("hardware_id"):
+        raise UsageError("a run needs a hardware_id: the device it was made on")
+    row: dict[str, object] = {
+        "run_id": new_id(),
+        "revision": 0,
+        "placement": 0,
+        "recorded_at": utc_now(),
+        "status": "ok",
+        "kind": "efficiency",
+        "precision": NO_KEY,
+        "model": NO_KEY,
+        "batch": 0,
+        "timing_method": "none",
+    }
+    row |= {name: _naive_utc(value) for name, value in run.items() if value is not None}
+    filled = {name: _with_keys(_contract(name), frame, row) for name, frame in frames.items() if not frame.is_empty()}
+    row["fact_rows"] = [{"table": name, "rows": frame.height} for name, frame in filled.items()] or None
+    return _Prepared(row, filled, own_id=run.get("run_id") is not None)
+
+
+def _with_keys(table: type[Table], frame: pl.DataFrame, row: Mapping[str, object]) -> pl.DataFrame:
+    if table is Runs:
+        raise UsageError("the ledger row is the first argument of write, not one of its frames")
+    schema = table.polars_schema()
+    absent = [name for name in table.keys() if name not in frame.columns]
+    literals = [pl.lit(row[name], dtype=schema[name]).alias(name) for name in [*absent, "run_id"]]
+    filled = frame.with_columns(literals)
+    foreign = filled.filter(pl.col("hardware_id") != row["hardware_id"])
+    if not foreign.is_empty():
+        raise UsageError(
+            f"{table.table_name()}: rows of {foreign['hardware_id'][0]} in a run of {row['hardware_id']}\n"
+            "a run belongs to one hardware id; write one run for each"
+        )
+    return filled
+
+
+def _ledger_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
+    """Ledger rows as a frame; a value of a wrong type keeps its own type, for the contract to name."""
+    columns = []
+    for name, dtype in Runs.polars_schema().items():
+        values = [row.get(name) for row in rows]
+        try:
+            columns.append(pl.Series(name, values, dtype=dtype, strict=True))
+        except (TypeError, pl.exceptions.PolarsError):
+            columns.append(pl.Series(name, values, strict=False))
+    return Runs.conform(pl.DataFrame(columns))
+
+
+def _fact_frame(table: type[Table], prepared: list[_Prepared]) -> pl.DataFrame:
+    """Concatenate the rows of one fact table over all runs of a commit."""
+    frames = [run.frames[table.table_name()] for run in prepared if table.table_name() in run.frames]
+    return pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
+
+
+def _naive_utc(value: object) -> object:
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        return value.astimezone(dt.timezone.utc).replace(tzinfo=None)
+    return value
+
+
+def _contract(table: str) -> type[Table]:
+    if table not in TABLES:
+        raise UsageError(f"no table {table!r}; there are {', '.join(TABLES)}")
+    return TABLES[table]
+
+
+def _check_keys(contract: type[Table], keys: Mapping[str, object]) -> None:
+    allowed = [*KEYS, "run_id"] if contract is Runs else [*contract.keys(), "run_id"]
+    unknown = sorted(set(keys) - set(allowed))
+    if unknown:
+        raise UsageError(f"{contract.table_name()} cannot be read by {unknown[0]!r}; give any of {', '.join(allowed)}")
+
+
+def _retry(read: Callable[[], Result]) -> Result:
+    """Read again when a file vanished between listing and opening: its rows stand elsewhere by now."""
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            continue
+    return read()

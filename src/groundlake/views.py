@@ -1,0 +1,281 @@
+"""Bind views to an engine: base views made from the contracts, and the hand-written ones in `queries/views/`.
+
+Paths appear in the raw relations (`runs_parts`, `subgraph_timings_parts`, ...) only. Everything above them is text
+that DuckDB and Spark run unchanged.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.resources import files
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from groundlake.layout import anchor_path, parts_glob
+from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import duckdb
+
+    from groundlake.schemas import Table
+
+QUARANTINE_FOLDER = "_quarantine"
+
+_SQL_TYPES = {
+    pl.String: "VARCHAR",
+    pl.Int64: "BIGINT",
+    pl.Float64: "DOUBLE",
+    pl.Boolean: "BOOLEAN",
+    pl.Datetime: "TIMESTAMP",
+}
+_REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z_][a-z0-9_]*)", re.IGNORECASE)
+_COLUMN_LINE = re.compile(r"^column\s+(?P<name>\w+)(?:\s*\[(?P<unit>[^\]]+)\])?:\s*(?P<text>.+)$")
+
+
+@dataclass(frozen=True)
+class View:
+    """One view: its SQL, what one row is, an example, and what its columns mean (name to description)."""
+
+    name: str
+    sql: str
+    documentation: str
+    example: str
+    columns: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def one_row_is(self) -> str:
+        """First sentence of the documentation."""
+        return self.documentation.split(". ")[0].rstrip(".")
+
+    def reads(self) -> set[str]:
+        """Names that the SQL reads from, views and common table expressions alike."""
+        return {name.lower() for name in _REFERENCE.findall(_without_comments(self.sql))}
+
+
+def sql_type(dtype: pl.DataType) -> str:
+    """DuckDB type of a contract's polars type."""
+    if isinstance(dtype, pl.List):
+        return f"{sql_type(dtype.inner)}[]"  # type: ignore[arg-type] # inner is an instance in a contract
+    if isinstance(dtype, pl.Struct):
+        inner = ", ".join(f"{part.name} {sql_type(part.dtype)}" for part in dtype.fields)  # type: ignore[arg-type] # the same
+        return f"STRUCT({inner})"
+    return _SQL_TYPES[type(dtype)]
+
+
+def ledger_view_sql() -> str:
+    """The current row of each run: highest revision, then placement, then part; retracted runs are not shown.
+
+    The window partitions by hardware_id and run_id, exactly: a filter on hardware_id then prunes the ledger's files.
+    """
+    columns = ", ".join(spec.name for spec in Runs.columns())
+    return (
+        f"SELECT {columns}\nFROM runs_parts\n"
+        "QUALIFY row_number() OVER (PARTITION BY hardware_id, run_id "
+        "ORDER BY revision DESC, placement DESC, part DESC) = 1\n    AND status <> 'retracted'"
+    )
+
+
+def fact_view_sql(table: type[Table]) -> str:
+    """The rows of a fact table that a current run points at.
+
+    The ledger stands FIRST in FROM: engines list files in that order, and facts listed first can lose rows while a
+    compaction commits.
+    """
+    columns = ", ".join(f"t.{spec.name}" for spec in table.columns())
+    return (
+        f"SELECT {columns}\nFROM runs r\nJOIN {table.table_name()}_parts t\n"
+        "    ON t.hardware_id = r.hardware_id AND t.run_id = r.run_id AND t.part = r.part"
+    )
+
+
+def parts_sql(table: type[Table], root: Path) -> str:
+    """DuckDB's raw relation over the parts of a table: one glob for each contract version, columns explicit."""
+    if not (root / anchor_path(table)).exists():
+        return empty_sql(table)
+    hive_types = ", ".join(f"{key}: {sql_type(table.polars_schema()[key])}" for key in table.keys())
+    selects = []
+    for version in range(table.version(), 0, -1):
+        paths = [root / parts_glob(table, version)]
+        if version == table.version():
+            paths.insert(0, root / anchor_path(table))
+        elif not any(root.glob(parts_glob(table, version))):
+            continue
+        listed = ", ".join(_quoted(str(path)) for path in paths)
+        columns = ", ".join(
+            f"CAST(NULL AS {sql_type(spec.dtype)}) AS {spec.name}"
+            if table.added().get(spec.name, 1) > version
+            else spec.name
+            for spec in table.columns()
+        )
+        selects.append(
+            f"SELECT {columns}\nFROM read_parquet([{listed}], hive_partitioning = true, hive_types = {{{hive_types}}})"
+        )
+    return "\nUNION ALL\n".join(selects)
+
+
+def quarantine_sql(root: Path) -> str:
+    """DuckDB's relation over the quarantine's JSON lines; empty where nothing was ever set aside."""
+    if not any((root / QUARANTINE_FOLDER).glob("*.jsonl")):
+        return empty_sql(Quarantine)
+    types = ", ".join(f"{spec.name}: '{sql_type(spec.dtype)}'" for spec in Quarantine.columns())
+    columns = ", ".join(spec.name for spec in Quarantine.columns())
+    path = _quoted(str(root / QUARANTINE_FOLDER / "*.jsonl"))
+    return f"SELECT {columns}\nFROM read_json({path}, format = 'newline_delimited', columns = {{{types}}})"
+
+
+def empty_sql(table: type[Table]) -> str:
+    """Return a typed relation of zero rows."""
+    columns = ", ".join(f"CAST(NULL AS {sql_type(spec.dtype)}) AS {spec.name}" for spec in table.columns())
+    return f"SELECT {columns}\nWHERE false"
+
+
+@lru_cache(maxsize=1)
+def written_views() -> dict[str, View]:
+    """Read the hand-written views, by name, in alphabetical order."""
+    folder = files("groundlake") / "queries" / "views"
+    found = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
+    return {view.name: view for view in (parse_view(e.name.removesuffix(".sql"), e.read_text("utf-8")) for e in found)}
+
+
+def parse_view(name: str, text: str) -> View:
+    """Read one query file: its leading comment (documentation, `example:`, `column x [unit]: ...`) and its SQL."""
+    documentation, columns, example = [], {}, ""
+    lines = text.strip().splitlines()
+    head = [line for line in lines[: _head_length(lines)]]
+    target: str | None = None
+    for line in head:
+        content = line.removeprefix("--").strip()
+        column_line = _COLUMN_LINE.match(content)
+        if column_line:
+            unit = f" [{column_line['unit']}]" if column_line["unit"] else ""
+            target = column_line["name"]
+            columns[target] = column_line["text"] + unit
+        elif content.startswith("example:"):
+            example, target = content.removeprefix("example:").strip(), "example:"
+        elif target == "example:":
+            example = f"{example} {content}".strip()
+        elif target:
+            columns[target] = f"{columns[target]} {content}"
+        else:
+            documentation.append(content)
+    sql = "\n".join(lines[len(head) :]).strip().rstrip(";")
+    return View(name, sql, " ".join(documentation).strip(), example, columns)
+
+
+def _head_length(lines: list[str]) -> int:
+    return next((number for number, line in enumerate(lines) if not line.startswith("--")), len(lines))
+
+
+def column_comment(name: str, tables: Iterable[type[Table]]) -> str | None:
+    """Comment of a column as the first of these contracts that has it describes it."""
+    for table in tables:
+        for spec in table.columns():
+            if spec.name == name:
+                return spec.description + (f" [{spec.unit}]" if spec.unit else "")
+    return None
+
+
+def base_views() -> dict[str, View]:
+    """Views made from the contracts alone: the current ledger, and each fact table's visible rows."""
+    ledger = View("runs", ledger_view_sql(), Runs.documentation(), "select run_id, kind, status from runs")
+    facts = {
+        name: View(name, fact_view_sql(table), table.documentation(), f"select count(*) from {name}")
+        for name, table in FACT_TABLES.items()
+    }
+    return {"runs": ledger} | facts
+
+
+def all_views(root: Path) -> dict[str, View]:
+    """Every view of a lake in an order in which each can be created: what it reads comes first."""
+    raw = {
+        f"{name}_parts": View(
+            f"{name}_parts",
+            parts_sql(table, root),
+            f"Every row ever written to {name}, visible or not. For maintenance: ask {name} instead.",
+            f"select count(*) from {name}_parts",
+        )
+        for name, table in sorted(TABLES.items(), key=lambda item: item[1] is not Runs)
+    }
+    quarantine = View(
+        "quarantine", quarantine_sql(root), Quarantine.documentation(), "select code, uri, reason from quarantine"
+    )
+    views = raw | base_views() | {"quarantine": quarantine} | written_views()
+    views["help"] = help_view([view for view in views.values() if not view.name.endswith("_parts")])
+    return {name: views[name] for name in _creation_order(views)}
+
+
+def help_view(views: Iterable[View]) -> View:
+    """View that lists the others."""
+    columns = {
+        "name": "Name of the view",
+        "one_row_is": "What one row of it is",
+        "example_sql": "A query to start from",
+    }
+    own = View("help", "", "One row is a view you can ask", "select name, one_row_is from help", columns)
+    rows = ",\n    ".join(
+        f"({_quoted(view.name)}, {_quoted(view.one_row_is)}, {_quoted(view.example)})"
+        for view in sorted([*views, own], key=lambda view: view.name)
+    )
+    sql = f"SELECT name, one_row_is, example_sql\nFROM (VALUES\n    {rows}\n) AS v (name, one_row_is, example_sql)"
+    return View(own.name, sql, own.documentation, own.example, columns)
+
+
+def needed_for(names: Iterable[str], views: dict[str, View]) -> list[str]:
+    """Names of the views that must exist so that these can be asked, in creation order."""
+    wanted: set[str] = set()
+    waiting = [name.lower() for name in names]
+    while waiting:
+        name = waiting.pop()
+        if name in views and name not in wanted:
+            wanted.add(name)
+            waiting += views[name].reads()
+    return [name for name in views if name in wanted]
+
+
+def bind(connection: duckdb.DuckDBPyConnection, views: dict[str, View], names: Iterable[str]) -> None:
+    """Create views in a DuckDB connection, in the order given."""
+    for name in names:
+        connection.execute(f"CREATE OR REPLACE VIEW {name} AS\n{views[name].sql}")
+
+
+def comment_statements(view: View, columns: Iterable[str]) -> list[str]:
+    """COMMENT statements for a view and each of its columns; a column without a description is left out."""
+    table = {**TABLES, "quarantine": Quarantine}.get(view.name.removesuffix("_parts"))
+    contracts = [table] if table else [Runs, *FACT_TABLES.values()]
+    statements = [f"COMMENT ON VIEW {view.name} IS {_quoted(view.documentation)}"]
+    for name in columns:
+        comment = view.columns.get(name) or column_comment(name, contracts)
+        if comment:
+            statements.append(f'COMMENT ON COLUMN {view.name}."{name}" IS {_quoted(comment)}')
+    return statements
+
+
+def _creation_order(views: dict[str, View]) -> list[str]:
+    """Depth first; raw relations keep their order, the ledger's first."""
+    order: dict[str, None] = {}
+
+    def visit(name: str) -> None:
+        if name in order:
+            return
+        for read in sorted(views[name].reads() - {name}):
+            if read in views:
+                visit(read)
+        order[name] = None
+
+    for name in views:
+        visit(name)
+    return list(order)
+
+
+def _without_comments(sql: str) -> str:
+    return re.sub(r"--[^\n]*", "", sql)
+
+
+def _quoted(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"

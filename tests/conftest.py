@@ -1,0 +1,79 @@
+"""What all categories of tests share: the real data, a fresh lake root, the command line, and honest skips."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+V1_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "v1_measurements.tar.xz"
+REQUIRED = frozenset(filter(None, os.environ.get("LAKE_REQUIRE", "").split(",")))
+
+
+def need(what: str, *, present: bool, reason: str) -> None:
+    """Skip with the reason, or fail where LAKE_REQUIRE says that this must not be missing."""
+    if present:
+        return
+    if what in REQUIRED:
+        pytest.fail(f"LAKE_REQUIRE has {what}, and {reason}")
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def v1_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder with the real measurement trees: calibration_data/ and measurements/. Not to be written to."""
+    need("data", present=V1_ARCHIVE.exists(), reason="the archive of real measurements is not beside the repository")
+    folder = tmp_path_factory.mktemp("v1_data")
+    with tarfile.open(V1_ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return folder
+
+
+@pytest.fixture
+def lake_root(tmp_path: Path) -> Path:
+    """Path of a lake that does not exist yet."""
+    return tmp_path / "lake"
+
+
+@pytest.fixture(scope="session")
+def spark_ready() -> None:
+    """Skip unless Java and pyspark are here."""
+    need("spark", present=shutil.which("java") is not None, reason="Java is not installed")
+    found = subprocess.run([sys.executable, "-c", "import pyspark"], check=False, capture_output=True)
+    need("spark", present=found.returncode == 0, reason="pyspark is not installed: pip install 'groundlake[spark]'")
+
+
+class Cli:
+    """Runs the real `lake` in a process of its own, as a user does."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {
+            name: value for name, value in os.environ.items() if name not in {"LAKE_ROOT", "COLUMNS", "FORCE_COLOR"}
+        } | {"NO_COLOR": "1"}
+
+    def __call__(self, *arguments: str | Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run `lake` with these arguments and check its exit code."""
+        done = subprocess.run(
+            [sys.executable, "-m", "groundlake", *map(str, arguments)],
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Cli:
+    """The command line, run in a temporary folder."""
+    return Cli(tmp_path)
