@@ -1,0 +1,105 @@
+"""Between the columns of a measurement file and the frames of the contracts, and back, value for value."""
+
+from __future__ import annotations
+
+from datetime import datetime, timezone
+from functools import lru_cache
+from itertools import chain
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from groundlake.ground_truth.reading import STATISTICS, Columns, parse_date
+from groundlake.schemas import SubgraphTimings
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+EFFICIENCY = (*(f"efficiency_{name}" for name in STATISTICS), "efficiency_samples")
+
+
+@lru_cache(maxsize=1)
+def _frame_schema() -> dict[str, pl.DataType]:
+    """Types of the columns that a measurement file has: the contract without keys, ids and raw samples."""
+    absent = {*SubgraphTimings.keys(), "run_id", "part", "latency_samples_ms"}
+    return {name: dtype for name, dtype in SubgraphTimings.polars_schema().items() if name not in absent}
+
+
+def to_frame(columns: Columns) -> pl.DataFrame:
+    """Build the `subgraph_timings` rows of one file.
+
+    A row without samples of efficiency, all of whose efficiency statistics are 0, says "not applicable", not "0 %":
+    it becomes NULL, and so does its `achieved_flops` of 0.
+
+    Args:
+        columns: Checked columns, named as in the contract.
+
+    Returns:
+        A frame of the contract's columns without keys, `run_id`, `part` and raw samples.
+    """
+    schema = _frame_schema()
+    flat = {name: columns[name] for name in schema if name != "node_names"}
+    frame = pl.DataFrame(flat, schema_overrides={name: schema[name] for name in flat}).with_columns(
+        _nested(columns["node_names"])
+    )
+    if 0 in columns["efficiency_samples"]:
+        missing = pl.all_horizontal([pl.col(name) == 0 for name in EFFICIENCY])
+        silent = missing & (pl.col("achieved_flops") == 0)
+        frame = frame.with_columns(
+            *[pl.when(~missing).then(pl.col(name)).alias(name) for name in EFFICIENCY],
+            pl.when(~silent).then(pl.col("achieved_flops")).alias("achieved_flops"),
+        )
+    return frame.select(list(schema))
+
+
+def _nested(lists: list[list[str]]) -> pl.Series:
+    return pl.Series("node_names", lists, dtype=pl.List(pl.String))
+
+
+def from_frame(frame: pl.DataFrame, model: str) -> Columns:
+    """Read `subgraph_timings` rows of one run back as the columns of a file: NULL efficiency becomes zeros."""
+    rows = frame.sort("subgraph_id").with_columns(
+        pl.col(*EFFICIENCY, "achieved_flops", "theoretical_peak_flops").fill_null(0),
+        pl.col("latency_ci_lower_ms", "latency_ci_upper_ms").fill_null(pl.col("latency_mean_ms")),
+        pl.col("source_model").fill_null(model),
+    )
+    return rows.select(list(_frame_schema())).to_dict(as_series=False)
+
+
+def start_in_utc(text: str) -> tuple[datetime, str]:
+    """Read a measurement date: naive UTC, and how its zone is known (`clock` or `assumed_utc`).
+
+    Args:
+        text: ISO 8601, checked before.
+    """
+    date = parse_date(text)
+    if date is None:
+        raise ValueError(f"not an ISO 8601 date: {text!r}")
+    if date.tzinfo is None:
+        return date, "assumed_utc"
+    return date.astimezone(timezone.utc).replace(tzinfo=None), "clock"
+
+
+def totals(columns: Columns, batch_size: int) -> dict[str, Any]:
+    """Recompute the model summary from the subgraphs.
+
+    Latencies add up; so do their variances, for the subgraphs are taken as independent. Throughput is
+    batch_size / (total_latency_ms / 1000); 0 where the latency is 0.
+    """
+    total = _sum(columns["latency_mean_ms"])
+    return {
+        "total_flops": sum(columns["flops"]),
+        "total_bytes": sum(columns["total_bytes"]),
+        "total_latency_ms": total,
+        "total_latency_std_ms": _sum(std**2 for std in columns["latency_std_ms"]) ** 0.5,
+        "num_subgraphs": len(columns["flops"]),
+        "throughput_fps": batch_size / (total / 1000) if total > 0 else 0.0,
+    }
+
+
+def _sum(values: Iterable[float]) -> float:
+    """Plain left-to-right sum, which recomputes files bit for bit; `sum` compensates since Python 3.12."""
+    total = 0.0
+    for value in chain(values):
+        total += value
+    return total

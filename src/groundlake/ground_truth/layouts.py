@@ -1,0 +1,120 @@
+"""The four layouts of v1 and v2 JSON trees, recognised by the end of a file's absolute path.
+
+| layout | path | schema |
+|---|---|---|
+| canonical | `<hardware>/measurements/<precision>/<model>_b<batch>.json` | 2.0 |
+| toplevel | `measurements/<hardware>/<precision>/<model>_b<batch>.json` | 1.0 |
+| legacy | `<hardware>/<precision>/measurements/<model>.json` | 1.0 |
+| flat | `<hardware>/measurements/<model>.json` | 1.0 |
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from groundlake.ground_truth.reading import Problem
+
+if TYPE_CHECKING:
+    from pathlib import PurePath
+
+LAYOUTS = ("canonical", "toplevel", "legacy", "flat")
+"""In order of preference: where two files disagree, the one of the earlier layout is taken."""
+
+MEASUREMENTS = "measurements"
+PRECISIONS = frozenset(
+    {
+        "fp64",
+        "fp32",
+        "tf32",
+        "fp16",
+        "bf16",
+        "fp8",
+        "fp4",
+        "int16",
+        "int8",
+        "int4",
+    }
+)
+"""Folder names known to be precisions; any other is one when it equals the precision in the file."""
+
+FOLDERS_READ = 3
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the path of a measurement file says about it; `precision` is None where no folder says it."""
+
+    layout: str
+    hardware_id: str
+    precision: str | None
+
+
+def place_of(path: PurePath, precision: str | None = None) -> Place | None:
+    """Recognise the layout of a measurement file.
+
+    Args:
+        path: Absolute path of the file.
+        precision: Precision written in the file, in either case, when it is known.
+
+    Returns:
+        The place, or None when the path is none of the four layouts. `measurements` is never a device nor a
+        precision.
+    """
+    upper, middle, lower = ["", "", "", *path.parts[:-1]][-FOLDERS_READ:]
+    said = precision.lower() if precision else None
+
+    def is_precision(name: str) -> bool:
+        return name.lower() in PRECISIONS or (said is not None and name.lower() == said)
+
+    if lower == MEASUREMENTS:
+        if is_precision(middle):
+            return _place("legacy", upper, middle)
+        return _place("flat", middle, None)
+    if is_precision(lower):
+        if middle == MEASUREMENTS:
+            return _place("canonical", upper, lower)
+        if upper == MEASUREMENTS:
+            return _place("toplevel", middle, lower)
+    return None
+
+
+def _place(layout: str, hardware_id: str, precision: str | None) -> Place | None:
+    if hardware_id in ("", MEASUREMENTS, "/") or hardware_id.lower() in PRECISIONS:
+        return None
+    return Place(layout, hardware_id, precision.lower() if precision else None)
+
+
+def batch_of(stem: str, model: str, batch_size: int | None) -> tuple[int | None, Problem | None]:
+    """Find the batch size of a measurement: `batch_size` if the file says it, else the end of its name.
+
+    The model named in the file is the authority: `efficientnet_b4.json` of the model `efficientnet_b4` is batch 1.
+
+    Args:
+        stem: File name without `.json`.
+        model: Model named in the file.
+        batch_size: `batch_size` in the file, or None (schema 1.0).
+
+    Returns:
+        The batch size, or None where it is unknown; and what is wrong: `contradicting_model` or `batch_unknown`
+        (then there is no batch size), or `batch_mismatch` (the name says another number than the file).
+    """
+    rest = stem[len(model) :]
+    if not stem.startswith(model) or (batch_size is not None and not rest.startswith("_") and rest):
+        return None, Problem("contradicting_model", "model", f"the file name {stem!r} is not one of model {model!r}")
+    digits = rest.removeprefix("_b")
+    if rest == "":
+        named = 1
+    elif rest.startswith("_b") and digits.isascii() and digits.isdigit() and int(digits) > 0:
+        named = int(digits)
+    elif batch_size is not None:
+        named = None
+    else:
+        return None, Problem("batch_unknown", "", f"{stem!r} is not {model!r} nor {model!r} followed by _b<batch>")
+    if batch_size is None:
+        return named, None
+    if rest and named != batch_size:
+        return batch_size, Problem(
+            "batch_mismatch", "batch_size", f"the file says {batch_size}, its name {rest.lstrip('_')}"
+        )
+    return batch_size, None
