@@ -1,0 +1,81 @@
+-- One row for each batch size of a model that was measured at two or more on one hardware id and precision: what a
+-- bigger batch buys against the smallest one, from the latest run of each. Runs that were timed or counted by different
+-- methods, or on different kinds of device, have the verdict not_comparable and no speed-up.
+-- example: select batch, latency_per_input_ms, throughput_speedup from batch_scaling where model = 'resnet18' order by batch
+-- column smallest_batch [1]: Batch size that the row is compared with
+-- column latency_per_input_ms [ms]: total_latency_ms / batch
+-- column achieved_flops [FLOP/s]: total_flops / total_latency_ms
+-- column throughput_speedup [1]: Latency for each input at the smallest batch, divided by that of this one; 1 for the smallest itself, NULL when not comparable
+-- column scaling_efficiency [1]: throughput_speedup divided by how much bigger the batch is; 1 when latency does not grow
+-- column verdict: comparable or not_comparable
+-- column reason: Why the row cannot be compared with the smallest batch; NULL when it can
+WITH sized AS (
+    SELECT
+        hardware_id,
+        precision,
+        model,
+        batch,
+        run_id,
+        started_at,
+        device,
+        timing_method,
+        flops_method,
+        total_flops,
+        total_latency_ms,
+        min(batch) OVER (PARTITION BY hardware_id, precision, model) AS smallest_batch,
+        max(batch) OVER (PARTITION BY hardware_id, precision, model) AS largest_batch
+    FROM latest_runs
+    WHERE batch > 0
+),
+compared AS (
+    SELECT
+        b.hardware_id,
+        b.precision,
+        b.model,
+        b.batch,
+        b.smallest_batch,
+        b.total_latency_ms,
+        b.total_latency_ms / b.batch AS latency_per_input_ms,
+        b.total_flops / NULLIF(b.total_latency_ms / 1000, 0) AS achieved_flops,
+        base.total_latency_ms / base.batch AS base_latency_per_input_ms,
+        CASE
+            WHEN b.timing_method <> base.timing_method THEN 'timed by different methods'
+            WHEN b.flops_method IS DISTINCT FROM base.flops_method THEN 'counted by different methods'
+            WHEN b.device IS DISTINCT FROM base.device THEN 'run on different kinds of device'
+            WHEN b.total_latency_ms IS NULL OR base.total_latency_ms IS NULL THEN 'a latency is missing'
+        END AS reason,
+        b.timing_method,
+        b.flops_method,
+        b.run_id,
+        b.started_at
+    FROM sized b
+    JOIN sized base
+        ON base.hardware_id = b.hardware_id
+        AND base.precision = b.precision
+        AND base.model = b.model
+        AND base.batch = b.smallest_batch
+    WHERE b.largest_batch > b.smallest_batch
+)
+SELECT
+    hardware_id,
+    precision,
+    model,
+    batch,
+    smallest_batch,
+    total_latency_ms,
+    latency_per_input_ms,
+    achieved_flops,
+    CASE
+        WHEN reason IS NULL THEN base_latency_per_input_ms / NULLIF(latency_per_input_ms, 0)
+    END AS throughput_speedup,
+    CASE
+        WHEN reason IS NULL
+            THEN base_latency_per_input_ms / NULLIF(latency_per_input_ms, 0) / (batch / smallest_batch)
+    END AS scaling_efficiency,
+    CASE WHEN reason IS NULL THEN 'comparable' ELSE 'not_comparable' END AS verdict,
+    reason,
+    timing_method,
+    flops_method,
+    run_id,
+    started_at
+FROM compared

@@ -1,0 +1,291 @@
+-- One row for each finding about a good run (kind efficiency, status ok), or about the peaks recorded for a device (run_id,
+-- model and batch are then NULL). A finding is something to know before trusting a number, not an error in itself:
+-- efficiency_above_1, zero_bytes, work_without_flops (more than a tenth of the latency lies in subgraphs counted with no
+-- FLOPs), few_samples (fewer than 30 passes), rows_missing and summary_differs (the ledger and the subgraphs disagree),
+-- flops_differ (the graph's FLOPs are not those of most runs of the model at this batch size), no_end_to_end, no_peak,
+-- assumed_utc, warning (recorded with the run, up to 20 each), peak_shared_by_precisions, peak_varies,
+-- peak_differs_from_alias.
+-- example: select finding, count(*) from data_quality group by finding order by finding
+-- column run_id: Run the finding is about; NULL when it is about a device
+-- column precision: Precision of the run, or of the recorded peak
+-- column model: Model of the run; NULL when the finding is about a device
+-- column batch [1]: Batch size of the run; NULL when the finding is about a device
+-- column finding: Short name of the finding
+-- column value [1]: The number behind the finding, as its explanation says; NULL where there is none
+-- column explanation: What the finding means
+WITH good AS (
+    SELECT
+        hardware_id,
+        precision,
+        model,
+        batch,
+        run_id,
+        started_at_zone_source,
+        theoretical_peak_flops,
+        flops_method,
+        total_flops,
+        num_subgraphs,
+        total_latency_ms,
+        end_to_end_latency_ms,
+        warnings
+    FROM runs
+    WHERE status = 'ok' AND kind = 'efficiency'
+),
+subgraphs AS (
+    SELECT
+        hardware_id,
+        run_id,
+        count(*) AS num_rows,
+        count(CASE WHEN efficiency_mean > 1 THEN 1 END) AS num_above_1,
+        max(efficiency_mean) AS largest_efficiency,
+        count(CASE WHEN total_bytes = 0 THEN 1 END) AS num_without_bytes,
+        sum(latency_mean_ms) AS latency_ms,
+        sum(CASE WHEN flops = 0 THEN latency_mean_ms ELSE 0 END) AS latency_without_flops_ms,
+        min(latency_samples) AS fewest_samples
+    FROM subgraph_timings
+    GROUP BY hardware_id, run_id
+),
+checked AS (
+    SELECT
+        g.hardware_id,
+        g.precision,
+        g.model,
+        g.batch,
+        g.run_id,
+        g.num_subgraphs,
+        g.total_latency_ms,
+        coalesce(s.num_rows, 0) AS num_rows,
+        coalesce(s.num_above_1, 0) AS num_above_1,
+        s.largest_efficiency,
+        coalesce(s.num_without_bytes, 0) AS num_without_bytes,
+        s.latency_ms,
+        s.latency_without_flops_ms / NULLIF(s.latency_ms, 0) AS share_without_flops,
+        s.fewest_samples
+    FROM good g
+    LEFT JOIN subgraphs s ON s.hardware_id = g.hardware_id AND s.run_id = g.run_id
+),
+graphs AS (
+    SELECT model, batch, flops_method, total_flops, count(*) AS num_runs
+    FROM good
+    WHERE total_flops IS NOT NULL
+    GROUP BY model, batch, flops_method, total_flops
+),
+usual_graphs AS (
+    SELECT model, batch, flops_method, total_flops, num_runs
+    FROM (
+        SELECT
+            model,
+            batch,
+            flops_method,
+            total_flops,
+            num_runs,
+            row_number() OVER (PARTITION BY model, batch, flops_method ORDER BY num_runs DESC, total_flops) AS place
+        FROM graphs
+    ) AS ranked
+    WHERE place = 1
+),
+peaks AS (
+    SELECT hardware_id, precision, theoretical_peak_flops AS peak
+    FROM good
+    WHERE theoretical_peak_flops IS NOT NULL
+    GROUP BY hardware_id, precision, theoretical_peak_flops
+),
+numbered AS (
+    SELECT
+        g.hardware_id,
+        g.precision,
+        g.model,
+        g.batch,
+        g.run_id,
+        n.position,
+        CAST(json_array_length(CAST(to_json(g.warnings) AS STRING)) AS BIGINT) AS num_warnings,
+        CAST(to_json(g.warnings) AS STRING) AS listed
+    FROM good g
+    CROSS JOIN (
+        VALUES
+            (1), (2), (3), (4), (5), (6), (7), (8), (9), (10),
+            (11), (12), (13), (14), (15), (16), (17), (18), (19), (20)
+    ) AS n (position)
+    WHERE g.warnings IS NOT NULL
+)
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'efficiency_above_1' AS finding,
+    largest_efficiency AS value,
+    'A subgraph ran faster than the recorded peak allows (value: its efficiency): the peak is too low, or the counted FLOPs too many' AS explanation
+FROM checked
+WHERE num_above_1 > 0
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'zero_bytes' AS finding,
+    CAST(num_without_bytes AS DOUBLE) AS value,
+    'Subgraphs were counted with no bytes (value: how many): their arithmetic intensity means nothing' AS explanation
+FROM checked
+WHERE num_without_bytes > 0
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'work_without_flops' AS finding,
+    share_without_flops AS value,
+    'Subgraphs counted with no FLOPs take much of the latency (value: their share): efficiencies by operation leave it out' AS explanation
+FROM checked
+WHERE share_without_flops > 0.1
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'few_samples' AS finding,
+    CAST(fewest_samples AS DOUBLE) AS value,
+    'A subgraph was timed in fewer than 30 passes (value: how many): its interval is wide' AS explanation
+FROM checked
+WHERE fewest_samples < 30
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'rows_missing' AS finding,
+    CAST(num_subgraphs - num_rows AS DOUBLE) AS value,
+    'The run counts another number of subgraphs than there are rows (value: how many more)' AS explanation
+FROM checked
+WHERE num_subgraphs <> num_rows
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'summary_differs' AS finding,
+    latency_ms / NULLIF(total_latency_ms, 0) - 1 AS value,
+    'The latencies of the subgraphs do not add up to the total of the run (value: relative difference)' AS explanation
+FROM checked
+WHERE abs(latency_ms - total_latency_ms) > 1e-6 * total_latency_ms
+UNION ALL
+SELECT
+    g.run_id,
+    g.hardware_id,
+    g.precision,
+    g.model,
+    g.batch,
+    'flops_differ' AS finding,
+    CAST(g.total_flops AS DOUBLE) / NULLIF(u.total_flops, 0) - 1 AS value,
+    'The graph has other FLOPs than most runs of this model at this batch size (value: relative difference)' AS explanation
+FROM good g
+JOIN graphs own
+    ON own.model = g.model
+    AND own.batch = g.batch
+    AND own.flops_method IS NOT DISTINCT FROM g.flops_method
+    AND own.total_flops = g.total_flops
+JOIN usual_graphs u
+    ON u.model = g.model
+    AND u.batch = g.batch
+    AND u.flops_method IS NOT DISTINCT FROM g.flops_method
+WHERE own.num_runs < u.num_runs
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'no_end_to_end' AS finding,
+    CAST(NULL AS DOUBLE) AS value,
+    'The whole model was not timed: total_latency_ms is a sum of separately timed subgraphs, longer than the model takes' AS explanation
+FROM good
+WHERE end_to_end_latency_ms IS NULL
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'no_peak' AS finding,
+    CAST(NULL AS DOUBLE) AS value,
+    'No peak was recorded: there is no efficiency' AS explanation
+FROM good
+WHERE theoretical_peak_flops IS NULL
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'assumed_utc' AS finding,
+    CAST(NULL AS DOUBLE) AS value,
+    'The file names no time zone and UTC was assumed: do not order the run against another machine within a day' AS explanation
+FROM good
+WHERE started_at_zone_source = 'assumed_utc'
+UNION ALL
+SELECT
+    run_id,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    'warning' AS finding,
+    CAST(num_warnings AS DOUBLE) AS value,
+    replace(split_part(substring(listed, 3, length(listed) - 4), '","', position), chr(92) || '"', '"') AS explanation
+FROM numbered
+WHERE position <= num_warnings
+UNION ALL
+SELECT
+    CAST(NULL AS STRING) AS run_id,
+    p.hardware_id,
+    p.precision,
+    CAST(NULL AS STRING) AS model,
+    CAST(NULL AS BIGINT) AS batch,
+    'peak_shared_by_precisions' AS finding,
+    p.peak AS value,
+    'The peak recorded for this precision is that of fp32 (value, in FLOP/s): efficiencies of the two are not comparable' AS explanation
+FROM peaks p
+JOIN peaks fp32 ON fp32.hardware_id = p.hardware_id AND fp32.peak = p.peak
+WHERE fp32.precision = 'fp32' AND p.precision <> 'fp32'
+UNION ALL
+SELECT
+    CAST(NULL AS STRING) AS run_id,
+    hardware_id,
+    precision,
+    CAST(NULL AS STRING) AS model,
+    CAST(NULL AS BIGINT) AS batch,
+    'peak_varies' AS finding,
+    max(peak) / NULLIF(min(peak), 0) AS value,
+    'Runs of this device and precision recorded different peaks (value: largest / smallest)' AS explanation
+FROM peaks
+GROUP BY hardware_id, precision
+HAVING count(*) > 1
+UNION ALL
+SELECT
+    CAST(NULL AS STRING) AS run_id,
+    p.hardware_id,
+    p.precision,
+    CAST(NULL AS STRING) AS model,
+    CAST(NULL AS BIGINT) AS batch,
+    'peak_differs_from_alias' AS finding,
+    max(p.peak / NULLIF(other.peak, 0)) AS value,
+    'The same device measured under another id has another recorded peak (value: largest ratio)' AS explanation
+FROM peaks p
+JOIN hardware h ON h.hardware_id = p.hardware_id
+JOIN peaks other ON other.precision = p.precision AND array_contains(h.aliases, other.hardware_id)
+WHERE other.peak <> p.peak
+GROUP BY p.hardware_id, p.precision

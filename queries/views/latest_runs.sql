@@ -1,0 +1,55 @@
+-- One row for each configuration that was ever measured with success: its latest run. A configuration is
+-- (hardware_id, precision, model, batch); its latest run has status ok, kind efficiency and the greatest started_at,
+-- then the greatest run_id; a run without a start time counts as the oldest. The other views build on this one.
+-- example: select hardware_id, precision, model, batch, run_id, timing_method from latest_runs where model = 'resnet18'
+SELECT
+    hardware_id,
+    precision,
+    model,
+    batch,
+    run_id,
+    started_at,
+    device,
+    thermal_profile,
+    theoretical_peak_flops,
+    theoretical_peak_source,
+    timing_method,
+    flops_method,
+    total_flops,
+    total_bytes,
+    total_latency_ms,
+    total_latency_std_ms,
+    end_to_end_latency_ms,
+    throughput_fps,
+    num_subgraphs,
+    session_id
+FROM (
+    SELECT
+        hardware_id,
+        precision,
+        model,
+        batch,
+        run_id,
+        started_at,
+        device,
+        thermal_profile,
+        theoretical_peak_flops,
+        theoretical_peak_source,
+        timing_method,
+        flops_method,
+        total_flops,
+        total_bytes,
+        total_latency_ms,
+        total_latency_std_ms,
+        end_to_end_latency_ms,
+        throughput_fps,
+        num_subgraphs,
+        session_id,
+        row_number() OVER (
+            PARTITION BY hardware_id, precision, model, batch
+            ORDER BY started_at DESC NULLS LAST, run_id DESC
+        ) AS place
+    FROM runs
+    WHERE status = 'ok' AND kind = 'efficiency'
+) AS ranked
+WHERE place = 1

@@ -1,0 +1,29 @@
+-- One row for each run of any kind and status, repeated and failed ones included; retracted ones are not shown.
+-- A failed run has NULL figures and its reason in error.
+-- example: select started_at, total_latency_ms, timing_method from run_summary where model = 'resnet18' order by started_at
+-- column efficiency [1]: Share of the recorded peak that the whole model reached: total_flops / total_latency_ms / theoretical_peak_flops; the latency of subgraphs without counted FLOPs is included
+SELECT
+    hardware_id,
+    precision,
+    model,
+    batch,
+    run_id,
+    kind,
+    status,
+    started_at,
+    total_latency_ms,
+    total_latency_std_ms,
+    end_to_end_latency_ms,
+    throughput_fps,
+    total_flops / NULLIF(total_latency_ms / 1000 * theoretical_peak_flops, 0) AS efficiency,
+    timing_method,
+    flops_method,
+    theoretical_peak_flops,
+    theoretical_peak_source,
+    session_id,
+    run_index,
+    warnings,
+    error,
+    recorded_at
+FROM runs
+ORDER BY hardware_id, precision, model, batch, started_at NULLS LAST, run_id
