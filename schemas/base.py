@@ -9,8 +9,9 @@ A contract is a Pandera (polars) model. Its checks run in two forms with one ver
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar
+from functools import cache
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
 
 import pandera.polars as pa
 import polars as pl
@@ -19,7 +20,7 @@ from pandera.errors import SchemaError, SchemaErrors
 from groundlake.errors import ContractViolationError
 
 if TYPE_CHECKING:
-    import pyarrow
+    from pyarrow import Schema as ArrowSchema
 
 KEYS = ("hardware_id", "precision", "model", "batch")
 """The Hive partition keys, in the order of the folders."""
@@ -84,7 +85,7 @@ def in_order(*columns: str) -> pl.Expr:
     """Return an expression: the columns do not decrease from left to right, up to a few ulp; NULL passes."""
     steps = [
         (pl.col(low) <= pl.col(high) + ULP_TOLERANCE * pl.max_horizontal(pl.col(low).abs(), pl.col(high).abs()))
-        for low, high in zip(columns, columns[1:], strict=False)
+        for low, high in pairwise(columns)
     ]
     return pl.all_horizontal([step.fill_null(value=True) for step in steps])
 
@@ -129,7 +130,7 @@ class Table(pa.DataFrameModel):
         return " ".join((cls.__doc__ or "").split())
 
     @classmethod
-    @lru_cache(maxsize=None)
+    @cache
     def columns(cls) -> tuple[ColumnSpec, ...]:
         """All columns, partition keys included, in the order of the contract."""
         return tuple(
@@ -144,7 +145,7 @@ class Table(pa.DataFrameModel):
         )
 
     @classmethod
-    @lru_cache(maxsize=None)
+    @cache
     def polars_schema(cls) -> pl.Schema:
         """Column names and polars types, partition keys included."""
         return pl.Schema({spec.name: spec.dtype for spec in cls.columns()})
@@ -155,8 +156,8 @@ class Table(pa.DataFrameModel):
         return pl.DataFrame(schema=cls.polars_schema())
 
     @classmethod
-    @lru_cache(maxsize=None)
-    def arrow_schema(cls) -> pyarrow.Schema:
+    @cache
+    def arrow_schema(cls) -> ArrowSchema:
         """Arrow schema of the contract's files: no partition keys, the contract named in the metadata."""
         from groundlake import __version__
 
@@ -171,7 +172,7 @@ class Table(pa.DataFrameModel):
         )
 
     @classmethod
-    @lru_cache(maxsize=None)
+    @cache
     def rules(cls) -> tuple[Rule, ...]:
         """Every rule of the contract as one flat list: nulls, declared checks, finite numbers, row rules."""
         found = []
@@ -186,7 +187,7 @@ class Table(pa.DataFrameModel):
             finite = _finite(name, field.dtype.type)
             if finite is not None:
                 found.append(Rule("finite", name, finite))
-        found += [Rule("key", key, _valid_key(key)) for key in cls.keys() if key != "batch"]
+        found += [Rule("key", key, _valid_key(key)) for key in KEYS if key != "batch" and key in cls.polars_schema()]
         found += [Rule(name, "row", holds.fill_null(value=True)) for name, holds in cls.row_rules().items()]
         return tuple(found)
 
@@ -233,7 +234,7 @@ class Table(pa.DataFrameModel):
             raise ContractViolationError(explain(cls, frame)) from None
 
 
-@lru_cache(maxsize=None)
+@cache
 def _fused_schema(contract: type[Table]) -> pa.DataFrameSchema:
     """All rules of the contract as one check on the frame; `Table.check` has compared columns and types before."""
     everything = pl.all_horizontal([rule.holds.all() for rule in contract.rules()])
@@ -244,7 +245,7 @@ def _fused_schema(contract: type[Table]) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(checks=pa.Check(meets_contract, name="contract"))
 
 
-@lru_cache(maxsize=None)
+@cache
 def per_column_schema(contract: type[Table]) -> pa.DataFrameSchema:
     """The contract in Pandera's ordinary form, one check for each rule: slow, and able to say what is wrong."""
     schema = contract.to_schema()
@@ -271,22 +272,31 @@ def explain(contract: type[Table], frame: pl.DataFrame) -> str:
         f"{contract.table_name()}: the contract (version {contract.version()}) refuses this frame; nothing was written"
     ]
     schema = contract.polars_schema()
-    lines += [f"  {name}: column is missing ({wanted})" for name, wanted in schema.items() if name not in frame.columns]
+    lines += [f"  {name}: column is missing ({dtype})" for name, dtype in schema.items() if name not in frame.columns]
     lines += [f"  {name}: column is not in the contract" for name in frame.columns if name not in schema]
-    mistyped = [name for name, got in frame.schema.items() if name in schema and got != schema[name]]
-    lines += [f"  {name}: type is {frame.schema[name]}, the contract says {schema[name]}" for name in mistyped]
-    if len(lines) > 1:
-        return "\n".join(lines)
-    try:
-        per_column_schema(contract).validate(frame, lazy=True)
-    except SchemaErrors as error:
-        broken = {(_column_of(e), _rule_of(e)) for e in error.schema_errors}
-        lines += [
-            _describe(rule, frame)
-            for rule in contract.rules()
-            if (rule.column, rule.name) in broken or (rule.column == "row" and ("row", rule.name) in broken)
-        ]
+    mistyped = {name for name, got in frame.schema.items() if name in schema and got != schema[name]}
+    lines += [f"  {name}: type is {frame.schema[name]}, the contract says {schema[name]}" for name in sorted(mistyped)]
+    judged = frame.select(name for name in schema if name in frame.columns and name not in mistyped)
+    broken = broken_rules(contract, judged)
+    lines += [_describe(rule, judged) for rule in contract.rules() if (rule.column, rule.name) in broken]
     return "\n".join(lines)
+
+
+def broken_rules(contract: type[Table], frame: pl.DataFrame) -> set[tuple[str, str]]:
+    """Run the per-column form over the columns that are there: (column or "row", rule) of each broken rule."""
+    there = set(frame.columns)
+    full = per_column_schema(contract)
+    judged = pa.DataFrameSchema(
+        {name: column for name, column in full.columns.items() if name in there},
+        checks=[
+            _as_check(rule) for rule in contract.rules() if rule.column == "row" and set(_columns_read(rule)) <= there
+        ],
+    )
+    try:
+        judged.validate(frame, lazy=True)
+    except SchemaErrors as error:
+        return {(_column_of(found), _rule_of(found)) for found in error.schema_errors}
+    return set()
 
 
 def _column_of(error: SchemaError) -> str:

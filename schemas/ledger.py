@@ -101,7 +101,8 @@ class Runs(Table):
         "Raw samples of the end-to-end latency", unit="ms", nullable=True
     )
     timing_method: str = column(
-        "How subgraphs were timed: node_sync (device synchronised at each node), node_events (device events), perf_counter, end_to_end, none",
+        "How subgraphs were timed: node_sync (a device sync at each node), node_events (device events), "
+        "perf_counter, end_to_end, none",
         isin=TIMING_METHODS,
     )
     flops_method: str = column("Counting rules of flops and bytes; see docs/counting.md", nullable=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     import polars as pl
     import pyarrow as pa
+
+Fetched = TypeVar("Fetched")
 
 ATTEMPTS = 4
 """How often a query runs when a part vanishes under it, because a vacuum removed files it had listed."""
@@ -33,7 +35,8 @@ class Answer:
 
     def pl(self) -> pl.DataFrame:
         """Return the answer as a polars frame."""
-        return self._run(lambda result: result.pl())
+        frame: pl.DataFrame = self._run(lambda result: result.pl())  # type: ignore[attr-defined] # missing in the stub
+        return frame
 
     def arrow(self) -> pa.Table:
         """Return the answer as an Arrow table."""
@@ -52,7 +55,7 @@ class Answer:
         """Names of the answer's columns."""
         return self._run(lambda result: [column[0] for column in result.description])
 
-    def _run(self, fetch: Callable[[duckdb.DuckDBPyConnection], Any]) -> Any:  # noqa: ANN401 - the type of fetch
+    def _run(self, fetch: Callable[[duckdb.DuckDBPyConnection], Fetched]) -> Fetched:
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with open_connection() as connection:
@@ -80,7 +83,8 @@ def _single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
         raise QueryError(
-            f"a single SELECT is run, got {kinds}\nwrite results with -o FILE; the lake itself is changed by ingest and import only"
+            f"a single SELECT is run, got {kinds}\n"
+            "write results with -o FILE; the lake itself is changed by ingest and import only"
         )
     return str(statements[0].query)
 

@@ -9,14 +9,16 @@ import errno
 import os
 from contextlib import suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from typing_extensions import Self
 
 from groundlake.errors import LakeEnvironmentError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from pathlib import Path
     from types import TracebackType
 
     import polars as pl
@@ -45,7 +47,7 @@ class Commit:
         self._staged: list[Staged] = []
         self._published: list[Path] = []
 
-    def __enter__(self) -> Commit:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -18,6 +17,7 @@ from groundlake.schemas import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
     from groundlake.schemas import Table
 
@@ -135,7 +135,10 @@ def _part_names(folder: Path) -> tuple[str, ...]:
 def _torn_message(paths: list[Path], error: Exception) -> str:
     torn = next((path for path in paths if _is_torn(path)), paths[0])
     first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return f"{torn}: cannot be read as a part of this lake ({first_line})\n`lake check` lists every such file and what to do"
+    return (
+        f"{torn}: cannot be read as a part of this lake ({first_line})\n"
+        "`lake check` lists every such file and what to do"
+    )
 
 
 def _is_torn(path: Path) -> bool:

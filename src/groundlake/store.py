@@ -20,8 +20,8 @@ from groundlake.integrity import Finding, inspect
 from groundlake.layout import new_id
 from groundlake.ledger import Ledger, leaf_files, read_parts, scan_parts
 from groundlake.schemas import FACT_TABLES, KEYS, NO_KEY, TABLES, Runs, Table
-from groundlake.views import all_views, bind
 from groundlake.viewfile import write_view_file
+from groundlake.views import all_views, bind
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -264,7 +264,7 @@ class Lake:
         contract = _contract(table)
         _check_keys(contract, keys)
         self._require()
-        conditions = [pl.lit(True), *(pl.col(name) == value for name, value in keys.items())]  # noqa: FBT003 - no condition keeps all rows
+        conditions: list[pl.Expr] = [pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items())]  # noqa: FBT003 - no condition keeps all rows
         if contract is Runs:
             hardware_id = keys.get("hardware_id")
             return self.runs(None if hardware_id is None else str(hardware_id)).filter(conditions)

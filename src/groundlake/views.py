@@ -10,7 +10,6 @@ import re
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.resources import files
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -20,6 +19,7 @@ from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+    from pathlib import Path
 
     import duckdb
 
@@ -147,7 +147,7 @@ def parse_view(name: str, text: str) -> View:
     """Read one query file: its leading comment (documentation, `example:`, `column x [unit]: ...`) and its SQL."""
     documentation, columns, example = [], {}, ""
     lines = text.strip().splitlines()
-    head = [line for line in lines[: _head_length(lines)]]
+    head = list(lines[: _head_length(lines)])
     target: str | None = None
     for line in head:
         content = line.removeprefix("--").strip()
@@ -246,8 +246,9 @@ def bind(connection: duckdb.DuckDBPyConnection, views: dict[str, View], names: I
 
 def comment_statements(view: View, columns: Iterable[str]) -> list[str]:
     """COMMENT statements for a view and each of its columns; a column without a description is left out."""
-    table = {**TABLES, "quarantine": Quarantine}.get(view.name.removesuffix("_parts"))
-    contracts = [table] if table else [Runs, *FACT_TABLES.values()]
+    by_name: dict[str, type[Table]] = {**TABLES, "quarantine": Quarantine}
+    table = by_name.get(view.name.removesuffix("_parts"))
+    contracts: list[type[Table]] = [table] if table else [Runs, *FACT_TABLES.values()]
     statements = [f"COMMENT ON VIEW {view.name} IS {_quoted(view.documentation)}"]
     for name in columns:
         comment = view.columns.get(name) or column_comment(name, contracts)
