@@ -1,12 +1,12 @@
 -- One row for each batch size of a model that was measured at two or more on one hardware id and precision: what a
 -- bigger batch buys against the smallest one, from the latest run of each. Runs that were timed or counted by different
 -- methods, or on different kinds of device, have the verdict not_comparable and no speed-up.
--- example: select batch, latency_per_input_ms, throughput_speedup from batch_scaling where model = 'resnet18' order by batch
+-- example: select batch, latency_per_input_ms, throughput_speedup from batch_scaling where model = 'resnet18'
 -- column smallest_batch [1]: Batch size that the row is compared with
 -- column latency_per_input_ms [ms]: total_latency_ms / batch
 -- column achieved_flops [FLOP/s]: total_flops / total_latency_ms
--- column throughput_speedup [1]: Latency for each input at the smallest batch, divided by that of this one; 1 for the smallest itself, NULL when not comparable
--- column scaling_efficiency [1]: throughput_speedup divided by how much bigger the batch is; 1 when latency does not grow
+-- column throughput_speedup [1]: latency_per_input_ms of the smallest batch / that of this one; NULL when not comparable
+-- column scaling_efficiency [1]: throughput_speedup / (batch / smallest_batch); 1 when the latency does not grow
 -- column verdict: comparable or not_comparable
 -- column reason: Why the row cannot be compared with the smallest batch; NULL when it can
 WITH sized AS (

@@ -1,5 +1,5 @@
--- One row for each finding about a good run (kind efficiency, status ok), or about the peaks recorded for a device (run_id,
--- model and batch are then NULL). A finding is something to know before trusting a number, not an error in itself:
+-- One row for each finding about a good run, or about the peaks recorded for a device (run_id, model and batch are then
+-- NULL). Good runs have kind efficiency and status ok. A finding is something to know before trusting a number, not an error in itself:
 -- efficiency_above_1, zero_bytes, work_without_flops (more than a tenth of the latency lies in subgraphs counted with no
 -- FLOPs), few_samples (fewer than 30 passes), rows_missing and summary_differs (the ledger and the subgraphs disagree),
 -- flops_differ (the graph's FLOPs are not those of most runs of the model at this batch size), no_end_to_end, no_peak,
@@ -116,7 +116,7 @@ SELECT
     batch,
     'efficiency_above_1' AS finding,
     largest_efficiency AS value,
-    'A subgraph ran faster than the recorded peak allows (value: its efficiency): the peak is too low, or the counted FLOPs too many' AS explanation
+    'Faster than the recorded peak (value: largest efficiency): peak too low, or FLOPs counted too high' AS explanation
 FROM checked
 WHERE num_above_1 > 0
 UNION ALL
@@ -128,7 +128,7 @@ SELECT
     batch,
     'zero_bytes' AS finding,
     CAST(num_without_bytes AS DOUBLE) AS value,
-    'Subgraphs were counted with no bytes (value: how many): their arithmetic intensity means nothing' AS explanation
+    'Subgraphs counted with no bytes (value: how many) have no arithmetic intensity' AS explanation
 FROM checked
 WHERE num_without_bytes > 0
 UNION ALL
@@ -140,7 +140,7 @@ SELECT
     batch,
     'work_without_flops' AS finding,
     share_without_flops AS value,
-    'Subgraphs counted with no FLOPs take much of the latency (value: their share): efficiencies by operation leave it out' AS explanation
+    'Subgraphs counted with no FLOPs take much of the latency (value: their share)' AS explanation
 FROM checked
 WHERE share_without_flops > 0.1
 UNION ALL
@@ -209,7 +209,7 @@ SELECT
     batch,
     'no_end_to_end' AS finding,
     CAST(NULL AS DOUBLE) AS value,
-    'The whole model was not timed: total_latency_ms is a sum of separately timed subgraphs, longer than the model takes' AS explanation
+    'The whole model was not timed: total_latency_ms sums separately timed subgraphs' AS explanation
 FROM good
 WHERE end_to_end_latency_ms IS NULL
 UNION ALL
@@ -233,7 +233,7 @@ SELECT
     batch,
     'assumed_utc' AS finding,
     CAST(NULL AS DOUBLE) AS value,
-    'The file names no time zone and UTC was assumed: do not order the run against another machine within a day' AS explanation
+    'The file names no time zone, UTC was assumed: started_at may be off by hours' AS explanation
 FROM good
 WHERE started_at_zone_source = 'assumed_utc'
 UNION ALL
@@ -257,7 +257,7 @@ SELECT
     CAST(NULL AS BIGINT) AS batch,
     'peak_shared_by_precisions' AS finding,
     p.peak AS value,
-    'The peak recorded for this precision is that of fp32 (value, in FLOP/s): efficiencies of the two are not comparable' AS explanation
+    'The peak recorded for this precision is that of fp32 (value, in FLOP/s)' AS explanation
 FROM peaks p
 JOIN peaks fp32 ON fp32.hardware_id = p.hardware_id AND fp32.peak = p.peak
 WHERE fp32.precision = 'fp32' AND p.precision <> 'fp32'

@@ -2,15 +2,15 @@
 -- latency it takes and how much of the recorded peak it reaches. Runs of different timing_method, flops_method or
 -- source of the peak are never added up: each combination has rows of its own. Recorded peaks are not physical ones, so
 -- compare achieved_flops, not efficiencies, across devices, power modes and precisions.
--- example: select operation_type, latency_share, efficiency from efficiency_by_operation where precision = 'fp32' order by latency_share desc
+-- example: select operation_type, latency_share, efficiency from efficiency_by_operation where precision = 'fp32'
 -- column num_configurations [1]: Configurations behind the row
 -- column num_subgraphs [1]: Subgraphs of this operation type, over all configurations
 -- column num_subgraphs_with_flops [1]: Those of them with counted FLOPs, for which an efficiency applies
 -- column latency_ms [ms]: Sum of their mean latencies, those without FLOPs included
--- column latency_share [1]: Share of the latency of all operation types on this hardware_id and precision, by the same methods
+-- column latency_share [1]: Share of the latency of all operation types there, by the same methods
 -- column flops [FLOP]: Sum of their counted FLOPs
 -- column achieved_flops [FLOP/s]: flops / latency_ms, the latency of subgraphs without FLOPs included
--- column efficiency [1]: flops / (latency times recorded peak): weighted by work, the share of the peak reached as a whole
+-- column efficiency [1]: flops / (latency_ms times recorded peak): the share of the peak reached as a whole
 -- column efficiency_mean [1]: Plain mean of the subgraphs' efficiencies, where one applies (flops above 0)
 WITH operations AS (
     SELECT
@@ -32,6 +32,27 @@ WITH operations AS (
     JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
     GROUP BY
         s.hardware_id, s.precision, s.operation_type, r.timing_method, r.flops_method, r.theoretical_peak_source
+),
+shared AS (
+    SELECT
+        hardware_id,
+        precision,
+        operation_type,
+        timing_method,
+        flops_method,
+        theoretical_peak_source,
+        num_configurations,
+        num_subgraphs,
+        num_subgraphs_with_flops,
+        latency_ms,
+        sum(latency_ms) OVER (
+            PARTITION BY hardware_id, precision, timing_method, flops_method, theoretical_peak_source
+        ) AS latency_of_all_ms,
+        flops,
+        flops_with_peak,
+        flops_at_peak,
+        efficiency_mean
+    FROM operations
 )
 SELECT
     hardware_id,
@@ -44,14 +65,9 @@ SELECT
     num_subgraphs,
     num_subgraphs_with_flops,
     latency_ms,
-    latency_ms / NULLIF(
-        sum(latency_ms) OVER (
-            PARTITION BY hardware_id, precision, timing_method, flops_method, theoretical_peak_source
-        ),
-        0
-    ) AS latency_share,
+    latency_ms / NULLIF(latency_of_all_ms, 0) AS latency_share,
     flops,
     flops / NULLIF(latency_ms / 1000, 0) AS achieved_flops,
     flops_with_peak / NULLIF(flops_at_peak, 0) AS efficiency,
     efficiency_mean
-FROM operations
+FROM shared

@@ -1,11 +1,11 @@
 -- One row for each subgraph whose latency varies too much to be trusted, in the latest run of each configuration: the
 -- coefficient of variation is above 0.1, or the largest sample is more than 10 times the mean. latency_share says
 -- whether that matters for the model.
--- example: select model, subgraph_id, coefficient_of_variation, latency_share from noisy_subgraphs where latency_share > 0.05
+-- example: select model, subgraph_id, max_to_mean, reason from noisy_subgraphs where latency_share > 0.05
 -- column coefficient_of_variation [1]: latency_std_ms / latency_mean_ms
 -- column max_to_mean [1]: latency_max_ms / latency_mean_ms
 -- column latency_share [1]: latency_mean_ms / total_latency_ms of the run
--- column reason: spread (coefficient of variation above 0.1), outlier (largest sample above 10 times the mean), or spread and outlier
+-- column reason: spread (coefficient of variation), outlier (largest sample), or spread and outlier
 SELECT
     hardware_id,
     precision,

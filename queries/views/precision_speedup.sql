@@ -2,7 +2,7 @@
 -- each. Runs that were timed or counted by different methods, or on different kinds of device, are shown with the
 -- verdict not_comparable and have no speed-up. A speed-up below 1 means that the lower precision is slower, which is the
 -- rule on CPUs.
--- example: select model, batch, precision, speedup from precision_speedup where verdict = 'comparable' order by speedup
+-- example: select model, batch, precision, speedup from precision_speedup where verdict = 'comparable'
 -- column fp32_latency_ms [ms]: total_latency_ms of the fp32 run
 -- column latency_ms [ms]: total_latency_ms of the run in this precision
 -- column speedup [1]: fp32_latency_ms / latency_ms; NULL when not comparable

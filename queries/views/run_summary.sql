@@ -1,7 +1,7 @@
 -- One row for each run of any kind and status, repeated and failed ones included; retracted ones are not shown.
 -- A failed run has NULL figures and its reason in error.
--- example: select started_at, total_latency_ms, timing_method from run_summary where model = 'resnet18' order by started_at
--- column efficiency [1]: Share of the recorded peak that the whole model reached: total_flops / total_latency_ms / theoretical_peak_flops; the latency of subgraphs without counted FLOPs is included
+-- example: select started_at, status, total_latency_ms, error from run_summary where model = 'resnet18'
+-- column efficiency [1]: Share of the recorded peak: total_flops / total_latency_ms / theoretical_peak_flops
 SELECT
     hardware_id,
     precision,
