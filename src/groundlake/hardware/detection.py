@@ -1,0 +1,247 @@
+"""Which device is this? Reads the kernel's and the driver's account of the machine and finds it in the registry."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Literal
+
+from groundlake import machine
+from groundlake.hardware.cpu_peak import cpu_id, cpu_spec, slugify
+from groundlake.hardware.registry import registry
+from groundlake.hardware.spec import PEAK_COLUMNS, HardwareSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+GIB = 2**30
+SAME_CLOCK = 0.01
+"""Relative difference of two clocks below which they are the same."""
+
+# Board name in the device tree, id of the module, and the memory that tells it from its smaller sister.
+_JETSONS = (
+    (r"AGX Orin", "jetson_orin_agx", 40),
+    (r"Orin NX", "jetson_orin_nx", 12),
+    (r"Orin Nano", "jetson_orin_nano", 6),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Detected:
+    """The device of this machine.
+
+    Attributes:
+        hardware_id: Id its runs carry.
+        aliases: Other ids of the same device in the same mode.
+        spec: What is known of it; peaks that nobody knows are absent.
+        device: `cpu` or `cuda`.
+        method: How the id was found, in a few words.
+        evidence: What was read, line by line, failures included.
+    """
+
+    hardware_id: str
+    aliases: tuple[str, ...]
+    spec: HardwareSpec
+    device: str
+    method: str
+    evidence: list[str] = field(default_factory=list)
+
+    def spec_named(self, hardware_id: str) -> HardwareSpec:
+        """The same specification under a name the user chose, for a row of the table `hardware`."""
+        if hardware_id in (self.hardware_id, *self.aliases):
+            return replace(self.spec, hardware_id=hardware_id)
+        aliases = (self.hardware_id, *(alias for alias in self.aliases if alias != hardware_id))
+        return replace(self.spec, hardware_id=hardware_id, aliases=aliases)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether runs made here may carry a hardware id, and why.
+
+    `kind` is `this_machine` (the detected id or an alias), `other_machine` (an id of the registry that does not match:
+    refuse it) or `new_name` (an id nobody knows: this machine's own name).
+    """
+
+    kind: Literal["this_machine", "other_machine", "new_name"]
+    reason: str
+
+
+def detect(root: Path = machine.ROOT, *, device: str | None = None) -> Detected:
+    """Find out which device this is: a Jetson, else an NVIDIA GPU, else the processor.
+
+    Args:
+        root: Root of the file tree with `/proc` and `/sys`.
+        device: `cpu` to ask for the processor of a machine that has a GPU too.
+    """
+    evidence: list[str] = []
+    if device != "cpu":
+        found = _detect_jetson(root, evidence) or _detect_gpu(root, evidence)
+        if found is not None:
+            return found
+    return _detect_cpu(root, evidence)
+
+
+def matches_this_machine(hardware_id: str, detected: Detected) -> bool:
+    """Whether an id is the detected one or one of its aliases; the same chip in another power mode is not."""
+    return hardware_id in (detected.hardware_id, *detected.aliases)
+
+
+def judge(hardware_id: str, detected: Detected) -> Verdict:
+    """Decide whether runs made on this machine may carry an id, with the reason in words for the user."""
+    if matches_this_machine(hardware_id, detected):
+        return Verdict("this_machine", f"{hardware_id} is this machine ({detected.method})")
+    wanted = registry().get(hardware_id)
+    if wanted is None:
+        return Verdict("new_name", f"{hardware_id} is not in the registry: taken as the name of this machine")
+    if wanted.name == detected.spec.name and wanted.power_mode != detected.spec.power_mode:
+        return Verdict(
+            "other_machine",
+            f"{hardware_id} is this device in power mode {wanted.power_mode}; "
+            f"it runs in {detected.spec.power_mode or 'an unknown mode'} ({detected.hardware_id})",
+        )
+    return Verdict("other_machine", f"{hardware_id} is {wanted.name}; this machine is {detected.hardware_id}")
+
+
+def _detect_jetson(root: Path, evidence: list[str]) -> Detected | None:
+    model = machine.jetson_model(root)
+    if model is None:
+        return None
+    evidence.append(f"board: {model}")
+    raw_mode, source = machine.power_mode(root)
+    evidence.append(f"power mode: {raw_mode or 'unknown'} ({source})")
+    mode = mode_slug(raw_mode)
+    hardware_id = "_".join(filter(None, (_module_id(model, root, evidence), mode)))
+    known = registry().get(hardware_id)
+    if known is not None:
+        spec = _as_driven(known, root, evidence)
+        method = f"device tree and nvpmodel: {model}, {raw_mode}"
+        return Detected(
+            hardware_id=hardware_id,
+            aliases=spec.aliases,
+            spec=spec,
+            device="cuda",
+            method=method,
+            evidence=evidence,
+        )
+    evidence.append(f"{hardware_id} is not in the registry: no peaks")
+    spec = HardwareSpec(
+        hardware_id=hardware_id,
+        name=model,
+        vendor="NVIDIA",
+        device="cuda",
+        power_mode=None if mode is None else mode.upper(),
+        memory_bytes=machine.memory_bytes(root),
+        sources=_unknown_peaks("this module or power mode is not in the registry")
+        | {"memory_bytes": "/proc/meminfo, what the kernel manages"},
+    )
+    return Detected(
+        hardware_id=hardware_id, aliases=(), spec=spec, device="cuda", method=f"device tree: {model}", evidence=evidence
+    )
+
+
+def mode_slug(raw_mode: str | None) -> str | None:
+    """Part of the id for a power mode: `MODE_15W` and `15W` give `15w`, `MODE_30W_ALL` `30w`, `MAXN` `maxn`."""
+    if raw_mode is None:
+        return None
+    watts = re.fullmatch(r"(?:MODE_)?(\d+)W(?:_ALL)?", raw_mode, re.IGNORECASE)
+    return f"{watts[1]}w" if watts else slugify(re.sub(r"^MODE_", "", raw_mode, flags=re.IGNORECASE))
+
+
+def _module_id(model: str, root: Path, evidence: list[str]) -> str:
+    memory = machine.memory_bytes(root)
+    for pattern, module_id, least_gib in _JETSONS:
+        if re.search(pattern, model, re.IGNORECASE):
+            if memory is None or memory >= least_gib * GIB:
+                return module_id
+            evidence.append(f"memory {memory / GIB:.1f} GiB: the smaller module of its series")
+            return f"{module_id}_{_module_gb(memory)}gb"
+    return slugify(re.sub(r"\b(?:NVIDIA|Developer Kit|Engineering Reference)\b", " ", model))
+
+
+def _module_gb(memory: int) -> int:
+    """Size printed on the module: the kernel manages a little less than the next power of two."""
+    size = 1
+    while size * GIB < memory:
+        size *= 2
+    return size
+
+
+def _as_driven(known: HardwareSpec, root: Path, evidence: list[str]) -> HardwareSpec:
+    """Correct a registry entry by the clock limit that the driver enforces on this very device."""
+    devfreq = machine.gpu_devfreq(root)
+    limit_hz = None if devfreq is None else machine.read_number(devfreq / "max_freq")
+    if limit_hz is None or devfreq is None:
+        return known
+    limit_mhz = limit_hz / machine.HZ_PER_MHZ
+    evidence.append(f"GPU clock limit: {limit_mhz:g} MHz (devfreq {devfreq.name}/max_freq)")
+    if known.clock_mhz is None or abs(limit_mhz / known.clock_mhz - 1) <= SAME_CLOCK:
+        return known
+    evidence.append(f"the registry says {known.clock_mhz:g} MHz: peaks rescaled to the clock of this device")
+    scale = limit_mhz / known.clock_mhz
+    rescaled = {
+        PEAK_COLUMNS[name]: f"{known.peak_source(name)}, rescaled to {limit_mhz:g} MHz, the max_freq of this device"
+        for name in known.peaks
+    }
+    return replace(
+        known,
+        clock_mhz=limit_mhz,
+        peaks={name: peak * scale for name, peak in known.peaks.items()},
+        sources={**known.sources, **rescaled, "clock_mhz": f"devfreq {devfreq.name}/max_freq of this device"},
+    )
+
+
+def _detect_gpu(root: Path, evidence: list[str]) -> Detected | None:
+    gpus, why = machine.gpus(root)
+    chosen = machine.chosen_gpu()
+    if not gpus:
+        evidence.append(f"no GPU: {why}")
+        return None
+    if chosen is None or chosen >= len(gpus):
+        evidence.append(f"{len(gpus)} GPU, hidden by CUDA_VISIBLE_DEVICES")
+        return None
+    gpu = gpus[chosen]
+    evidence.append(f"GPU {gpu.index} of {len(gpus)}: {gpu.name}, driver {gpu.driver_version}")
+    known = next((spec for spec in registry().values() if gpu.name in spec.product_names), None)
+    if known is None:
+        evidence.append(f"{gpu.name} is not in the registry: no peaks")
+    spec = known or HardwareSpec(
+        hardware_id=slugify(gpu.name),
+        name=gpu.name,
+        vendor="NVIDIA",
+        device="cuda",
+        memory_bytes=gpu.memory_bytes,
+        sources=_unknown_peaks("this GPU is not in the registry") | {"memory_bytes": "NVML"},
+    )
+    return Detected(
+        hardware_id=spec.hardware_id,
+        aliases=spec.aliases,
+        spec=spec,
+        device="cuda",
+        method=f"NVML: {gpu.name}",
+        evidence=evidence,
+    )
+
+
+def _detect_cpu(root: Path, evidence: list[str]) -> Detected:
+    cpu = machine.cpu(root)
+    evidence.append(f"CPU: {cpu.model or 'without a name'}, {cpu.physical_cores} cores, {cpu.logical_cores} threads")
+    evidence.append(
+        f"clock: {cpu.clock_mhz if cpu.clock_mhz is None else round(cpu.clock_mhz)} MHz, {cpu.clock_source}"
+    )
+    known = next((s for s in registry().values() if cpu.model in s.product_names), None)
+    if known is not None and cpu.virtual and cpu.logical_cores < (known.compute_units or 0):
+        evidence.append(f"a virtual machine with a part of {known.hardware_id} only: an id of its own")
+        known = None
+    spec = known or cpu_spec(cpu, machine.memory_bytes(root))
+    return Detected(
+        hardware_id=known.hardware_id if known else cpu_id(cpu),
+        aliases=spec.aliases,
+        spec=spec,
+        device="cpu",
+        method=f"CPU name: {cpu.model or cpu.part or 'none'}",
+        evidence=evidence,
+    )
+
+
+def _unknown_peaks(why: str) -> dict[str, str]:
+    return dict.fromkeys(PEAK_COLUMNS.values(), f"unknown: {why}")

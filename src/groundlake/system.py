@@ -1,0 +1,227 @@
+"""The state a machine is in while it measures, and the fingerprints that tell machines and software apart.
+
+What cannot be read is None: a missing sensor or driver never stops a measurement.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.metadata
+import importlib.util
+import json
+import platform
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+from groundlake import machine
+
+MILLI = 1000
+FINGERPRINT_LENGTH = 16
+GIB = 2**30
+
+THROTTLE_REASONS = {
+    0x001: "gpu_idle",
+    0x002: "applications_clocks_setting",
+    0x004: "sw_power_cap",
+    0x008: "hw_slowdown",
+    0x010: "sync_boost",
+    0x020: "sw_thermal_slowdown",
+    0x040: "hw_thermal_slowdown",
+    0x080: "hw_power_brake_slowdown",
+    0x100: "display_clock_setting",
+}
+"""Bits of NVML's clocks event reasons (nvml.h, nvmlClocksEventReason*)."""
+
+_CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "cpu-therm", "tcpu")
+_GPU_ZONES = ("gpu-thermal", "gpu_thermal", "gpu-therm")
+_CPU_MONITORS = ("coretemp", "k10temp", "zenpower")
+
+
+def system_state(device: str, root: Path = machine.ROOT) -> dict[str, Any]:
+    """Read clocks, temperature and power mode now.
+
+    Args:
+        device: `cpu` or `cuda`, the device whose temperature and clocks are meant.
+        root: Root of the file tree with `/proc` and `/sys`.
+
+    Returns:
+        The fields of the ledger's system state; None where unknown. `throttle_reasons` is empty when the GPU says
+        that nothing holds its clocks back, and None when it says nothing.
+    """
+    state: dict[str, Any] = {
+        "gpu_clock_mhz": None,
+        "mem_clock_mhz": None,
+        "power_mode": None,
+        "temperature_c": None,
+        "cpu_freq_mhz": cpu_frequency_mhz(root),
+        "cpu_governor": cpu_governor(root),
+        "throttle_reasons": None,
+    }
+    if machine.jetson_model(root) is not None:
+        state |= _jetson_state(device, root)
+    elif device == "cuda":
+        state |= _nvml_state(root)
+    else:
+        state["temperature_c"] = cpu_temperature_c(root)
+    return state
+
+
+def cpu_frequency_mhz(root: Path = machine.ROOT) -> float | None:
+    """Mean current clock of the logical processors, in MHz."""
+    clocks = [machine.read_number(path / "scaling_cur_freq") for path in machine.governor_folders(root)]
+    known = [clock / machine.KHZ_PER_MHZ for clock in clocks if clock]
+    if not known:
+        text = machine.read_text(root / "proc/cpuinfo") or ""
+        known = [float(clock) for clock in re.findall(r"^cpu MHz\s*:\s*(\d+(?:\.\d+)?)", text, re.MULTILINE)]
+    return sum(known) / len(known) if known else None
+
+
+def cpu_governor(root: Path = machine.ROOT) -> str | None:
+    """Rule by which the kernel chooses the clock; several are joined with a plus."""
+    names = {machine.read_text(path / "scaling_governor") for path in machine.governor_folders(root)}
+    return "+".join(sorted(name for name in names if name)) or None
+
+
+def cpu_temperature_c(root: Path = machine.ROOT) -> float | None:
+    """Temperature of the processor's package, from the thermal zones, else from the monitoring chips."""
+    zone = _zone_temperature_c(root, _CPU_ZONES)
+    if zone is not None:
+        return zone
+    for chip in machine.folder(root / "sys/class/hwmon", "hwmon*"):
+        if machine.read_text(chip / "name") in _CPU_MONITORS:
+            degrees = machine.read_number(chip / "temp1_input")
+            if degrees is not None:
+                return degrees / MILLI
+    return None
+
+
+def _zone_temperature_c(root: Path, names: tuple[str, ...]) -> float | None:
+    for zone in machine.folder(root / "sys/class/thermal", "thermal_zone*"):
+        if (machine.read_text(zone / "type") or "").lower() in names:
+            degrees = machine.read_number(zone / "temp")
+            if degrees is not None:
+                return degrees / MILLI
+    return None
+
+
+def _jetson_state(device: str, root: Path) -> dict[str, Any]:
+    devfreq = machine.gpu_devfreq(root)
+    clock_hz = None if devfreq is None else machine.read_number(devfreq / "cur_freq")
+    memory_hz = machine.read_number(root / "sys/kernel/debug/bpmp/debug/clk/emc/rate")
+    return {
+        "gpu_clock_mhz": None if clock_hz is None else round(clock_hz / machine.HZ_PER_MHZ),
+        "mem_clock_mhz": None if memory_hz is None else round(memory_hz / machine.HZ_PER_MHZ),
+        "power_mode": machine.power_mode(root)[0],
+        "temperature_c": cpu_temperature_c(root) if device == "cpu" else _zone_temperature_c(root, _GPU_ZONES),
+    }
+
+
+def _nvml_state(root: Path) -> dict[str, Any]:
+    index = machine.chosen_gpu()
+    with machine.nvml(root) as (nvml, _):
+        handle = None if nvml is None or index is None else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
+        if handle is None:
+            return {}
+        # The drivers since release 530 speak of event reasons; the older name says the same.
+        bits = machine.ask(nvml, "nvmlDeviceGetCurrentClocksEventReasons", handle)
+        if bits is None:
+            bits = machine.ask(nvml, "nvmlDeviceGetCurrentClocksThrottleReasons", handle)
+        temperature = machine.ask(nvml, "nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU)
+        return {
+            "gpu_clock_mhz": machine.ask(nvml, "nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM),
+            "mem_clock_mhz": machine.ask(nvml, "nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_MEM),
+            "temperature_c": None if temperature is None else float(temperature),
+            "throttle_reasons": None if bits is None else throttle_names(bits),
+        }
+
+
+def throttle_names(bits: int) -> list[str]:
+    """Names of the reasons that hold a GPU's clocks back; a bit without a name is shown as a number."""
+    names = [name for bit, name in THROTTLE_REASONS.items() if bits & bit]
+    rest = bits & ~sum(THROTTLE_REASONS)
+    return [*names, f"0x{rest:x}"] if rest else names
+
+
+def machine_fingerprint(root: Path = machine.ROOT) -> str:
+    """Hash of the machine's fixed properties: equal hardware gives an equal hash, and nothing names its owner.
+
+    It covers the processor, its cores, the memory in whole GiB, the board and the GPUs; no serial number, no host
+    name, nothing that changes with load or power mode.
+    """
+    cpu = machine.cpu(root)
+    memory = machine.memory_bytes(root)
+    return _digest(
+        {
+            "cpu": [cpu.model, cpu.vendor, cpu.implementer, cpu.part],
+            "cores": _present_cpus(root) or [cpu.physical_cores, cpu.logical_cores],
+            "memory_gib": None if memory is None else round(memory / GIB),
+            "board": machine.jetson_model(root),
+            "gpus": [gpu.name for gpu in machine.gpus(root)[0]],
+        }
+    )
+
+
+def _present_cpus(root: Path) -> str | None:
+    """Logical processors that are there, on- or offline: power modes of a Jetson switch some of them off."""
+    return machine.read_text(root / "sys/devices/system/cpu/present")
+
+
+def software_facts(root: Path = machine.ROOT) -> dict[str, str | None]:
+    """Versions and fingerprints for the ledger, by column name; PyTorch is not loaded for it."""
+    torch_version = _version("torch")
+    facts = {
+        "os": platform.platform(),
+        "python_version": platform.python_version(),
+        "torch_version": torch_version,
+        "cuda_version": _cuda_version(torch_version),
+        "driver_version": _driver_version(root),
+    }
+    versions = facts | {name: _version(name) for name in ("torchvision", "numpy")}
+    return facts | {
+        "machine_fingerprint": machine_fingerprint(root),
+        "software_fingerprint": _digest(versions),
+    }
+
+
+def _version(package: str) -> str | None:
+    """Version of a package that is loaded or installed. A vendor's build may lack metadata, so the module comes first."""
+    loaded = getattr(sys.modules.get(package), "__version__", None)
+    if loaded is not None:
+        return str(loaded)
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _cuda_version(torch_version: str | None) -> str | None:
+    """CUDA that PyTorch was built for, read from its `version.py` as text: importing it would take a second."""
+    if torch_version is None:
+        return None
+    try:
+        found = importlib.util.find_spec("torch")
+    except ValueError:  # a module put into sys.modules by hand has no spec
+        return None
+    if found is None or found.origin is None:
+        return None
+    text = machine.read_text(Path(found.origin).with_name("version.py")) or ""
+    cuda = re.search(r"^cuda\b[^=\n]*=\s*['\"]([^'\"]+)['\"]", text, re.MULTILINE)
+    return cuda[1] if cuda else None
+
+
+def _driver_version(root: Path) -> str | None:
+    """Version of the NVIDIA driver, or on a Jetson the release of its Linux."""
+    with machine.nvml(root) as (nvml, _):
+        version = None if nvml is None else machine.ask(nvml, "nvmlSystemGetDriverVersion")
+    if version is not None:
+        return str(version)
+    release = machine.read_text(root / "etc/nv_tegra_release") or ""
+    found = re.search(r"# (R\d+) \(release\), REVISION: ([\d.]+)", release)
+    return f"L4T {found[1]}.{found[2]}" if found else None
+
+
+def _digest(facts: dict[str, Any]) -> str:
+    text = json.dumps(facts, sort_keys=True, ensure_ascii=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:FINGERPRINT_LENGTH]
