@@ -1,0 +1,214 @@
+"""What a sweep will measure: configurations, settings, and what the lake holds already. Imports no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from groundlake.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from groundlake.store import Lake
+
+MEASURABLE = ("fp32", "tf32", "fp16", "bf16")
+"""Precisions that can be run on some device."""
+
+KNOWN_PRECISIONS = (*MEASURABLE, "fp64", "fp8", "int8", "int4")
+"""Precisions that a sweep accepts by name; what cannot be run becomes a failed row with the reason."""
+
+FULL_BATCHES: dict[str, tuple[int, ...]] = {
+    "resnet18": (1, 4, 16, 64),
+    "resnet34": (1, 4, 16),
+    "resnet50": (1, 4, 16),
+    "resnet101": (1, 4),
+    "mobilenet_v2": (1, 4, 16, 64),
+    "mobilenet_v3_small": (1, 4, 16, 64),
+    "mobilenet_v3_large": (1, 4, 16),
+    "efficientnet_b0": (1, 4, 16),
+    "efficientnet_b1": (1, 4),
+    "vgg11": (1,),
+    "vgg16": (1, 4),
+    "vit_b_16": (1,),
+    "vit_b_32": (1,),
+    "vit_l_16": (1,),
+    "maxvit_t": (1,),
+}
+"""Models and batch sizes of the imported measurements, so that a full sweep can be compared with all of them."""
+
+
+@dataclass(frozen=True)
+class SweepSet:
+    """Models, precisions and batch sizes under one name."""
+
+    batches: Mapping[str, tuple[int, ...]]
+    precisions: tuple[str, ...]
+    other_batches: tuple[int, ...]
+
+    def batches_of(self, model: str) -> tuple[int, ...]:
+        """Batch sizes of a model, also of one that is not in the set."""
+        return self.batches.get(model, self.other_batches)
+
+
+SWEEPS: dict[str, SweepSet] = {
+    "quick": SweepSet(
+        batches=dict.fromkeys(("resnet18", "mobilenet_v2", "efficientnet_b0", "vit_b_32"), (1, 4)),
+        precisions=("fp32",),
+        other_batches=(1, 4),
+    ),
+    "full": SweepSet(batches=FULL_BATCHES, precisions=("fp32", "fp16", "bf16"), other_batches=(1,)),
+}
+"""The sweeps that have a name; quick takes a few minutes on two CPU cores."""
+
+
+@dataclass(frozen=True, order=True)
+class Configuration:
+    """One thing to measure on a device."""
+
+    model: str
+    precision: str
+    batch: int
+
+    def __str__(self) -> str:
+        return f"{self.model} {self.precision} batch {self.batch}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SweepSettings:
+    """How a sweep measures, and on what.
+
+    Attributes:
+        hardware_id: Id that the runs carry.
+        device: cpu, cuda, or one of several such as cuda:1.
+        thermal_profile: Power mode of the device, for example MAXN.
+        peaks: Theoretical peak by precision (FLOP/s); missing or None where unknown.
+        peak_source: Where the peaks come from: registry, overlay, or the method of an estimate.
+        warmup: Passes before timing, of each kind.
+        runs: Timed passes, of each kind.
+        repeat: None measures once what the lake lacks; a number measures everything that often, whatever it holds.
+        timeout_s: Limit for one configuration, from building the model to its result.
+        session: Name of the sweep; an id of its own when None.
+        note: Free text kept with each run.
+        input_shape: Shape of one input without the batch; None takes what is known of the model.
+    """
+
+    hardware_id: str
+    device: str = "cpu"
+    thermal_profile: str | None = None
+    peaks: Mapping[str, float | None] = field(default_factory=dict)
+    peak_source: str | None = None
+    warmup: int = 10
+    runs: int = 50
+    repeat: int | None = None
+    timeout_s: float = 600.0
+    session: str | None = None
+    note: str | None = None
+    input_shape: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for name, value, least in (("warmup", self.warmup, 0), ("runs", self.runs, 1), ("repeat", self.repeat, 1)):
+            if value is not None and value < least:
+                raise UsageError(f"{name} must be at least {least}, got {value}")
+        if not self.timeout_s > 0:
+            raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout_s}")
+        if self.device_kind not in ("cpu", "cuda"):
+            raise UsageError(f"device must be cpu or cuda, got {self.device!r}; one of several GPUs is cuda:1")
+
+    @property
+    def device_kind(self) -> str:
+        """Kind of the device, without its number: cpu or cuda."""
+        return self.device.split(":", 1)[0]
+
+
+@dataclass(frozen=True)
+class PlannedRun:
+    """One run to come; `run_index` counts the repetitions from 1 and is None where nothing is repeated."""
+
+    configuration: Configuration
+    run_index: int | None = None
+
+    def __str__(self) -> str:
+        return str(self.configuration) + (f" run {self.run_index}" if self.run_index else "")
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a sweep will do: runs in their order, and configurations that the lake holds already."""
+
+    todo: tuple[PlannedRun, ...]
+    skipped: tuple[Configuration, ...]
+
+
+def configurations(
+    sweep: str = "quick",
+    *,
+    models: Sequence[str] | None = None,
+    precisions: Sequence[str] | None = None,
+    batches: Sequence[int] | None = None,
+) -> list[Configuration]:
+    """List the configurations of a named sweep; what is given replaces that part of it.
+
+    Raises:
+        UsageError: An unknown sweep or precision, or a batch below 1.
+    """
+    if sweep not in SWEEPS:
+        raise UsageError(f"no sweep {sweep!r}; there are {', '.join(SWEEPS)}")
+    chosen = SWEEPS[sweep]
+    wanted = [precision.strip().lower() for precision in precisions or chosen.precisions]
+    for precision in wanted:
+        if precision not in KNOWN_PRECISIONS:
+            raise UsageError(f"no precision {precision!r}; there are {', '.join(KNOWN_PRECISIONS)}")
+    for batch in batches or ():
+        if batch < 1:
+            raise UsageError(f"a batch has at least one input, got {batch}")
+    every = [
+        Configuration(model, precision, batch)
+        for precision in wanted
+        for model in models or chosen.batches
+        for batch in batches or chosen.batches_of(model)
+    ]
+    return list(dict.fromkeys(every))
+
+
+def plan(lake: Lake, settings: SweepSettings, wanted: Iterable[Configuration]) -> Plan:
+    """Decide what to measure: everything `repeat` times, or, without it, what has no good run yet.
+
+    Repetitions go round by round, so that drift of the machine shows between the runs of a configuration.
+    """
+    every = list(dict.fromkeys(wanted))
+    if settings.repeat is not None:
+        rounds = range(1, settings.repeat + 1)
+        return Plan(tuple(PlannedRun(each, index) for index in rounds for each in every), ())
+    held = measured_already(lake, settings.hardware_id)
+    return Plan(
+        todo=tuple(PlannedRun(each) for each in every if each not in held),
+        skipped=tuple(each for each in every if each in held),
+    )
+
+
+def measured_already(lake: Lake, hardware_id: str) -> set[Configuration]:
+    """Configurations of a device with a good efficiency run, imported ones included."""
+    if not lake.exists:
+        return set()
+    good = lake.runs(hardware_id).filter((pl.col("status") == "ok") & (pl.col("kind") == "efficiency"))
+    return {Configuration(*row) for row in good.select("model", "precision", "batch").iter_rows()}
+
+
+def config_hash(configuration: Configuration, settings: SweepSettings) -> str:
+    """Hash what is measured and how: two runs with one hash differ by machine, software, moment and chance only."""
+    decisive = {
+        "model": configuration.model,
+        "precision": configuration.precision,
+        "batch": configuration.batch,
+        "input_shape": settings.input_shape,
+        "device": settings.device_kind,
+        "warmup": settings.warmup,
+        "runs": settings.runs,
+    }
+    text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

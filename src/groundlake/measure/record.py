@@ -1,0 +1,260 @@
+"""From what the measuring process found to the rows of the lake: statistics, efficiencies, warnings, failures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean, median
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from groundlake import __version__
+from groundlake.ground_truth import EfficiencyStats, LatencyStats, MeasurementRecord, SubgraphMeasurement
+from groundlake.measure.plan import config_hash
+from groundlake.stats.intervals import Summary, summarize
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from groundlake.measure.cut import Subgraph
+    from groundlake.measure.plan import PlannedRun, SweepSettings
+    from groundlake.measure.worker import Measured
+
+NOT_APPLICABLE = EfficiencyStats(mean=0.0, std=0.0, min=0.0, max=0.0, ci_lower=0.0, ci_upper=0.0, samples=0)
+"""Efficiency of a subgraph without FLOPs, or without a known peak: NULL in the lake."""
+
+RELEVANT_SHARE = 0.01
+"""Share of the model's latency from which a noisy subgraph is worth a warning."""
+
+SLOW_FIRST_PASS = 3.0
+"""Factor to the median of the other passes from which the first timed pass is worth a warning."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """A measured run: the record of schema 2.0 and everything that it cannot carry. Implements `store.Recordable`.
+
+    Attributes:
+        record: Subgraphs with their statistics, and the model summary.
+        samples_ms: Shape (subgraphs, timed_runs): raw latency samples in ms.
+        end_to_end_samples_ms: Shape (timed_runs,): latency of the whole model, uninstrumented, in ms.
+        peak_known: Whether the record's theoretical peak is one; the record has 0 where it is unknown.
+        peak_source: Where the peak comes from.
+        started_at: Aware, UTC.
+        system_before: State of the machine, named as in the ledger; so are the states under load and after.
+        software: Versions and fingerprints, named as in the ledger.
+        warnings: What is doubtful, each as `code: text`.
+    """
+
+    record: MeasurementRecord
+    samples_ms: tuple[tuple[float, ...], ...]
+    end_to_end_samples_ms: tuple[float, ...]
+    peak_known: bool
+    peak_source: str | None
+    timing_method: str
+    flops_method: str
+    warmup_runs: int
+    timed_runs: int
+    config_hash: str
+    session_id: str | None
+    note: str | None
+    started_at: datetime
+    duration_s: float
+    system_before: dict[str, Any]
+    system_under_load: dict[str, Any]
+    system_after: dict[str, Any]
+    software: dict[str, Any]
+    warnings: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, run: PlannedRun, settings: SweepSettings, measured: Measured) -> Measurement:
+        """Compute the statistics of a measured configuration."""
+        wanted = run.configuration
+        peak = settings.peaks.get(wanted.precision)
+        rows = [
+            _subgraph(subgraph, samples, peak, wanted.model)
+            for subgraph, samples in zip(measured.subgraphs, measured.subgraph_ms, strict=True)
+        ]
+        record = MeasurementRecord(
+            model=wanted.model,
+            hardware_id=settings.hardware_id,
+            device=settings.device_kind,
+            precision=wanted.precision.upper(),
+            thermal_profile=settings.thermal_profile,
+            theoretical_peak_flops=peak or 0.0,
+            measurement_date=measured.started_at.isoformat(),
+            subgraphs=rows,
+            batch_size=wanted.batch,
+            input_shape=list(measured.input_shape),
+            run_index=run.run_index,
+        )
+        return cls(
+            record=record,
+            samples_ms=measured.subgraph_ms,
+            end_to_end_samples_ms=measured.end_to_end_ms,
+            peak_known=bool(peak),
+            peak_source=settings.peak_source if peak else None,
+            timing_method=measured.timing_method,
+            flops_method=measured.flops_method,
+            warmup_runs=settings.warmup,
+            timed_runs=settings.runs,
+            config_hash=config_hash(wanted, settings),
+            session_id=settings.session,
+            note=settings.note,
+            started_at=measured.started_at,
+            duration_s=measured.duration_s,
+            system_before=measured.system_before,
+            system_under_load=measured.system_under_load,
+            system_after=measured.system_after,
+            software=measured.software,
+            warnings=(*measured.warnings, *_doubts(record, measured)),
+        )
+
+    def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
+        """Return the run's columns of the ledger and its rows of `subgraph_timings`, raw samples included."""
+        row, frames = self.record.to_frames()
+        whole = summarize(self.end_to_end_samples_ms)
+        row |= {
+            **self.software,
+            "status": "ok",
+            "kind": "efficiency",
+            "started_at": self.started_at,
+            "started_at_zone_source": "clock",
+            "source_measurement_date": None,
+            "duration_s": self.duration_s,
+            "session_id": self.session_id,
+            "config_hash": self.config_hash,
+            "warmup_runs": self.warmup_runs,
+            "timed_runs": self.timed_runs,
+            "theoretical_peak_flops": self.record.theoretical_peak_flops if self.peak_known else None,
+            "theoretical_peak_source": self.peak_source,
+            "end_to_end_latency_ms": whole["mean"],
+            "end_to_end_latency_std_ms": whole["std"],
+            "end_to_end_samples_ms": list(self.end_to_end_samples_ms),
+            "timing_method": self.timing_method,
+            "flops_method": self.flops_method,
+            "system_before": self.system_before,
+            "system_under_load": self.system_under_load,
+            "system_after": self.system_after,
+            "warnings": list(self.warnings) or None,
+            "note": self.note,
+        }
+        samples = pl.Series("latency_samples_ms", [list(each) for each in self.samples_ms], dtype=pl.List(pl.Float64))
+        timings = frames["subgraph_timings"].with_columns(samples)
+        if not self.peak_known:
+            timings = timings.with_columns(theoretical_peak_flops=pl.lit(None, dtype=pl.Float64))
+        return row, {**frames, "subgraph_timings": timings}
+
+
+@dataclass(frozen=True, kw_only=True)
+class FailedMeasurement:
+    """An attempt without a result, kept so that "failed" and "never tried" differ. Implements `store.Recordable`.
+
+    Attributes:
+        reason: Why there is no result.
+        started_at: Aware, UTC.
+        software: Versions and fingerprints, named as in the ledger.
+    """
+
+    run: PlannedRun
+    settings: SweepSettings
+    reason: str
+    started_at: datetime
+    duration_s: float
+    software: dict[str, Any]
+
+    def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
+        """Return the run's columns of the ledger; there are no fact rows."""
+        wanted = self.run.configuration
+        peak = self.settings.peaks.get(wanted.precision) or None
+        row: dict[str, object] = {
+            **self.software,
+            "status": "failed",
+            "error": self.reason,
+            "kind": "efficiency",
+            "timing_method": "none",
+            "schema_version": "2.0",
+            "tool_version": f"groundlake {__version__}",
+            "hardware_id": self.settings.hardware_id,
+            "precision": wanted.precision,
+            "model": wanted.model,
+            "batch": wanted.batch,
+            "device": self.settings.device_kind,
+            "thermal_profile": self.settings.thermal_profile,
+            "theoretical_peak_flops": peak,
+            "theoretical_peak_source": self.settings.peak_source if peak else None,
+            "started_at": self.started_at,
+            "started_at_zone_source": "clock",
+            "duration_s": self.duration_s,
+            "run_index": self.run.run_index,
+            "session_id": self.settings.session,
+            "config_hash": config_hash(wanted, self.settings),
+            "warmup_runs": self.settings.warmup,
+            "timed_runs": self.settings.runs,
+            "note": self.settings.note,
+        }
+        return row, {}
+
+
+def _subgraph(subgraph: Subgraph, samples_ms: Sequence[float], peak: float | None, model: str) -> SubgraphMeasurement:
+    """Describe one subgraph; the efficiency is computed for each sample and then averaged, as in imported data."""
+    achieved, efficiency = _efficiency(subgraph.flops, samples_ms, peak)
+    return SubgraphMeasurement(
+        subgraph_id=subgraph.subgraph_id,
+        fusion_pattern=subgraph.fusion_pattern,
+        operation_type=subgraph.operation_type,
+        flops=subgraph.flops,
+        total_bytes=subgraph.total_bytes,
+        arithmetic_intensity=subgraph.arithmetic_intensity,
+        theoretical_peak_flops=peak or 0.0,
+        measured_latency=LatencyStats(**summarize(samples_ms)),
+        achieved_flops=achieved,
+        efficiency=efficiency,
+        node_names=list(subgraph.node_names),
+        source_model=model,
+    )
+
+
+def _efficiency(flops: int, samples_ms: Sequence[float], peak: float | None) -> tuple[float, EfficiencyStats]:
+    """Mean achieved rate (FLOP/s) and share of the peak; not applicable without FLOPs or with a time of 0."""
+    if not flops or min(samples_ms) <= 0:
+        return 0.0, NOT_APPLICABLE
+    rates = [flops / (sample / 1e3) for sample in samples_ms]
+    if not peak:
+        return fmean(rates), NOT_APPLICABLE
+    shares: Summary = summarize([rate / peak for rate in rates])
+    return fmean(rates), EfficiencyStats(**shares)
+
+
+def _doubts(record: MeasurementRecord, measured: Measured) -> list[str]:
+    """Say what a reader of the numbers should know before trusting them."""
+    total = record.model_summary.total_latency_ms
+    doubts = []
+    noisy = [
+        each
+        for each in record.subgraphs
+        if each.measured_latency.std > each.measured_latency.mean > RELEVANT_SHARE * total
+    ]
+    if noisy:
+        share = sum(each.measured_latency.mean for each in noisy) / total
+        doubts.append(
+            f"high_variance: {len(noisy)} subgraphs with {share:.0%} of the latency have a standard deviation above"
+            f" their mean, first {noisy[0].subgraph_id}"
+        )
+    for what, samples in (("subgraphs", measured.pass_ms), ("whole model", measured.end_to_end_ms)):
+        rest = list(islice(samples, 1, None))
+        if rest and samples[0] > SLOW_FIRST_PASS * median(rest):
+            doubts.append(
+                f"slow_first_pass: {what}: the first timed pass took {samples[0]:.3g} ms, the median of the others is"
+                f" {median(rest):.3g} ms; warm-up was too short"
+            )
+    fast = [each for each in record.subgraphs if each.efficiency.mean > 1]
+    if fast:
+        best = max(fast, key=lambda each: each.efficiency.mean)
+        doubts.append(
+            f"efficiency_above_one: {len(fast)} subgraphs, most {best.efficiency.mean:.3g} in {best.subgraph_id};"
+            " the peak is too low, or the work is counted too high"
+        )
+    return doubts

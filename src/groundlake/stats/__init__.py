@@ -1,0 +1,1 @@
+"""Statistics of measurements: numpy throughout, scipy loaded only where a distribution is needed."""
