@@ -1,0 +1,50 @@
+"""The Typer application: its panels, global options and exit codes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from groundlake import __version__
+from groundlake.cli.settings import Debug, Quiet, Root, Settings
+
+START, ASK, MEASURE, KEEP = "Start", "Ask", "Measure", "Keep"
+
+app = typer.Typer(
+    name="lake",
+    help="The ground-truth lake for machine-learning measurements: measure once, ask for ever.",
+    epilog="Exit codes: 0 done | 1 a check failed or input was set aside | 2 wrong usage, SQL or name | "
+    "3 missing extra, device or sensor | 4 corrupt lake data | 5 disk, permission, network | 130 interrupted",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"lake {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    ctx: typer.Context,
+    root: Root = None,
+    quiet: Quiet = False,
+    debug: Debug = False,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """The ground-truth lake for machine-learning measurements: measure once, ask for ever."""
+    del version  # handled by its callback
+    ctx.obj = Settings(root=root or Path("lake"), quiet=quiet, debug=debug)
+
+
+# Each module registers its commands when it is imported; none of them imports anything heavy at its top.
+from groundlake.cli import ask, devices, keep  # noqa: E402, F401 - they need `app` above

@@ -1,0 +1,82 @@
+"""Show long work: a bar with rate and remaining time on a terminal, plain lines in a log, nothing for short work."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+SECONDS_BETWEEN_LINES = 10.0
+"""A log gets a line this often, and none when the work is done before the first is due."""
+
+
+@contextmanager
+def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], None]]:
+    """Yield a function `(done, total, now)` that shows how far the work is.
+
+    Args:
+        what: Name of the work, at the left of the bar.
+        quiet: Show nothing.
+    """
+    if quiet:
+        yield lambda _done, _total, _now: None
+    elif sys.stderr.isatty():
+        with _bar(what) as update:
+            yield update
+    else:
+        yield _lines(what)
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[rate]}"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[now]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bars:
+        task = bars.add_task(what, total=None, rate="", now="")
+        started = time.monotonic()
+
+        def update(done: int, total: int, now: str) -> None:
+            bars.update(task, completed=done, total=total, now=now, rate=_rate(done, started))
+
+        yield update
+
+
+def _lines(what: str) -> Callable[[int, int, str], None]:
+    started = last = time.monotonic()
+
+    def update(done: int, total: int, now: str) -> None:
+        nonlocal last
+        if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
+            last = time.monotonic()
+            rest = f", about {(last - started) / done * (total - done):.0f} s left" if done else ""
+            print(f"{what}: {done}/{total} {_rate(done, started)}{rest} {now}".rstrip(), file=sys.stderr, flush=True)
+
+    return update
+
+
+def _rate(done: int, started: float) -> str:
+    elapsed = time.monotonic() - started
+    if not done or not elapsed:
+        return ""
+    return f"{done / elapsed:.0f}/s" if done >= elapsed else f"{elapsed / done:.1f} s each"

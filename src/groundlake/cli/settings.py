@@ -1,0 +1,127 @@
+"""What every command has: --root, --quiet and --debug (before or after its name), and one place that ends errors."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import os
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from groundlake.errors import INTERRUPTED, LakeEnvironmentError, LakeError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from groundlake.store import Lake
+
+Root = Annotated[
+    Path | None,
+    typer.Option("--root", envvar="LAKE_ROOT", show_envvar=True, help="Data root of the lake. [default: lake]"),
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; errors and the result stay.")]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options that every command shares."""
+
+    root: Path = Path("lake")
+    quiet: bool = False
+    debug: bool = False
+
+    @property
+    def lake(self) -> Lake:
+        """The lake at the root."""
+        from groundlake.store import Lake
+
+        return Lake(self.root)
+
+    def remark(self, text: str) -> None:
+        """Say something that is not the result: on stderr, unless --quiet."""
+        if not self.quiet:
+            print(text, file=sys.stderr)
+
+
+def command(
+    app: typer.Typer, panel: str, name: str | None = None
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command whose first parameter is `settings`; the shared options are added to it."""
+
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        signature = inspect.signature(function, eval_str=True)
+        own = [parameter for parameter in signature.parameters.values() if parameter.name != "settings"]
+
+        @functools.wraps(function)
+        def run(ctx: typer.Context, root: Root, *, quiet: bool, debug: bool, **options: Any) -> None:  # noqa: ANN401 - typer's
+            settings = _merged(ctx, root, quiet=quiet, debug=debug)
+            _guard(functools.partial(function, settings, **options), settings)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        shared = [
+            inspect.Parameter("ctx", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=typer.Context),
+            *(parameter.replace(kind=keyword) for parameter in own),
+            inspect.Parameter("root", keyword, annotation=Root, default=None),
+            inspect.Parameter("quiet", keyword, annotation=Quiet, default=False),
+            inspect.Parameter("debug", keyword, annotation=Debug, default=False),
+        ]
+        run.__signature__ = inspect.Signature(shared)  # type: ignore[attr-defined] # typer reads it
+        run.__annotations__ = {parameter.name: parameter.annotation for parameter in shared}
+        app.command(name, rich_help_panel=panel)(run)
+        return function
+
+    return register
+
+
+def _merged(ctx: typer.Context, root: Path | None, *, quiet: bool, debug: bool) -> Settings:
+    """Combine the options before the command with those after it; the ones after it win."""
+    before = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
+    # LAKE_ROOT reaches the command's own --root too, and must not beat a --root given before the command.
+    given = ctx.get_parameter_source("root")
+    explicit = root is not None and given is not None and given.name == "COMMANDLINE"
+    return replace(
+        before,
+        root=root if explicit and root else before.root,
+        quiet=quiet or before.quiet,
+        debug=debug or before.debug,
+    )
+
+
+def _guard(run: Callable[[], None], settings: Settings) -> None:
+    """Run a command and end it with the documented exit code, and without a traceback unless --debug."""
+    try:
+        run()
+        sys.stdout.flush()
+    except LakeError as error:
+        _end(error, settings)
+    except KeyboardInterrupt:
+        print("interrupted; what was committed is in the lake", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED) from None
+    except BrokenPipeError:
+        # The reader (`| head`) has what it wanted; Python would complain about stdout once more at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        _end(LakeEnvironmentError(f"{error.filename or 'the system'}: {error.strerror or error}"), settings, error)
+    except Exception as error:
+        if isinstance(error, (typer.Exit, typer.Abort)):
+            raise
+        if settings.debug:
+            raise
+        print(
+            f"error: this is a defect of groundlake: {type(error).__name__}: {error}\n"
+            "run the command again with --debug and report what it prints",
+            file=sys.stderr,
+        )
+        raise typer.Exit(1) from None
+
+
+def _end(error: LakeError, settings: Settings, cause: BaseException | None = None) -> None:
+    if settings.debug:
+        raise cause or error
+    print(f"error: {error}", file=sys.stderr)
+    raise typer.Exit(error.exit_code) from None
