@@ -6,6 +6,7 @@ loader = GroundTruthLoader("lake")
 loader.load("jetson_orin_agx_maxn", "resnet18", "fp32", 1).model_summary.total_latency_ms
 """
 
+from groundlake.ground_truth.loader import GroundTruthLoader
 from groundlake.ground_truth.record import (
     EfficiencyStats,
     LatencyStats,
@@ -17,6 +18,7 @@ from groundlake.ground_truth.record import (
 
 __all__ = [
     "EfficiencyStats",
+    "GroundTruthLoader",
     "LatencyStats",
     "MeasurementRecord",
     "ModelSummary",

@@ -10,8 +10,10 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 from groundlake.ground_truth.reading import Problem
 
@@ -40,6 +42,8 @@ PRECISIONS = frozenset(
 
 FOLDERS_READ = 3
 
+_SAFE = re.compile(r"[A-Za-z0-9._+=@,() -]*[A-Za-z0-9_+=@,()-]")
+
 
 @dataclass(frozen=True)
 class Place:
@@ -65,24 +69,40 @@ def place_of(path: PurePath, precision: str | None = None) -> Place | None:
     said = precision.lower() if precision else None
 
     def is_precision(name: str) -> bool:
-        return name.lower() in PRECISIONS or (said is not None and name.lower() == said)
+        return name.lower() in PRECISIONS or (said is not None and plain_name(name).lower() == said)
 
-    if lower == MEASUREMENTS:
-        if is_precision(middle):
-            return _place("legacy", upper, middle)
-        return _place("flat", middle, None)
-    if is_precision(lower):
-        if middle == MEASUREMENTS:
-            return _place("canonical", upper, lower)
-        if upper == MEASUREMENTS:
-            return _place("toplevel", middle, lower)
-    return None
+    def is_device(folder: str) -> bool:
+        return folder not in ("", "/", MEASUREMENTS) and folder.lower() not in PRECISIONS
 
-
-def _place(layout: str, hardware_id: str, precision: str | None) -> Place | None:
-    if hardware_id in ("", MEASUREMENTS, "/") or hardware_id.lower() in PRECISIONS:
+    if lower == MEASUREMENTS and is_precision(middle):
+        layout, device, named = "legacy", upper, middle
+    elif lower == MEASUREMENTS:
+        layout, device, named = "flat", middle, None
+    elif is_precision(lower) and middle == MEASUREMENTS:
+        layout, device, named = "canonical", upper, lower
+    elif is_precision(lower) and upper == MEASUREMENTS:
+        layout, device, named = "toplevel", middle, lower
+    else:
         return None
-    return Place(layout, hardware_id, precision.lower() if precision else None)
+    if not is_device(device):
+        return None
+    return Place(layout, plain_name(device), plain_name(named).lower() if named else None)
+
+
+def safe_name(name: str) -> str:
+    """Turn a device or model name into a file name: percent-encoded where it holds anything unusual."""
+    encoded = name if _SAFE.fullmatch(name) else quote(name, safe="")
+    if encoded.startswith(".") or encoded == MEASUREMENTS or encoded.lower() in PRECISIONS:
+        return f"%{ord(encoded[0]):02X}{encoded[1:]}"  # not hidden, and not taken for a folder of the layout
+    return encoded
+
+
+def plain_name(file_name: str) -> str:
+    """Undo `safe_name`; a name that it did not make is returned as it is."""
+    if "%" not in file_name:
+        return file_name
+    name = unquote(file_name)
+    return name if safe_name(name) == file_name else file_name
 
 
 def batch_of(stem: str, model: str, batch_size: int | None) -> tuple[int | None, Problem | None]:

@@ -173,7 +173,6 @@ class MeasurementRecord:
             run: The run's row of the ledger.
             timings: The run's rows of `subgraph_timings`.
         """
-        summary = {item.name: run[item.name] or 0 for item in fields(ModelSummary)}
         state = run["system_under_load"] or run["system_before"]
         return cls(
             schema_version=run["schema_version"] or "2.0",
@@ -189,7 +188,7 @@ class MeasurementRecord:
             subgraphs=_from_columns(from_frame(timings, run["model"])),
             batch_size=run["batch"],
             input_shape=run["input_shape"],
-            model_summary=ModelSummary(**summary),
+            model_summary=summary_of(run),
             system_state=SystemState(**{f.name: state[f.name] for f in fields(SystemState)}) if state else None,
             run_id=run["run_id"],
             run_index=run["run_index"],
@@ -308,6 +307,11 @@ _SAME_NAME = (
 
 def _utc_text(started_at: datetime) -> str:
     return started_at.replace(tzinfo=timezone.utc).isoformat()
+
+
+def summary_of(run: Mapping[str, Any]) -> ModelSummary:
+    """Build the summary in a ledger row; what is NULL there (throughput of no latency) is 0."""
+    return ModelSummary(**{item.name: run[item.name] or 0 for item in fields(ModelSummary)})
 
 
 def date_text(run: Mapping[str, Any]) -> str:
