@@ -1,0 +1,399 @@
+"""Each view over a small lake whose answers can be worked out by hand."""
+
+from __future__ import annotations
+
+import datetime as dt
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from groundlake.store import Lake
+from groundlake.views import written_views
+
+PEAK = 1e9
+DAY = dt.datetime(2026, 1, 1, 12)  # noqa: DTZ001 - the lake keeps naive UTC
+
+
+def subgraph(number: int, *, flops: int = 1000, mean: float = 1.0, **columns: object) -> dict[str, object]:
+    return {
+        "subgraph_id": number,
+        "fusion_pattern": "Conv2d",
+        "operation_type": "conv2d",
+        "node_names": [f"node_{number}"],
+        "flops": flops,
+        "total_bytes": 100,
+        "arithmetic_intensity": flops / 100,
+        "latency_mean_ms": mean,
+        "latency_std_ms": 0.0,
+        "latency_min_ms": 0.0,
+        "latency_max_ms": mean,
+        "latency_samples": 50,
+        "efficiency_mean": flops / (mean / 1000) / PEAK if flops and mean else None,
+        "theoretical_peak_flops": PEAK,
+    } | columns
+
+
+def put(lake: Lake, rows: list[dict[str, object]] | None = None, *, day: int | None = 1, **run: object) -> str:
+    """Write one good run (or whatever `run` says) and return its id."""
+    rows = rows if rows is not None else [subgraph(0)]
+    total_ms = sum(float(str(row["latency_mean_ms"])) for row in rows)
+    summary = {
+        "hardware_id": "dev_a",
+        "precision": "fp32",
+        "model": "net",
+        "batch": 1,
+        "device": "cpu",
+        "timing_method": "perf_counter",
+        "flops_method": "counted",
+        "theoretical_peak_flops": PEAK,
+        "theoretical_peak_source": "registry",
+        "started_at": None if day is None else DAY + dt.timedelta(days=day),
+        "started_at_zone_source": None if day is None else "clock",
+        "total_flops": sum(int(str(row["flops"])) for row in rows),
+        "total_bytes": sum(int(str(row["total_bytes"])) for row in rows),
+        "total_latency_ms": total_ms,
+        "num_subgraphs": len(rows),
+        "end_to_end_latency_ms": total_ms / 2,
+    } | run
+    return lake.write(summary, subgraph_timings=pl.DataFrame(rows, infer_schema_length=None))
+
+
+def fail(lake: Lake, error: str, *, day: int | None = 1, **run: object) -> str:
+    """Write one failed attempt."""
+    when = None if day is None else DAY + dt.timedelta(days=day)
+    zone = None if day is None else "clock"
+    keys = {"hardware_id": "dev_a", "precision": "fp32", "model": "net", "batch": 1, "device": "cpu"}
+    started = {"started_at": when, "started_at_zone_source": zone}
+    return lake.write(keys | started | {"status": "failed", "error": error} | run)
+
+
+@pytest.fixture
+def lake(lake_root: Path) -> Lake:
+    return Lake(lake_root)
+
+
+@pytest.mark.parametrize("name", sorted(written_views()))
+def test_every_view_runs_on_an_empty_lake(name: str, lake: Lake) -> None:
+    lake.root.mkdir()
+    assert lake.sql(f"select * from {name}").rows() == []
+    lake.create()
+    assert lake.sql(f"select * from {name}").rows() == []
+
+
+@pytest.mark.parametrize("name", sorted(written_views()))
+def test_the_example_of_every_view_runs(name: str, lake: Lake) -> None:
+    put(lake)
+    example = written_views()[name].example
+    assert f"from {name}" in example
+    assert lake.sql(example).columns
+
+
+def test_model_summary_has_exactly_the_promised_columns(lake: Lake) -> None:
+    put(lake)
+    assert lake.sql("select * from model_summary").columns == [
+        "hardware_id",
+        "precision",
+        "model",
+        "batch",
+        "total_latency_ms",
+        "total_latency_std_ms",
+        "end_to_end_latency_ms",
+        "throughput_fps",
+        "total_flops",
+        "total_bytes",
+        "num_subgraphs",
+        "started_at",
+    ]
+
+
+def test_model_summary_shows_the_latest_good_efficiency_run_of_each_configuration(lake: Lake) -> None:
+    put(lake, day=1, total_latency_ms=1.0)
+    put(lake, day=3, total_latency_ms=3.0)
+    put(lake, day=2, total_latency_ms=2.0)
+    fail(lake, "later, but failed", day=4)
+    put(lake, day=5, kind="llm_inference")
+    withdrawn = put(lake, day=6)
+    lake.retract(withdrawn, "dev_a", "wrong power mode")
+    put(lake, day=None, batch=4, total_latency_ms=9.0)
+    assert lake.sql("select batch, total_latency_ms from model_summary").rows() == [(1, 3.0), (4, 9.0)]
+
+
+def test_of_two_runs_at_the_same_time_the_greater_run_id_is_the_latest(lake: Lake) -> None:
+    put(lake, run_id="b", total_latency_ms=2.0)
+    put(lake, run_id="a", total_latency_ms=1.0)
+    assert lake.sql("select run_id from latest_runs").rows() == [("b",)]
+
+
+def test_a_run_without_a_start_time_is_never_the_latest_when_another_has_one(lake: Lake) -> None:
+    put(lake, run_id="a", day=1)
+    put(lake, run_id="b", day=None)
+    assert lake.sql("select run_id from latest_runs").rows() == [("a",)]
+
+
+def test_run_summary_shows_every_run_with_its_method_and_whole_model_efficiency(lake: Lake) -> None:
+    put(lake, [subgraph(0, flops=100_000, mean=1.0), subgraph(1, flops=0, mean=1.0)], run_id="a")
+    fail(lake, "out of memory", run_id="b", model="big")
+    put(lake, run_id="c", kind="llm_inference", model="zzz")
+    rows = lake.sql(
+        "select run_id, kind, status, timing_method, efficiency, error from run_summary order by run_id"
+    ).rows()
+    assert rows[0][:4] == ("a", "efficiency", "ok", "perf_counter")
+    assert rows[0][4] == pytest.approx(100_000 / 2e-3 / PEAK)  # the zero-FLOP latency counts
+    assert rows[1] == ("b", "efficiency", "failed", "none", None, "out of memory")
+    assert rows[2][:3] == ("c", "llm_inference", "ok")
+
+
+def test_coverage_counts_good_and_failed_runs_and_gives_the_last_reason(lake: Lake) -> None:
+    put(lake, day=1)
+    put(lake, day=2)
+    fail(lake, "first", day=3)
+    fail(lake, "second", day=4)
+    fail(lake, "unknown date", day=None)
+    fail(lake, "no memory", day=5, model="big")
+    put(lake, kind="llm_inference", model="chat")
+    rows = lake.sql(
+        "select model, state, ok_runs, failed_runs, last_ok_at, last_failed_at, last_error from coverage"
+    ).rows()
+    day = [DAY + dt.timedelta(days=number) for number in range(6)]
+    assert rows == [
+        ("big", "failed", 0, 1, None, day[5], "no memory"),
+        ("net", "measured", 2, 3, day[2], day[4], "second"),
+    ]
+
+
+def test_coverage_gaps_tell_failed_from_never_tried_within_one_kind_of_device(lake: Lake) -> None:
+    put(lake, hardware_id="dev_a", model="net", batch=1)
+    put(lake, hardware_id="dev_a", model="net", batch=4)
+    fail(lake, "timeout", hardware_id="dev_a", model="big", batch=1)
+    put(lake, hardware_id="dev_b", model="net", batch=1)
+    put(lake, hardware_id="dev_b", model="big", batch=1)
+    put(lake, hardware_id="gpu", model="gpu_only", batch=1, device="cuda")
+    rows = lake.sql(
+        "select hardware_id, model, batch, state, device, in_own_sweep, measured_on, failed_runs, last_error "
+        "from coverage_gaps"
+    ).rows()
+    assert rows == [
+        ("dev_a", "big", 1, "failed", "cpu", True, 1, 1, "timeout"),
+        ("dev_b", "net", 4, "never tried", "cpu", False, 1, 0, None),
+    ]
+
+
+def test_a_failure_before_or_after_a_success_is_no_gap(lake: Lake) -> None:
+    fail(lake, "cold start", day=1)
+    put(lake, day=2)
+    fail(lake, "unplugged", day=3)
+    assert lake.sql("select * from coverage_gaps").rows() == []
+
+
+def test_a_retracted_success_leaves_a_gap(lake: Lake) -> None:
+    run_id = put(lake)
+    put(lake, hardware_id="dev_b")
+    put(lake, model="other")
+    lake.retract(run_id, "dev_a", "throttled")
+    rows = lake.sql("select hardware_id, model, state from coverage_gaps").rows()
+    assert rows == [("dev_a", "net", "never tried"), ("dev_b", "other", "never tried")]
+
+
+def test_efficiency_by_operation_weighs_by_work_and_averages_where_flops_were_counted(lake: Lake) -> None:
+    put(lake, [subgraph(0, flops=999, mean=7.0)], day=0)  # superseded: only the latest run counts
+    put(
+        lake,
+        [
+            subgraph(0, flops=300_000, mean=1.0),
+            subgraph(1, flops=100_000, mean=3.0),
+            subgraph(2, flops=0, mean=1.0, operation_type="unfused"),
+            subgraph(3, flops=10_000, mean=5.0, operation_type="unfused"),
+        ],
+        day=2,
+    )
+    conv, unfused = lake.sql(
+        "select operation_type, num_configurations, num_subgraphs, num_subgraphs_with_flops, latency_ms, "
+        "latency_share, flops, achieved_flops, efficiency, efficiency_mean from efficiency_by_operation "
+        "order by operation_type"
+    ).rows()
+    assert conv[:5] == ("conv2d", 1, 2, 2, 4.0)
+    assert conv[5:] == pytest.approx((0.4, 400_000, 1e8, 0.1, (0.3 + 0.1 / 3) / 2))
+    assert unfused[:5] == ("unfused", 1, 2, 1, 6.0)
+    assert unfused[5:] == pytest.approx((0.6, 10_000, 10_000 / 6e-3, 10_000 / 6e-3 / PEAK, 0.002))
+
+
+def test_efficiency_by_operation_never_adds_up_different_methods(lake: Lake) -> None:
+    put(lake, model="a")
+    put(lake, model="b", timing_method="node_events")
+    put(lake, model="c", flops_method=None)
+    put(lake, model="d", theoretical_peak_source="recorded")
+    rows = lake.sql("select num_configurations, latency_share from efficiency_by_operation").rows()
+    assert rows == [(1, 1.0)] * 4
+
+
+def test_efficiency_is_unknown_without_a_peak(lake: Lake) -> None:
+    put(lake, [subgraph(0, efficiency_mean=None)], theoretical_peak_flops=None)
+    assert lake.sql("select efficiency, efficiency_mean from efficiency_by_operation").rows() == [(None, None)]
+
+
+def test_precision_speedup_compares_with_fp32_of_the_same_model_and_batch(lake: Lake) -> None:
+    put(lake, total_latency_ms=10.0, end_to_end_latency_ms=8.0)
+    put(lake, precision="fp16", total_latency_ms=4.0, end_to_end_latency_ms=2.0)
+    put(lake, precision="bf16", total_latency_ms=20.0, end_to_end_latency_ms=None)
+    put(lake, precision="fp16", batch=4)  # no fp32 at this batch size
+    rows = lake.sql(
+        "select precision, fp32_latency_ms, latency_ms, speedup, end_to_end_speedup, verdict, reason "
+        "from precision_speedup order by precision"
+    ).rows()
+    assert rows == [
+        ("bf16", 10.0, 20.0, 0.5, None, "comparable", None),
+        ("fp16", 10.0, 4.0, 2.5, 4.0, "comparable", None),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "reason"),
+    [
+        ({"timing_method": "node_events"}, "timed by different methods"),
+        ({"flops_method": "torch"}, "counted by different methods"),
+        ({"flops_method": None}, "counted by different methods"),
+        ({"device": "cuda"}, "run on different kinds of device"),
+        ({"total_latency_ms": None}, "a latency is missing"),
+    ],
+)
+def test_runs_by_different_methods_are_not_comparable(lake: Lake, other: dict[str, object], reason: str) -> None:
+    put(lake)
+    put(lake, precision="fp16", **other)
+    put(lake, batch=4, **other)
+    speedup = lake.sql("select speedup, end_to_end_speedup, verdict, reason from precision_speedup").rows()
+    assert speedup == [(None, None, "not_comparable", reason)]
+    scaling = lake.sql(
+        "select throughput_speedup, scaling_efficiency, verdict, reason from batch_scaling where batch = 4"
+    ).rows()
+    assert scaling == [(None, None, "not_comparable", reason)]
+
+
+def test_batch_scaling_compares_with_the_smallest_batch(lake: Lake) -> None:
+    put(lake, [subgraph(0, flops=1000)], batch=2, total_latency_ms=4.0)
+    put(lake, [subgraph(0, flops=4000)], batch=8, total_latency_ms=8.0)
+    put(lake, model="alone", batch=1)
+    rows = lake.sql(
+        "select model, batch, smallest_batch, latency_per_input_ms, achieved_flops, throughput_speedup, "
+        "scaling_efficiency, verdict from batch_scaling order by batch"
+    ).rows()
+    assert rows == [
+        ("net", 2, 2, 2.0, 250_000.0, 1.0, 1.0, "comparable"),
+        ("net", 8, 2, 1.0, 500_000.0, 2.0, 0.5, "comparable"),
+    ]
+
+
+def test_noisy_subgraphs_are_those_beyond_a_threshold(lake: Lake) -> None:
+    put(
+        lake,
+        [
+            subgraph(0, mean=1.0, latency_std_ms=0.1, latency_max_ms=10.0),  # at both thresholds: quiet
+            subgraph(1, mean=1.0, latency_std_ms=0.2),
+            subgraph(2, mean=2.0, latency_std_ms=0.0, latency_max_ms=22.0),
+            subgraph(3, mean=4.0, latency_std_ms=4.0, latency_max_ms=80.0),
+            subgraph(4, mean=0.0, latency_std_ms=0.0),
+        ],
+        total_latency_ms=8.0,
+    )
+    rows = lake.sql(
+        "select subgraph_id, coefficient_of_variation, max_to_mean, latency_share, reason from noisy_subgraphs "
+        "order by subgraph_id"
+    ).rows()
+    assert rows == [
+        (1, 0.2, 1.0, 0.125, "spread"),
+        (2, 0.0, 11.0, 0.25, "outlier"),
+        (3, 1.0, 20.0, 0.5, "spread and outlier"),
+    ]
+
+
+def findings(lake: Lake) -> list[tuple[object, ...]]:
+    rows = lake.sql("select run_id, finding, value, explanation from data_quality order by run_id, finding").rows()
+    assert all(row[3] for row in rows)
+    return [row[:3] for row in rows]
+
+
+def test_a_sound_run_has_no_findings(lake: Lake) -> None:
+    put(lake)
+    assert findings(lake) == []
+
+
+@pytest.mark.parametrize(
+    ("rows", "run", "finding", "value"),
+    [
+        ([subgraph(0, efficiency_mean=1.5), subgraph(1, efficiency_mean=1.25)], {}, "efficiency_above_1", 1.5),
+        ([subgraph(0), subgraph(1, total_bytes=0)], {}, "zero_bytes", 1.0),
+        ([subgraph(0, mean=3.0), subgraph(1, flops=0, mean=1.0)], {}, "work_without_flops", 0.25),
+        ([subgraph(0, latency_samples=29), subgraph(1)], {}, "few_samples", 29.0),
+        ([subgraph(0)], {"num_subgraphs": 3}, "rows_missing", 2.0),
+        ([subgraph(0, mean=3.0)], {"total_latency_ms": 2.0}, "summary_differs", 0.5),
+        ([subgraph(0)], {"end_to_end_latency_ms": None}, "no_end_to_end", None),
+        ([subgraph(0)], {"theoretical_peak_flops": None}, "no_peak", None),
+        ([subgraph(0)], {"started_at_zone_source": "assumed_utc"}, "assumed_utc", None),
+    ],
+)
+def test_what_is_doubtful_about_a_run_is_a_finding(
+    lake: Lake, rows: list[dict[str, object]], run: dict[str, object], finding: str, value: float | None
+) -> None:
+    put(lake, rows, run_id="r", **run)
+    assert findings(lake) == [("r", finding, value)]
+
+
+def test_each_recorded_warning_is_a_finding_with_its_text(lake: Lake) -> None:
+    texts = ['flops_per_batch: 0.1 % off "here"', "clock: it's, odd", "[x]"]
+    put(lake, run_id="r", warnings=texts)
+    rows = lake.sql("select finding, value, explanation from data_quality").rows()
+    assert sorted(rows) == sorted(("warning", 3.0, text) for text in texts)
+
+
+def test_a_graph_that_differs_from_most_runs_of_the_model_is_a_finding(lake: Lake) -> None:
+    put(lake, [subgraph(0, flops=1000)], hardware_id="dev_a")
+    put(lake, [subgraph(0, flops=1000)], hardware_id="dev_b")
+    put(lake, [subgraph(0, flops=1500)], hardware_id="dev_c", run_id="odd")
+    put(lake, [subgraph(0, flops=9000)], hardware_id="dev_c", batch=4)  # another batch size: another graph
+    put(lake, [subgraph(0, flops=1700)], hardware_id="dev_d", precision="fp16", flops_method="torch")
+    assert findings(lake) == [("odd", "flops_differ", 0.5)]
+
+
+def test_two_graphs_that_are_equally_common_are_no_finding(lake: Lake) -> None:
+    put(lake, [subgraph(0, flops=1000)], hardware_id="dev_a")
+    put(lake, [subgraph(0, flops=1500)], hardware_id="dev_b")
+    assert findings(lake) == []
+
+
+def test_recorded_peaks_that_contradict_each_other_are_findings_about_the_device(lake: Lake) -> None:
+    put(lake, theoretical_peak_flops=1e9)
+    put(lake, theoretical_peak_flops=4e9, day=2)
+    put(lake, precision="fp16", theoretical_peak_flops=1e9)
+    put(lake, hardware_id="dev_b", precision="fp16", theoretical_peak_flops=2e9)
+    device = pl.DataFrame({"name": ["Device"], "device": ["cpu"], "aliases": [["dev_b"]]})
+    lake.write({"hardware_id": "dev_a", "kind": "hardware_spec"}, hardware=device)
+    rows = lake.sql(
+        "select run_id, hardware_id, precision, model, batch, finding, value from data_quality order by finding"
+    ).rows()
+    assert rows == [
+        (None, "dev_a", "fp16", None, None, "peak_differs_from_alias", 0.5),
+        (None, "dev_a", "fp16", None, None, "peak_shared_by_precisions", 1e9),
+        (None, "dev_a", "fp32", None, None, "peak_varies", 4.0),
+    ]
+
+
+def test_the_bare_command_line_asks_every_view_of_the_view_file(lake: Lake) -> None:
+    beside = Path(sys.executable).with_name("duckdb")
+    command = str(beside) if beside.exists() else shutil.which("duckdb")
+    if command is None:
+        pytest.skip("the duckdb command line is not installed")
+    put(lake, warnings=["a: b"])
+    fail(lake, "no memory", model="big")
+    lake.bind_views()
+    for name in written_views():
+        done = subprocess.run(
+            [command, "-readonly", "-csv", str(lake.view_file), f"select count(*) as n from {name}"],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{name}: {done.stderr}"
+        assert int(done.stdout.split()[-1]) == lake.sql(f"select count(*) from {name}").rows()[0][0], name
