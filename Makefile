@@ -151,9 +151,9 @@ bench: $(STAMP) ## run the benchmarks behind the README's figures
 
 wheel: $(STAMP) ## build sdist and wheel into dist/, try the wheel in an empty environment without torch
 	rm -rf dist build
-	$(BIN)/python -m build --outdir dist .
+	$(BIN)/python -m build -q --outdir dist .
 	$(PYTHON) -m venv build/empty
-	build/empty/bin/python -m pip install -q -c constraints.txt dist/*.whl
+	build/empty/bin/python -m pip install $(if $(filter -q,$(PIP)),-q) -c constraints.txt dist/*.whl
 	@bin="$(CURDIR)/build/empty/bin"; work=$$(mktemp -d) && trap 'rm -rf "$$work"' EXIT && cd "$$work" && \
 	  "$$bin/python" -c 'import importlib.util as u, groundlake; assert u.find_spec("torch") is None; print(groundlake.__version__)' && \
 	  "$$bin/lake" --help > help.txt && "$$bin/lake" init && "$$bin/lake" sql "select 1 as works"
