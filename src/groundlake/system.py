@@ -107,13 +107,14 @@ def _zone_temperature_c(root: Path, names: tuple[str, ...]) -> float | None:
 
 
 def _jetson_state(device: str, root: Path) -> dict[str, Any]:
+    mode, _ = machine.power_mode(root)
     devfreq = machine.gpu_devfreq(root)
     clock_hz = None if devfreq is None else machine.read_number(devfreq / "cur_freq")
     memory_hz = machine.read_number(root / "sys/kernel/debug/bpmp/debug/clk/emc/rate")
     return {
         "gpu_clock_mhz": None if clock_hz is None else round(clock_hz / machine.HZ_PER_MHZ),
         "mem_clock_mhz": None if memory_hz is None else round(memory_hz / machine.HZ_PER_MHZ),
-        "power_mode": machine.power_mode(root)[0],
+        "power_mode": None if mode is None else mode.removeprefix("MODE_"),
         "temperature_c": cpu_temperature_c(root) if device == "cpu" else _zone_temperature_c(root, _GPU_ZONES),
     }
 
@@ -186,7 +187,7 @@ def software_facts(root: Path = machine.ROOT) -> dict[str, str | None]:
 
 
 def _version(package: str) -> str | None:
-    """Version of a package that is loaded or installed. A vendor's build may lack metadata, so the module comes first."""
+    """Version of a package; a vendor's build may lack metadata, so a module that is loaded is asked first."""
     loaded = getattr(sys.modules.get(package), "__version__", None)
     if loaded is not None:
         return str(loaded)

@@ -48,10 +48,10 @@ class Detected:
 
     def spec_named(self, hardware_id: str) -> HardwareSpec:
         """The same specification under a name the user chose, for a row of the table `hardware`."""
-        if hardware_id in (self.hardware_id, *self.aliases):
-            return replace(self.spec, hardware_id=hardware_id)
-        aliases = (self.hardware_id, *(alias for alias in self.aliases if alias != hardware_id))
-        return replace(self.spec, hardware_id=hardware_id, aliases=aliases)
+        others = dict.fromkeys((self.hardware_id, *self.aliases))
+        return replace(
+            self.spec, hardware_id=hardware_id, aliases=tuple(name for name in others if name != hardware_id)
+        )
 
 
 @dataclass(frozen=True)
@@ -91,6 +91,9 @@ def judge(hardware_id: str, detected: Detected) -> Verdict:
     if matches_this_machine(hardware_id, detected):
         return Verdict("this_machine", f"{hardware_id} is this machine ({detected.method})")
     wanted = registry().get(hardware_id)
+    cased = next((known for known in registry() if known.lower() == hardware_id.lower()), None)
+    if wanted is None and cased is not None:
+        return Verdict("other_machine", f"{hardware_id} differs from {cased} in case only: ids keep their case")
     if wanted is None:
         return Verdict("new_name", f"{hardware_id} is not in the registry: taken as the name of this machine")
     if wanted.name == detected.spec.name and wanted.power_mode != detected.spec.power_mode:
@@ -131,7 +134,7 @@ def _detect_jetson(root: Path, evidence: list[str]) -> Detected | None:
         device="cuda",
         power_mode=None if mode is None else mode.upper(),
         memory_bytes=machine.memory_bytes(root),
-        sources=_unknown_peaks("this module or power mode is not in the registry")
+        sources=_all_unknown("this module or power mode is not in the registry")
         | {"memory_bytes": "/proc/meminfo, what the kernel manages"},
     )
     return Detected(
@@ -210,7 +213,7 @@ def _detect_gpu(root: Path, evidence: list[str]) -> Detected | None:
         vendor="NVIDIA",
         device="cuda",
         memory_bytes=gpu.memory_bytes,
-        sources=_unknown_peaks("this GPU is not in the registry") | {"memory_bytes": "NVML"},
+        sources=_all_unknown("this GPU is not in the registry") | {"memory_bytes": "NVML"},
     )
     return Detected(
         hardware_id=spec.hardware_id,
@@ -243,5 +246,6 @@ def _detect_cpu(root: Path, evidence: list[str]) -> Detected:
     )
 
 
-def _unknown_peaks(why: str) -> dict[str, str]:
-    return dict.fromkeys(PEAK_COLUMNS.values(), f"unknown: {why}")
+def _all_unknown(why: str) -> dict[str, str]:
+    nothing = HardwareSpec(hardware_id="", name="", device="cuda")
+    return dict.fromkeys(nothing.figures(), f"unknown: {why}")

@@ -50,10 +50,8 @@ def find(hardware_id: str, lake: Lake | None = None) -> HardwareSpec | None:
             overlaid = _latest(lake, name)
             if overlaid is not None:
                 return overlaid
-        for name in lake.hardware_ids():
-            overlaid = _latest(lake, name)
-            if overlaid is not None and hardware_id in overlaid.aliases:
-                return overlaid
+        if standard is None:
+            return next((spec for spec in overlay(lake).values() if hardware_id in spec.aliases), None)
     return standard
 
 

@@ -139,7 +139,12 @@ def read_mapping(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the hardware file {path} cannot be read: {error}") from None
     except (yaml.YAMLError, json.JSONDecodeError) as error:
-        raise UsageError(f"{path} is neither YAML nor JSON:\n{error}") from None
+        mark = getattr(error, "problem_mark", None)
+        told = f"{getattr(error, 'problem', error)}" + (f", line {mark.line + 1}" if mark else "")
+        raise UsageError(
+            f"bad hardware specification: neither YAML nor JSON\nwhere: {path}\ngot: {told}\n"
+            "what to do: see docs/hardware.md for an example"
+        ) from None
     if not isinstance(content, dict):
         raise UsageError(
             f"{path} must hold a mapping of keys to values\ngot: {type(content).__name__}\n"
