@@ -86,8 +86,8 @@ class JsonTree:
 
     def summary(self, hardware_id: str, configuration: Configuration) -> ModelSummary | None:
         """Summary of a configuration; None where there is no good file of it."""
-        found = self._folder(hardware_id).files.get(configuration)
-        return found.summary if found else self._refuse_bad(hardware_id, configuration)
+        found = self._find(hardware_id, configuration)
+        return found.summary if found else None
 
     def record(self, hardware_id: str, configuration: Configuration) -> MeasurementRecord | None:
         """Read the record of a configuration; None where there is no file of it.
@@ -95,8 +95,8 @@ class JsonTree:
         Raises:
             LakeError: There is one, and it is bad.
         """
-        found = self._folder(hardware_id).files.get(configuration)
-        return self._record(found) if found else self._refuse_bad(hardware_id, configuration)
+        found = self._find(hardware_id, configuration)
+        return self._record(found) if found else None
 
     def records(self, hardware_id: str, configurations: Iterable[Configuration]) -> list[MeasurementRecord]:
         """Read several records.
@@ -157,13 +157,18 @@ class JsonTree:
         record = MeasurementRecord.load(entry.path)
         return replace(record, hardware_id=entry.place.hardware_id, batch_size=entry.configuration.batch)
 
-    def _refuse_bad(self, hardware_id: str, wanted: Configuration) -> None:
+    def _find(self, hardware_id: str, wanted: Configuration) -> FileEntry | None:
+        """The file of a configuration; where the only one is bad, an error that names it."""
+        good = self._folder(hardware_id).files.get(wanted)
+        if good is not None:
+            return good
         names = {f"{wanted.model}_b{wanted.batch}", *([wanted.model] if wanted.batch == 1 else [])}
         for path, what in self._folder(hardware_id).bad.items():
             place = place_of(path)
             precisions = (None, wanted.precision)
             if plain_name(path.stem) in names and (place is None or place.precision in precisions):
                 raise LakeError(f"{path}: {what}")
+        return None
 
     def _refuse_any_bad(self, hardware_id: str) -> None:
         bad = self._folder(hardware_id).bad
