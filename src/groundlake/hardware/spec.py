@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping
     from pathlib import Path
 
+    from yaml import SafeLoader as _Loader
+else:
+    _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # the same, five times as fast, where PyYAML has it
+
 PEAK_COLUMNS = {
     "fp32": "peak_fp32_flops",
     "tf32": "peak_tf32_flops",
@@ -105,7 +109,7 @@ class HardwareSpec:
         )
 
 
-class _UniqueKeyLoader(yaml.SafeLoader):
+class _UniqueKeyLoader(_Loader):
     """YAML where a key that is given twice is an error; the ordinary loader keeps the last one in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
