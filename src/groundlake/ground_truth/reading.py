@@ -286,7 +286,16 @@ def _columns(rows: list[Any], unknown: list[str]) -> Columns | None:
     if set(map(type, names)) - {str} or not _encodes("".join(names)):
         return None
     _note_unknown(rows, SUBGRAPH_KEYS, "", unknown)
-    return columns
+    return _in_order(columns)
+
+
+def _in_order(columns: Columns) -> Columns:
+    """Sort the subgraphs by their id, as files and the lake have them."""
+    ids = columns["subgraph_id"]
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    if order == list(range(len(ids))):
+        return columns
+    return {name: [values[index] for index in order] for name, values in columns.items()}
 
 
 def _note_unknown(rows: list[dict[str, Any]], known: frozenset[str], suffix: str, unknown: list[str]) -> None:

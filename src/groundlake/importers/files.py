@@ -1,0 +1,120 @@
+"""Find the files below the roots of an import, and read them safely."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from groundlake.errors import UsageError
+from groundlake.ground_truth.reading import Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+MAX_BYTES = 64 * 2**20
+"""A larger file is no measurement, and is not read."""
+
+SKIPPED_BY_NAME = {
+    "efficiency_curves.json": "efficiency_curves",
+    "curves.json": "efficiency_curves",
+    "manifest.json": "manifest",
+    "calibration_metadata.json": "calibration_metadata",
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """One file below a root; `uri` is the root's name and the path below it, the same on any machine."""
+
+    path: Path
+    uri: str
+
+
+@dataclass
+class Walk:
+    """What lies below the roots: JSON files that may be measurements, files known by name, and the rest."""
+
+    json: list[Found] = field(default_factory=list)
+    manifests: list[Found] = field(default_factory=list)
+    metadata: list[Found] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def total(self) -> int:
+        """Number of files that were found."""
+        return len(self.json) + sum(self.skipped.values()) - self.skipped["linked_folder"]
+
+
+def walk(roots: Iterable[Path]) -> Walk:
+    """List the files below the roots; a root given twice, or below another, doubles nothing.
+
+    Links are followed where they lead to a file below the root they lie in, and are listed otherwise.
+
+    Raises:
+        UsageError: A root does not exist or is no folder.
+    """
+    found = Walk()
+    for root in _outermost(roots):
+        inside = Path(os.path.realpath(root))
+        for path in _files(root, found):
+            uri = f"{root.name}/{path.relative_to(root).as_posix()}"
+            file = Found(path, uri.encode(errors="backslashreplace").decode())  # a name need not be valid Unicode
+            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+                found.skipped["link_outside_root"] += 1
+            else:
+                _sort_in(found, file)
+    return found
+
+
+def _outermost(roots: Iterable[Path]) -> list[Path]:
+    by_place: dict[Path, Path] = {}
+    for root in roots:
+        path = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would lose the name that a link gives to a device
+        if not path.is_dir():
+            raise UsageError(f"nothing to import at {root}: it is not a folder")
+        by_place.setdefault(Path(os.path.realpath(path)), path)
+    return [path for place, path in by_place.items() if not any(other in by_place for other in place.parents)]
+
+
+def _files(root: Path, found: Walk) -> Iterator[Path]:
+    for folder, folders, names in os.walk(root):
+        found.skipped["linked_folder"] += sum(Path(folder, name).is_symlink() for name in folders)
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        for name in sorted(names):
+            yield Path(folder, name)
+
+
+def _sort_in(found: Walk, file: Found) -> None:
+    name = file.path.name
+    if name in SKIPPED_BY_NAME:
+        found.skipped[SKIPPED_BY_NAME[name]] += 1
+        listed = {"manifest.json": found.manifests, "calibration_metadata.json": found.metadata}.get(name)
+        if listed is not None:
+            listed.append(file)
+    elif file.path.suffix.lower() == ".json":
+        found.json.append(file)
+    else:
+        found.skipped["report" if file.path.suffix.lower() == ".md" else "other"] += 1
+
+
+def read_bytes(path: Path) -> tuple[bytes, str | None, Problem | None]:
+    """Read a file of at most 64 MiB.
+
+    Returns:
+        Its bytes and their SHA-256, or nothing and the problem (`too_large`, `unreadable`).
+    """
+    try:
+        facts = path.stat()
+        if not stat.S_ISREG(facts.st_mode):
+            return b"", None, Problem("unreadable", "", "it is not a regular file")
+        if facts.st_size > MAX_BYTES:
+            return b"", None, Problem("too_large", "", f"{facts.st_size} bytes; at most {MAX_BYTES} are read")
+        raw = path.read_bytes()
+    except OSError as error:
+        return b"", None, Problem("unreadable", "", f"the file cannot be read: {error.strerror}")
+    return raw, hashlib.sha256(raw).hexdigest(), None

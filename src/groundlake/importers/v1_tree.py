@@ -1,0 +1,205 @@
+"""Bring trees of v1 and v2 JSON measurements into a lake."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from groundlake.errors import UsageError
+from groundlake.importers.candidates import Candidate, Skipped, read_candidate
+from groundlake.importers.files import Found, walk
+from groundlake.importers.frames import KEPT_BYTES, FrameStore
+from groundlake.importers.ledger_state import LedgerState
+from groundlake.importers.manifests import compare
+from groundlake.importers.metadata import FailedAttempt, read_attempts
+from groundlake.importers.quarantine import Entry, known_entries, record
+from groundlake.importers.report import MigrationReport
+from groundlake.importers.resolve import Plan, resolve
+from groundlake.importers.rows import expected_flops, ledger_row
+from groundlake.importers.zones import Zones
+from groundlake.layout import new_id
+from groundlake.store import utc_now
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from groundlake.store import Lake
+
+    Progress = Callable[[str, int, int], None]
+    """Called with what is done ("read", "write"), how many are done, and how many there are."""
+
+
+@dataclass
+class _Input:
+    """Everything that was read, before anything is decided."""
+
+    candidates: list[Candidate] = field(default_factory=list)
+    attempts: list[FailedAttempt] = field(default_factory=list)
+    quarantined: list[Entry] = field(default_factory=list)
+    skipped: Counter[str] = field(default_factory=Counter)
+    _states: dict[str, LedgerState] = field(default_factory=dict)
+
+    def state(self, lake: Lake, hardware_id: str) -> LedgerState:
+        """What the ledger says about a device, read when first asked for."""
+        if hardware_id not in self._states:
+            self._states[hardware_id] = LedgerState.read(lake, hardware_id)
+        return self._states[hardware_id]
+
+
+def migrate_v1(
+    lake: Lake,
+    roots: Sequence[Path],
+    *,
+    zones: Zones | None = None,
+    dry_run: bool = False,
+    on_progress: Progress | None = None,
+    kept_bytes: int = KEPT_BYTES,
+) -> MigrationReport:
+    """Import JSON measurements in any of the four layouts; running it again changes nothing.
+
+    Args:
+        lake: Where to; made when missing.
+        roots: `calibration_data`, `measurements`, a parent of both, or folders of single devices.
+        zones: Time zones of dates without one; UTC is assumed elsewhere.
+        dry_run: Report what would be done, and write nothing.
+        on_progress: Called with the step ("read", "write"), what is done of it, and the total.
+        kept_bytes: Memory for rows between reading and writing.
+
+    Returns:
+        What was done. Bad files are in its `quarantined`; they do not stop the import.
+
+    Raises:
+        UsageError: A root does not exist, or a zone is for a device that is not there.
+    """
+    started = time.perf_counter()
+    tell = on_progress or _tell_nobody
+    zones = zones or Zones()
+    report = MigrationReport(dry_run=dry_run, import_id=new_id())
+    found = walk(roots)
+    report.files = found.total
+    frames = FrameStore(kept_bytes)
+    read = _read(lake, found.json, frames, tell)
+    read.skipped += found.skipped
+    _read_metadata(found.metadata, zones, read)
+    _refuse_idle_zones(zones, read)
+    by_hardware: dict[str, list[Candidate]] = defaultdict(list)
+    for file in read.candidates:
+        by_hardware[file.hardware_id].append(file)
+    plans = {name: resolve(files, read.state(lake, name)) for name, files in sorted(by_hardware.items())}
+    attempts = _new_attempts(lake, read)
+    new = [run for plan in plans.values() for run in plan.new]
+    usual = expected_flops(lake, read.candidates)
+    rows = [ledger_row(run, zones, usual) for run in new]
+    _count(report, read, plans, attempts)
+    report.warnings = Counter(text.split(":")[0] for row in rows for text in row["warnings"] or ())
+    report.manifest_differences = [item for file in found.manifests for item in compare(file, read.candidates)]
+    if dry_run:
+        report.newly_quarantined = len({entry.identity for entry in report.quarantined} - known_entries(lake))
+    else:
+        runs = ((row, {"subgraph_timings": frames.take(run.best)}) for run, row in zip(new, rows, strict=True))
+        no_frames: dict[str, pl.DataFrame] = {}
+        failed = ((attempt.run, no_frames) for attempt in attempts)
+        _write(lake, plans, chain(runs, failed), len(new) + len(attempts), tell)
+        report.newly_quarantined = record(lake, report.quarantined, report.import_id, utc_now())
+    report.duration_s = time.perf_counter() - started
+    return report
+
+
+def _tell_nobody(what: str, done: int, total: int) -> None:
+    """Progress that nobody asked for."""
+
+
+def _read(lake: Lake, files: Sequence[Found], frames: FrameStore, tell: Progress) -> _Input:
+    """Read every file once; rows are kept for the first file of each content that the lake does not have."""
+    read = _Input()
+    seen: set[tuple[str, str]] = set()
+    for done, file in enumerate(sorted(files, key=lambda found: found.uri), start=1):
+        result = read_candidate(file)
+        if isinstance(result, Entry):
+            read.quarantined.append(result)
+        elif isinstance(result, Skipped):
+            read.skipped[result.kind] += 1
+        else:
+            candidate, columns = result
+            read.candidates.append(candidate)
+            known = read.state(lake, candidate.hardware_id).ids
+            if candidate.content not in seen and candidate.run_id not in known:
+                frames.add(candidate, columns)
+            seen.add(candidate.content)
+        tell("read", done, len(files))
+    frames.flush()
+    refused = [file for file in read.candidates if file.content in frames.refused]
+    read.quarantined += [file.refuse("contract", frames.refused[file.content]) for file in refused]
+    read.candidates = [file for file in read.candidates if file.content not in frames.refused]
+    return read
+
+
+def _read_metadata(files: Sequence[Found], zones: Zones, read: _Input) -> None:
+    for file in files:
+        for attempt in read_attempts(file, zones):
+            if isinstance(attempt, Entry):
+                read.quarantined.append(attempt)
+            else:
+                read.attempts.append(attempt)
+
+
+def _refuse_idle_zones(zones: Zones, read: _Input) -> None:
+    """A zone for a device that is not there is a slip of the pen, and its dates would be an hour or six off."""
+    found = {file.hardware_id for file in read.candidates} | {attempt.hardware_id for attempt in read.attempts}
+    idle = sorted(set(zones.by_hardware) - found)
+    if idle:
+        raise UsageError(
+            f"--tz {idle[0]}=...: these folders have no measurements of {idle[0]!r}\n"
+            f"devices that were found: {', '.join(sorted(found)) or 'none'}"
+        )
+
+
+def _new_attempts(lake: Lake, read: _Input) -> list[FailedAttempt]:
+    """Failed attempts that the lake does not have; one that is listed twice counts once."""
+    once = {(attempt.hardware_id, attempt.run_id): attempt for attempt in read.attempts}
+    return [attempt for (name, run_id), attempt in sorted(once.items()) if run_id not in read.state(lake, name).ids]
+
+
+def _count(report: MigrationReport, read: _Input, plans: Mapping[str, Plan], attempts: Sequence[FailedAttempt]) -> None:
+    report.measurements = len(read.candidates)
+    report.failed_attempts = len(attempts)
+    report.skipped = {kind: count for kind, count in read.skipped.items() if count}
+    report.quarantined = list(read.quarantined)
+    for name, plan in plans.items():
+        counts = report.of(name)
+        counts.imported, counts.already_present, counts.twins = len(plan.new), plan.present, plan.twins
+        report.withdrawn += plan.withdrawn
+        report.retracted += len(plan.retractions)
+        report.quarantined += plan.quarantined
+    for attempt in attempts:
+        report.of(attempt.hardware_id).failed_attempts += 1
+    report.imported = sum(counts.imported for counts in report.by_hardware.values())
+    report.already_present = sum(counts.already_present for counts in report.by_hardware.values())
+    report.twins = sum(counts.twins for counts in report.by_hardware.values())
+
+
+def _write(
+    lake: Lake,
+    plans: Mapping[str, Plan],
+    runs: Iterable[tuple[dict[str, object], dict[str, pl.DataFrame]]],
+    total: int,
+    tell: Progress,
+) -> None:
+    """Withdraw what canonical files contradict, then publish the new runs, at most 100 of a device at once."""
+    for plan in plans.values():
+        for retraction in plan.retractions:
+            lake.retract(retraction.run_id, retraction.hardware_id, retraction.why)
+    written = 0
+
+    def published(count: int) -> None:
+        nonlocal written
+        written += count
+        tell("write", written, total)
+
+    lake.write_many(runs, on_published=published)
