@@ -37,7 +37,8 @@ class Answer:
 
     def pl(self) -> pl.DataFrame:
         """Return the answer as a polars frame."""
-        return self._run(lambda answer: answer.pl())
+        frame: pl.DataFrame = self._run(lambda answer: answer.pl())
+        return frame
 
     def arrow(self) -> pa.Table:
         """Return the answer as an Arrow table."""

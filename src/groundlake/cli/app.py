@@ -6,14 +6,29 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from typer.core import TyperGroup
 
 from groundlake import __version__
 from groundlake.cli.settings import Debug, Quiet, Root, Settings
 
 START, ASK, MEASURE, KEEP = "Start", "Ask", "Measure", "Keep"
 
+ORDER = ("init", "ingest", "migrate-v1", "sql", "ls", "show", "hw", "views", "check", "compact", "export")
+"""Commands as `lake --help` lists them, panel by panel in the order of a first day."""
+
+
+class InOrder(TyperGroup):
+    """A group that lists its commands in the order of `ORDER`, whatever module registered them."""
+
+    def list_commands(self, ctx: typer.Context) -> list[str]:
+        """Names of the commands; one that has no place yet comes last."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
+
+
 app = typer.Typer(
     name="lake",
+    cls=InOrder,
     help="The ground-truth lake for machine-learning measurements: measure once, ask for ever.",
     epilog="Exit codes: 0 done | 1 a check failed or input was set aside | 2 wrong usage, SQL or name | "
     "3 missing extra, device or sensor | 4 corrupt lake data | 5 disk, permission, network | 130 interrupted",
@@ -47,4 +62,4 @@ def options(
 
 
 # Each module registers its commands when it is imported; none of them imports anything heavy at its top.
-from groundlake.cli import ask, devices, keep  # noqa: E402, F401 - they need `app` above
+from groundlake.cli import ask, devices, keep, measuring, moving  # noqa: E402, F401 - they need `app` above

@@ -103,7 +103,8 @@ def as_table(frame: pl.DataFrame, *, terminal: bool) -> str:
 
 
 def _columns_that_fit(widths: list[int], available: int) -> list[int]:
-    kept, used = [], 0
+    kept: list[int] = []
+    used = 0
     for at, width in enumerate(widths):
         used += width + (2 if kept else 0)
         if used > available and kept:

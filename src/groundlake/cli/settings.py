@@ -43,8 +43,8 @@ class Settings:
         return Lake(self.root)
 
     def remark(self, text: str) -> None:
-        """Say something that is not the result: on stderr, unless --quiet."""
-        if not self.quiet:
+        """Say something that is not the result: on stderr, when a person is looking."""
+        if not self.quiet and sys.stderr.isatty():
             print(text, file=sys.stderr)
 
 

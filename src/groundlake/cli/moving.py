@@ -1,0 +1,83 @@
+"""Commands that bring measurements in from files, and take them out again."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from groundlake.cli.app import KEEP, START, app
+from groundlake.cli.progress import progress
+from groundlake.cli.settings import Settings, command
+from groundlake.errors import LakeError
+
+if TYPE_CHECKING:
+    from groundlake.importers import ImportReport, MigrationReport
+    from groundlake.store import Lake
+
+LOOSE_LEDGER_FILES = 32
+"""At this many ledger files of one hardware id, an import or a sweep ends by merging them."""
+
+export = typer.Typer(
+    help="Write measurements in other formats.",
+    no_args_is_help=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(export, name="export", rich_help_panel=KEEP)
+
+
+@command(app, START, "migrate-v1")
+def migrate_v1(
+    settings: Settings,
+    roots: Annotated[list[Path], typer.Argument(metavar="ROOT...", help="calibration_data/, measurements/, or both.")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the same report and write nothing.")] = False,
+    tz: Annotated[
+        list[str] | None,
+        typer.Option("--tz", metavar="ZONE|HW=ZONE", help="Zone of dates without one. [default: UTC is assumed]"),
+    ] = None,
+    report_file: Annotated[
+        Path | None, typer.Option("--report", metavar="FILE", help="Write the report as JSON.")
+    ] = None,
+) -> None:
+    """Import trees of v1.0 and v2.0 measurement JSON, once: twins become one run, bad files are set aside."""
+    from groundlake.importers import Zones
+    from groundlake.importers import migrate_v1 as migrate
+
+    with progress("migrate", quiet=settings.quiet) as show:
+        report = migrate(settings.lake, roots, zones=Zones.parse(tz or ()), dry_run=dry_run, on_progress=show)
+    if report_file:
+        report_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    print_report(settings, report, dry_run=dry_run)
+
+
+@command(export, KEEP, "v2-json")
+def v2_json(
+    settings: Settings,
+    dest: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to write to.")],
+    hw: Annotated[str | None, typer.Option("--hw", metavar="ID", help="Only this hardware id.")] = None,
+) -> None:
+    """Write the canonical v2.0 JSON tree with manifests: the latest good run of each configuration."""
+    from groundlake.importers import export_v2_json
+
+    print("\n".join(export_v2_json(settings.lake, dest, hw).lines()))
+
+
+def print_report(settings: Settings, report: MigrationReport | ImportReport, *, dry_run: bool) -> None:
+    """Print what an import did, end it tidily, and say by the exit code whether input was set aside."""
+    print("\n".join(report.lines()))
+    if dry_run:
+        print("dry run: nothing was written")
+    elif settings.lake.exists:
+        finish(settings, settings.lake)
+    if report.set_aside:
+        raise LakeError(f'{report.set_aside} files were set aside; `lake sql "select * from quarantine"` says why')
+
+
+def finish(settings: Settings, lake: Lake) -> None:
+    """End work that wrote runs: merge a ledger that has become loose, write the view file, say how to ask."""
+    lake.compact_runs(at_least=LOOSE_LEDGER_FILES)
+    path = lake.bind_views()
+    if not settings.quiet:
+        print(f'data in {lake.root}, views in {path}\nask: duckdb -readonly {path.name} "select * from model_summary"')
