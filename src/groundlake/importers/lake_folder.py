@@ -1,0 +1,211 @@
+"""Bring in a folder from a device: another lake, whose parts are copied, or JSON measurements."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from groundlake.commit import Staged, environment_error, publish, sync_folders, write_atomically
+from groundlake.errors import CorruptLakeError, UsageError
+from groundlake.importers.v1_tree import migrate_v1
+from groundlake.layout import STAGED_SUFFIX, PartName
+from groundlake.ledger import Ledger, leaf_files, read_parts
+from groundlake.schemas import FACT_TABLES, Runs
+from groundlake.store import Lake
+from groundlake.views import QUARANTINE_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from groundlake.importers.report import MigrationReport
+    from groundlake.importers.zones import Zones
+
+    Progress = Callable[[str, int, int], None]
+
+STATEMENT = ("run_id", "revision", "placement", "part")
+"""What identifies a row of the ledger."""
+
+
+@dataclass
+class MergeReport:
+    """What a merge of another lake copied.
+
+    Attributes:
+        parts: Parquet files copied, ledger files included.
+        present: Parquet files that were there before.
+        runs: Runs that this lake did not show before.
+        bytes: Size of the copied files in bytes.
+    """
+
+    dry_run: bool
+    parts: int = 0
+    present: int = 0
+    runs: int = 0
+    bytes: int = 0
+
+    @property
+    def exit_code(self) -> int:
+        """Always 0: what cannot be copied raises."""
+        return 0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON values."""
+        return vars(self)
+
+    def lines(self) -> list[str]:
+        """Return the report for the terminal, one line each."""
+        would = "would be " if self.dry_run else ""
+        return [f"{self.runs} new runs; {self.parts} parts {would}copied ({self.bytes} bytes), {self.present} present"]
+
+
+def import_folder(
+    lake: Lake,
+    folder: str | Path,
+    *,
+    zones: Zones | None = None,
+    dry_run: bool = False,
+    on_progress: Progress | None = None,
+) -> MigrationReport | MergeReport:
+    """Import whatever a device brought: a lake folder (it has `runs/`), or v1 and v2 JSON measurements.
+
+    Raises:
+        UsageError: The folder does not exist.
+        CorruptLakeError: A part of the other lake is torn; no run of it was published.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UsageError(f"nothing to import at {path}: it is not a folder")
+    if (path / "runs").is_dir():
+        return merge_lake(lake, Lake(path), dry_run=dry_run, on_progress=on_progress)
+    return migrate_v1(lake, [path], zones=zones, dry_run=dry_run, on_progress=on_progress)
+
+
+def merge_lake(lake: Lake, other: Lake, *, dry_run: bool = False, on_progress: Progress | None = None) -> MergeReport:
+    """Copy the parts of another lake that this one lacks: fact tables first, the ledger last.
+
+    A kill on the way leaves invisible parts only, and the next merge takes up there. The other lake may be written
+    to meanwhile: its ledger is listed before its facts, so that no run arrives without its rows.
+
+    Args:
+        lake: Where to; made when missing.
+        other: Where from; it is only read.
+        dry_run: Count, and write nothing.
+        on_progress: Called with "copy", the parts done, and the total.
+    """
+    if os.path.realpath(lake.root) == os.path.realpath(other.root):
+        raise UsageError(f"{other.root} is this lake itself: nothing to import")
+    report = MergeReport(dry_run=dry_run)
+    ledger = Ledger(other.root)
+    ledger_files = [path for name in ledger.hardware_ids() for path in ledger.files(name)]
+    known = _statements(Ledger(lake.root))
+    wanted = {part for name in ledger.hardware_ids() for part in ledger.all_rows(name)["part"]}
+    facts = [path for path in _fact_files(other.root) if _part(path) in wanted]
+    before = _shown(lake)
+    report.runs = len(_shown(other) - before)
+    missing = [path for path in facts if not _is_there(lake, other, path)]
+    missing += [path for path in ledger_files if not _is_there(lake, other, path) and not _says(path) <= known]
+    report.present = len(facts) + len(ledger_files) - len(missing)
+    report.bytes = sum(path.stat().st_size for path in missing)
+    report.parts = len(missing)
+    if dry_run:
+        return report
+    lake.create()
+    try:
+        for group in (facts, ledger_files):
+            _copy([path for path in group if path in set(missing)], lake, other)
+            if on_progress:
+                on_progress("copy", len(facts) if group is facts else report.parts, report.parts)
+        _copy_quarantine(lake, other)
+    except OSError as error:
+        raise environment_error(error, lake.root) from error
+    return report
+
+
+def _statements(ledger: Ledger) -> set[tuple[str, int, int, str]]:
+    """Every statement of a ledger: a compaction moves them to other files, unchanged."""
+    rows = [ledger.all_rows(name).select(STATEMENT).rows() for name in ledger.hardware_ids()]
+    return {row for group in rows for row in group}
+
+
+def _says(path: Path) -> set[tuple[str, int, int, str]]:
+    return set(read_parts(Runs, [path], {"hardware_id": ""}).select(STATEMENT).rows())
+
+
+def _fact_files(root: Path) -> Iterator[Path]:
+    for table in FACT_TABLES.values():
+        yield from (path for _, path in leaf_files(root, table, {}))
+
+
+def _part(path: Path) -> str:
+    name = PartName.parse(path.name)
+    return name.part if name else ""
+
+
+def _shown(lake: Lake) -> set[tuple[str, str]]:
+    if not lake.exists:
+        return set()
+    return set(lake.runs().select("hardware_id", "run_id").iter_rows())
+
+
+def _is_there(lake: Lake, other: Lake, path: Path) -> bool:
+    """Whether this lake has the part; parts never change, so a size that differs means a damaged copy."""
+    mine = lake.root / path.relative_to(other.root)
+    if not mine.exists():
+        return False
+    if mine.stat().st_size != path.stat().st_size:
+        raise CorruptLakeError(
+            f"{mine} and {path} have the same name and different sizes: one of them is damaged\n"
+            "`lake check` on both lakes says which"
+        )
+    return True
+
+
+def _copy(paths: list[Path], lake: Lake, other: Lake) -> None:
+    """Copy parts under temporary names, verify them, then give them their names."""
+    staged: list[Staged] = []
+    try:
+        for path in paths:
+            final = lake.root / path.relative_to(other.root)
+            final.parent.mkdir(parents=True, exist_ok=True)
+            staged.append(Staged(final.with_name(f"{final.name}.{os.getpid()}{STAGED_SUFFIX}"), final))
+            _copy_file(path, staged[-1].temporary)
+        for part in staged:
+            publish(part)
+    finally:
+        for part in staged:
+            part.temporary.unlink(missing_ok=True)
+    sync_folders((part.final.parent for part in staged), lake.root)
+
+
+def _copy_file(source: Path, target: Path) -> None:
+    with target.open("wb") as file:
+        file.write(source.read_bytes())
+        file.flush()
+        os.fsync(file.fileno())
+    _verify(target, source)
+
+
+def _verify(copy: Path, source: Path) -> None:
+    try:
+        pq.read_metadata(copy)
+        pl.read_parquet(copy, hive_partitioning=False)
+    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+        raise CorruptLakeError(
+            f"{source}: cannot be read ({str(error).splitlines()[0]})\n"
+            "copy it again from the device; no run of that lake was published"
+        ) from error
+
+
+def _copy_quarantine(lake: Lake, other: Lake) -> None:
+    """What the other lake set aside stays known."""
+    for path in sorted((other.root / QUARANTINE_FOLDER).glob("*.jsonl")):
+        mine = lake.root / QUARANTINE_FOLDER / path.name
+        if not mine.exists():
+            mine.parent.mkdir(exist_ok=True)
+            write_atomically(mine, path.read_bytes())
