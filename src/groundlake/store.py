@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import os
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -368,6 +369,8 @@ def _with_keys(table: type[Table], frame: pl.DataFrame, row: Mapping[str, object
 
 def _ledger_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
     """Ledger rows as a frame; a value of a wrong type keeps its own type, for the contract to name."""
+    with suppress(TypeError, pl.exceptions.PolarsError):
+        return pl.DataFrame(rows, schema=Runs.polars_schema(), strict=True)
     columns = []
     for name, dtype in Runs.polars_schema().items():
         values = [row.get(name) for row in rows]
