@@ -14,7 +14,6 @@ from groundlake.layout import new_id
 from groundlake.measure.plan import Plan, plan
 from groundlake.measure.record import FailedMeasurement, Measurement
 from groundlake.measure.worker import Failed, Job, Measured, Preflight, Progress, Worker, WorkerLostError
-from groundlake.system import software_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -192,7 +191,7 @@ class _Supervisor:
             reason=reason,
             started_at=started_at,
             duration_s=monotonic() - start,
-            software=software_facts(),
+            software=worker.software,
         )
 
     def _running(self) -> Worker:

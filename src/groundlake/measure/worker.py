@@ -13,7 +13,7 @@ import signal
 import threading
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import LakeEnvironmentError, LakeError, MissingDependencyError
@@ -87,7 +87,9 @@ class Measured:
 
 @dataclass(frozen=True)
 class Ready:
-    """The process has imported torch, or has checked a preflight."""
+    """The process has imported torch, or has checked a preflight; `software` is what it runs on, for failed runs."""
+
+    software: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,7 @@ def serve(connection: Connection) -> None:
         missing = MissingDependencyError(f"measuring cannot start: {error}\n  pip install 'groundlake[measure]'")
         connection.send(Failed(missing, reusable=False))
         return
-    connection.send(Ready())
+    connection.send(Ready(engine.software_facts()))
     while (request := connection.recv()) is not None:
         connection.send(_answer(request, engine, connection))
         engine.release_memory()
@@ -177,7 +179,13 @@ def _end_with_parent() -> None:
 
 
 class Worker:
-    """The parent's handle of one measuring process."""
+    """The parent's handle of one measuring process.
+
+    Attributes:
+        software: Versions and fingerprints of the process, named as in the ledger.
+    """
+
+    software: dict[str, Any]
 
     def __init__(self) -> None:
         context = multiprocessing.get_context("spawn")  # a fork would inherit CUDA and thread state half-made
@@ -206,6 +214,7 @@ class Worker:
         if isinstance(answer, Failed):
             worker.kill()
             raise answer.error
+        worker.software = answer.software if isinstance(answer, Ready) else {}
         return worker
 
     def ask(

@@ -1,0 +1,301 @@
+"""Sweeps through the real measuring process into a real lake: failures, skips, repetitions, interruptions."""
+
+from __future__ import annotations
+
+import os
+import select
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
+
+from groundlake.errors import MissingDependencyError, UsageError
+from groundlake.ground_truth import GroundTruthLoader
+from groundlake.measure.plan import Configuration, SweepSettings
+from groundlake.measure.sweep import Event, sweep
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+MODELS = """
+import os
+import signal
+import torch
+from torch import nn
+
+
+def tiny():
+    print("a model may print whatever it likes")
+    return nn.Sequential(nn.Conv2d(3, 8, 3), nn.BatchNorm2d(8), nn.ReLU(), nn.Flatten(), nn.Linear(288, 5))
+
+
+tiny.input_shape = (3, 8, 8)
+
+
+class Branching(nn.Module):
+    input_shape = (3, 8, 8)
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 1)
+
+    def forward(self, x):
+        return self.conv(x) if x.shape[0] < 100 else x
+
+
+def raising():
+    raise ValueError("the weights are elsewhere")
+
+
+def hanging():
+    while True:
+        pass
+
+
+def dying():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def exiting():
+    os._exit(3)
+"""
+
+
+@pytest.fixture
+def models(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Name of a module with factories, importable here and in the measuring process."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own_models.py").write_text(MODELS)
+    monkeypatch.syspath_prepend(folder)
+    return "own_models"
+
+
+def settings(**changed: object) -> SweepSettings:
+    return SweepSettings(**({"hardware_id": "bench", "warmup": 1, "runs": 4, "timeout_s": 60.0} | changed))
+
+
+def test_a_measured_model_is_a_run_with_raw_samples_statistics_and_conditions(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    events: list[Event] = []
+    name = f"{models}:tiny"
+    chosen = settings(
+        peaks={"fp32": 1e15}, peak_source="registry", thermal_profile="MAXN", session="night", note="door open"
+    )
+    result = sweep(lake, chosen, [Configuration(name, "fp32", 2)], events.append)
+    assert [finished.reason for finished in result.done] == [None]
+    assert (result.failed, result.skipped) == ([], [])
+    kinds = [event.kind for event in events]
+    assert (kinds[0], kinds[-1]) == ("started", "done")
+    assert {event.phase for event in events if event.kind == "progress"} >= {"subgraphs", "whole model"}
+
+    (run,) = lake.runs("bench").to_dicts()
+    assert run["run_id"] == result.done[0].run_id == events[-1].run_id
+    expected = {
+        "status": "ok",
+        "kind": "efficiency",
+        "model": name,
+        "precision": "fp32",
+        "batch": 2,
+        "device": "cpu",
+        "input_shape": [2, 3, 8, 8],
+        "timing_method": "perf_counter",
+        "flops_method": "fx_chain_v1",
+        "theoretical_peak_flops": 1e15,
+        "theoretical_peak_source": "registry",
+        "thermal_profile": "MAXN",
+        "session_id": "night",
+        "note": "door open",
+        "started_at_zone_source": "clock",
+        "warmup_runs": 1,
+        "timed_runs": 4,
+        "num_subgraphs": 3,
+        "total_flops": 2 * 2 * 8 * 36 * 27 + 2 * 2 * 288 * 5,
+        "run_index": None,
+    }
+    assert {column: run[column] for column in expected} == expected
+    assert run["config_hash"]
+    assert run["torch_version"]
+    assert run["machine_fingerprint"]
+    assert run["system_under_load"] is not None
+    assert len(run["end_to_end_samples_ms"]) == 4
+    assert run["end_to_end_latency_ms"] == pytest.approx(sum(run["end_to_end_samples_ms"]) / 4)
+
+    rows = lake.frame("subgraph_timings", hardware_id="bench", model=name, batch=2).sort("subgraph_id")
+    assert rows["node_names"].to_list() == [["_0", "_1", "_2"], ["_3"], ["_4"]]
+    for row in rows.to_dicts():
+        samples = row["latency_samples_ms"]
+        assert len(samples) == row["latency_samples"] == 4
+        assert row["latency_mean_ms"] == pytest.approx(sum(samples) / 4)
+        assert (row["latency_min_ms"], row["latency_max_ms"]) == (min(samples), max(samples))
+        if row["flops"]:
+            rates = [row["flops"] / (sample / 1000) for sample in samples]
+            assert row["achieved_flops"] == pytest.approx(sum(rates) / 4)
+            assert row["efficiency_mean"] == pytest.approx(sum(rates) / 4 / 1e15)
+            assert row["efficiency_samples"] == 4
+        else:
+            assert row["efficiency_mean"] is row["achieved_flops"] is row["efficiency_samples"] is None
+    assert run["total_latency_ms"] == pytest.approx(rows["latency_mean_ms"].sum())
+
+
+def test_without_a_known_peak_there_is_no_efficiency(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    sweep(lake, settings(peaks={"fp32": None}, peak_source="registry"), [Configuration(f"{models}:tiny", "fp32", 1)])
+    (run,) = lake.runs("bench").to_dicts()
+    assert run["theoretical_peak_flops"] is run["theoretical_peak_source"] is None
+    rows = lake.frame("subgraph_timings", hardware_id="bench")
+    assert rows["theoretical_peak_flops"].null_count() == rows["efficiency_mean"].null_count() == rows.height
+    assert rows.filter(pl.col("flops") > 0)["achieved_flops"].null_count() == 0
+    record = GroundTruthLoader(lake_root).load("bench", f"{models}:tiny", "fp32", 1)
+    assert record.model_summary.total_flops == run["total_flops"]
+
+
+def test_what_fails_or_dies_is_a_failed_row_and_the_sweep_goes_on(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    wanted = [
+        *(Configuration(f"{models}:{name}", "fp32", 1) for name in ("raising", "dying", "exiting", "missing")),
+        Configuration(f"{models}:tiny", "tf32", 1),
+        Configuration(f"{models}:tiny", "int8", 1),
+        Configuration(f"{models}:tiny", "fp32", 1),
+    ]
+    result = sweep(lake, settings(), wanted)
+    assert [str(finished.run) for finished in result.done] == ["own_models:tiny fp32 batch 1"]
+    runs = lake.runs("bench")
+    reasons = {
+        (row["model"].split(":")[1], row["precision"]): row["error"]
+        for row in runs.filter(pl.col("status") == "failed").to_dicts()
+    }
+    assert reasons[("raising", "fp32")].startswith("ValueError: the weights are elsewhere (own_models.py:")
+    assert "SIGKILL" in reasons[("dying", "fp32")]
+    assert "exit code 3" in reasons[("exiting", "fp32")]
+    assert "has no 'missing'" in reasons[("missing", "fp32")]
+    assert "tf32 is a mode of CUDA devices" in reasons[("tiny", "tf32")]
+    assert "int8" in reasons[("tiny", "int8")]
+    assert len(reasons) == len(result.failed) == 6
+    failed = runs.filter(pl.col("status") == "failed")
+    assert failed["timing_method"].unique().to_list() == ["none"]
+    assert failed["kind"].unique().to_list() == ["efficiency"]
+    assert failed["total_latency_ms"].null_count() == failed.height
+    assert runs["software_fingerprint"].n_unique() == 1
+
+
+def test_what_hangs_runs_out_of_time_and_the_sweep_goes_on(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    wanted = [Configuration(f"{models}:{name}", "fp32", 1) for name in ("hanging", "raising")]
+    result = sweep(lake, settings(timeout_s=2.0), wanted)
+    assert result.failed[0].reason == "timeout: no result within 2 s"
+    assert lake.runs("bench").sort("started_at")["error"].str.contains("timeout|ValueError").to_list() == [True, True]
+
+
+def test_a_model_that_is_exported_is_measured_under_another_method(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    result = sweep(lake, settings(), [Configuration(f"{models}:Branching", "fp32", 1)])
+    assert result.failed == []
+    assert lake.runs("bench")["flops_method"].to_list() == ["export_chain_v1"]
+    assert lake.frame("subgraph_timings")["node_names"].to_list() == [["conv2d"]]
+
+
+def test_a_second_sweep_skips_what_is_measured_and_retries_what_failed(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    good, bad = Configuration(f"{models}:tiny", "fp32", 1), Configuration(f"{models}:raising", "fp32", 1)
+    sweep(lake, settings(), [good, bad])
+    events: list[Event] = []
+    again = sweep(lake, settings(), [good, bad], events.append)
+    assert again.skipped == [good]
+    assert [finished.run.configuration for finished in again.failed] == [bad]
+    assert [event.kind for event in events] == ["skipped", "started", "failed"]
+    assert lake.runs("bench").height == 3
+
+
+def test_a_repeated_sweep_measures_everything_anew_and_numbers_its_runs(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    wanted = [Configuration(f"{models}:tiny", "fp32", 1), Configuration(f"{models}:tiny", "bf16", 1)]
+    sweep(lake, settings(), wanted[:1])
+    sweep(lake, settings(repeat=2), wanted)
+    runs = lake.runs("bench").sort("started_at")
+    assert runs["run_index"].to_list() == [None, 1, 1, 2, 2]
+    assert runs["session_id"].n_unique() == 2
+    assert runs.filter(pl.col("precision") == "fp32")["config_hash"].n_unique() == 1
+    half, single = (runs.filter(pl.col("precision") == name)["total_bytes"][0] for name in ("bf16", "fp32"))
+    assert half < single
+
+
+def test_nothing_is_started_when_everything_is_measured(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    lake.write({"hardware_id": "bench", "model": "no_such_model", "precision": "fp32", "batch": 1})
+    result = sweep(lake, settings(device="cuda"), [Configuration("no_such_model", "fp32", 1)])
+    assert (len(result.skipped), result.done, result.failed) == (1, [], [])
+
+
+def test_an_unknown_model_stops_the_sweep_before_anything_is_written(models: str, lake_root: Path) -> None:
+    wanted = [Configuration(f"{models}:tiny", "fp32", 1), Configuration("resnt18", "fp32", 1)]
+    with pytest.raises(UsageError, match="resnet18"):
+        sweep(Lake(lake_root), settings(), wanted)
+    assert not lake_root.exists()
+
+
+def test_a_device_that_is_not_there_stops_the_sweep_before_anything_is_written(models: str, lake_root: Path) -> None:
+    with pytest.raises(MissingDependencyError, match="cuda:99"):
+        sweep(Lake(lake_root), settings(device="cuda:99"), [Configuration(f"{models}:tiny", "fp32", 1)])
+    assert not lake_root.exists()
+
+
+SCRIPT = """
+import multiprocessing, sys
+from groundlake.measure.plan import Configuration, SweepSettings
+from groundlake.measure.sweep import sweep
+from groundlake.store import Lake
+
+def tell(event):
+    (child,) = multiprocessing.active_children()
+    print(event.kind, child.pid, flush=True)
+
+if __name__ == "__main__":
+    wanted = [Configuration("own_models:" + name, "fp32", 1) for name in ("tiny", "hanging")]
+    try:
+        sweep(Lake(sys.argv[1]), SweepSettings(hardware_id="bench", warmup=0, runs=2), wanted, tell)
+    except KeyboardInterrupt:
+        print("interrupted", len(multiprocessing.active_children()), "torch" in sys.modules)
+"""
+
+
+@pytest.mark.parametrize("to_group", [False, True], ids=["parent only", "terminal, to all"])
+def test_an_interruption_ends_the_measuring_process_and_keeps_what_is_done(
+    models: str, lake_root: Path, tmp_path: Path, to_group: bool
+) -> None:
+    script = tmp_path / "own" / "script.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen(
+        [sys.executable, str(script), str(lake_root)], stdout=subprocess.PIPE, text=True, start_new_session=True
+    ) as process:
+        assert process.stdout is not None
+        lines = [process.stdout.readline().split()]
+        while lines.count(lines[0]) < 2 or lines[-1][0] != "started":
+            lines.append(process.stdout.readline().split())
+        pid = int(lines[-1][1])
+        (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
+        rest = process.stdout.read().split()
+    assert rest == ["interrupted", "0", "False"]
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    assert Lake(lake_root).runs("bench")["model"].to_list() == ["own_models:tiny"]
+
+
+def test_the_measuring_process_ends_when_its_parent_is_killed(models: str, lake_root: Path, tmp_path: Path) -> None:
+    script = tmp_path / "own" / "script.py"
+    script.write_text(SCRIPT)
+    with subprocess.Popen([sys.executable, str(script), str(lake_root)], stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline().split()
+        watched = os.pidfd_open(int(first[1]))
+        process.kill()
+    try:
+        assert select.select([watched], [], [], 60)[0] == [watched]  # readable once the process has ended
+    finally:
+        os.close(watched)

@@ -1,0 +1,109 @@
+"""What a sweep will do, before anything heavy is loaded."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from groundlake.errors import UsageError
+from groundlake.measure.plan import (
+    Configuration,
+    PlannedRun,
+    SweepSettings,
+    config_hash,
+    configurations,
+    measured_already,
+    plan,
+)
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SETTINGS = SweepSettings(hardware_id="bench")
+A, B = Configuration("resnet18", "fp32", 1), Configuration("resnet18", "fp32", 4)
+
+
+def hold(lake: Lake, **changed: object) -> None:
+    lake.write({"hardware_id": "bench", "model": "resnet18", "precision": "fp32", "batch": 1} | changed)
+
+
+def test_the_quick_sweep_is_four_models_in_fp32_at_two_batches() -> None:
+    found = configurations("quick")
+    assert len(found) == 8
+    assert {c.model for c in found} == {"resnet18", "mobilenet_v2", "efficientnet_b0", "vit_b_32"}
+    assert {(c.precision, c.batch) for c in found} == {("fp32", 1), ("fp32", 4)}
+
+
+def test_the_full_sweep_is_everything_the_imported_data_has() -> None:
+    found = configurations("full")
+    assert len({c.model for c in found}) == 15
+    assert {c.batch for c in found if c.model == "mobilenet_v2"} == {1, 4, 16, 64}
+    assert {c.batch for c in found if c.model == "maxvit_t"} == {1}
+    assert len(found) == 3 * 35
+
+
+def test_what_is_given_replaces_that_part_of_a_sweep() -> None:
+    found = configurations("quick", models=["a.b:c"], precisions=["BF16"], batches=[2, 2, 3])
+    assert found == [Configuration("a.b:c", "bf16", 2), Configuration("a.b:c", "bf16", 3)]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "named"),
+    [
+        ({"sweep": "quik"}, "quick, full"),
+        ({"precisions": ["fp23"]}, "fp32"),
+        ({"batches": [0]}, "got 0"),
+    ],
+)
+def test_a_wrong_part_of_a_sweep_is_named(wrong: dict[str, object], named: str) -> None:
+    with pytest.raises(UsageError, match=named):
+        configurations(**wrong)
+
+
+@pytest.mark.parametrize("wrong", [{"runs": 0}, {"warmup": -1}, {"repeat": 0}, {"timeout_s": 0.0}, {"device": "gpu"}])
+def test_settings_that_cannot_be_measured_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(UsageError, match=next(iter(wrong)).removesuffix("_s")):
+        SweepSettings(hardware_id="bench", **wrong)
+
+
+def test_only_good_efficiency_runs_of_the_same_device_are_skipped(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    assert plan(lake, SETTINGS, [A]).todo == (PlannedRun(A),)
+    hold(lake, status="failed", error="no memory")
+    hold(lake, kind="idle_baseline")
+    hold(lake, hardware_id="other")
+    assert measured_already(lake, "bench") == set()
+    hold(lake)
+    found = plan(lake, SETTINGS, [A, B, A])
+    assert found.skipped == (A,)
+    assert found.todo == (PlannedRun(B),)
+
+
+def test_a_repeated_sweep_skips_nothing_and_goes_round_by_round(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    hold(lake)
+    found = plan(lake, replace(SETTINGS, repeat=2), [A, B])
+    assert found.skipped == ()
+    assert found.todo == (PlannedRun(A, 1), PlannedRun(B, 1), PlannedRun(A, 2), PlannedRun(B, 2))
+
+
+def test_the_hash_tells_what_and_how_and_nothing_else() -> None:
+    same = config_hash(A, SETTINGS)
+    assert config_hash(A, replace(SETTINGS, note="again", session="s", timeout_s=5.0, device="cpu:0")) == same
+    different = {
+        config_hash(B, SETTINGS),
+        config_hash(A, replace(SETTINGS, runs=51)),
+        config_hash(A, replace(SETTINGS, device="cuda")),
+        config_hash(A, replace(SETTINGS, input_shape=(3, 64, 64))),
+    }
+    assert len(different | {same}) == 5
+
+
+def test_planning_and_supervising_import_no_torch() -> None:
+    code = "import sys, groundlake.measure.plan, groundlake.measure.sweep; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
