@@ -101,7 +101,7 @@ ingest: $(STAMP) ## measure this machine (or import FROM=), write the lake, show
 	[ -z "$$REPEAT" ] || set -- "$$@" "--repeat=$$REPEAT"; \
 	$(BIN)/lake ingest "$$@"; code=$$?; \
 	[ $$code -le 1 ] || exit $$code; \
-	$(BIN)/lake views && $(BIN)/lake sql "select * from model_summary" || exit $$?; \
+	$(BIN)/lake views > /dev/null && $(BIN)/lake sql "select * from model_summary" || exit $$?; \
 	root=$${LAKE_ROOT:-lake}; root=$${root%/}; \
 	printf '\nThe data is in %s, the views are in %s. To ask more:\n  %s\n' "$$root/" "$$root.db" \
 	  "$(BIN)/duckdb -readonly $$root.db \"select * from model_summary\""; \
