@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from groundlake.importers.report import MigrationReport
     from groundlake.importers.zones import Zones
 
-    Progress = Callable[[str, int, int], None]
+    Progress = Callable[[int, int, str], None]
 
 STATEMENT = ("run_id", "revision", "placement", "part")
 """What identifies a row of the ledger."""
 
 
 @dataclass
-class MergeReport:
+class ImportReport:
     """What a merge of another lake copied.
 
     Attributes:
@@ -50,7 +50,7 @@ class MergeReport:
     bytes: int = 0
 
     @property
-    def exit_code(self) -> int:
+    def set_aside(self) -> int:
         """Always 0: what cannot be copied raises."""
         return 0
 
@@ -68,25 +68,41 @@ def import_folder(
     lake: Lake,
     folder: str | Path,
     *,
+    hardware_id: str | None = None,
     zones: Zones | None = None,
     dry_run: bool = False,
     on_progress: Progress | None = None,
-) -> MigrationReport | MergeReport:
+) -> MigrationReport | ImportReport:
     """Import whatever a device brought: a lake folder (it has `runs/`), or v1 and v2 JSON measurements.
 
+    Args:
+        lake: Where to; made when missing.
+        folder: Where from.
+        hardware_id: Import only this device.
+        zones: Time zones of dates in JSON files that have none.
+        dry_run: Report what would be done, and write nothing.
+        on_progress: Called with what is done, the total, and the present step.
+
     Raises:
-        UsageError: The folder does not exist.
+        UsageError: The folder does not exist, or has nothing of the device.
         CorruptLakeError: A part of the other lake is torn; no run of it was published.
     """
     path = Path(folder)
     if not path.is_dir():
         raise UsageError(f"nothing to import at {path}: it is not a folder")
     if (path / "runs").is_dir():
-        return merge_lake(lake, Lake(path), dry_run=dry_run, on_progress=on_progress)
-    return migrate_v1(lake, [path], zones=zones, dry_run=dry_run, on_progress=on_progress)
+        return merge_lake(lake, Lake(path), hardware_id=hardware_id, dry_run=dry_run, on_progress=on_progress)
+    return migrate_v1(lake, [path], hardware_id=hardware_id, zones=zones, dry_run=dry_run, on_progress=on_progress)
 
 
-def merge_lake(lake: Lake, other: Lake, *, dry_run: bool = False, on_progress: Progress | None = None) -> MergeReport:
+def merge_lake(
+    lake: Lake,
+    other: Lake,
+    *,
+    hardware_id: str | None = None,
+    dry_run: bool = False,
+    on_progress: Progress | None = None,
+) -> ImportReport:
     """Copy the parts of another lake that this one lacks: fact tables first, the ledger last.
 
     A kill on the way leaves invisible parts only, and the next merge takes up there. The other lake may be written
@@ -95,32 +111,39 @@ def merge_lake(lake: Lake, other: Lake, *, dry_run: bool = False, on_progress: P
     Args:
         lake: Where to; made when missing.
         other: Where from; it is only read.
+        hardware_id: Copy only this device.
         dry_run: Count, and write nothing.
-        on_progress: Called with "copy", the parts done, and the total.
+        on_progress: Called with the parts done, the total, and "copy".
     """
     if os.path.realpath(lake.root) == os.path.realpath(other.root):
         raise UsageError(f"{other.root} is this lake itself: nothing to import")
-    report = MergeReport(dry_run=dry_run)
+    report = ImportReport(dry_run=dry_run)
     ledger = Ledger(other.root)
-    ledger_files = [path for name in ledger.hardware_ids() for path in ledger.files(name)]
+    names = ledger.hardware_ids()
+    if hardware_id is not None and hardware_id not in names:
+        raise UsageError(f"no runs of {hardware_id} in {other.root}; there are {', '.join(names) or 'none'}")
+    names = names if hardware_id is None else [hardware_id]
+    ledger_files = [path for name in names for path in ledger.files(name)]
     known = _statements(Ledger(lake.root))
-    wanted = {part for name in ledger.hardware_ids() for part in ledger.all_rows(name)["part"]}
+    wanted = {part for name in names for part in ledger.all_rows(name)["part"]}
     facts = [path for path in _fact_files(other.root) if _part(path) in wanted]
     before = _shown(lake)
-    report.runs = len(_shown(other) - before)
-    missing = [path for path in facts if not _is_there(lake, other, path)]
-    missing += [path for path in ledger_files if not _is_there(lake, other, path) and not _says(path) <= known]
-    report.present = len(facts) + len(ledger_files) - len(missing)
-    report.bytes = sum(path.stat().st_size for path in missing)
-    report.parts = len(missing)
+    report.runs = len({run for run in _shown(other) - before if run[0] in names})
+    missing_facts = [path for path in facts if not _is_there(lake, other, path)]
+    missing_ledger = [path for path in ledger_files if not _is_there(lake, other, path) and not _says(path) <= known]
+    report.parts = len(missing_facts) + len(missing_ledger)
+    report.present = len(facts) + len(ledger_files) - report.parts
+    report.bytes = sum(path.stat().st_size for path in [*missing_facts, *missing_ledger])
     if dry_run:
         return report
     lake.create()
     try:
-        for group in (facts, ledger_files):
-            _copy([path for path in group if path in set(missing)], lake, other)
+        copied = 0
+        for group in (missing_facts, missing_ledger):
+            _copy(group, lake, other)
+            copied += len(group)
             if on_progress:
-                on_progress("copy", len(facts) if group is facts else report.parts, report.parts)
+                on_progress(copied, report.parts, "copy")
         _copy_quarantine(lake, other)
     except OSError as error:
         raise environment_error(error, lake.root) from error

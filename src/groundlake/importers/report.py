@@ -66,9 +66,9 @@ class MigrationReport:
     duration_s: float = 0.0
 
     @property
-    def exit_code(self) -> int:
-        """1 where part of the input was set aside, else 0."""
-        return 1 if self.quarantined else 0
+    def set_aside(self) -> int:
+        """Number of files, or parts of files, that were set aside."""
+        return len(self.quarantined)
 
     def of(self, hardware_id: str) -> HardwareCounts:
         """Counts of one device, made when first asked for."""
@@ -79,7 +79,7 @@ class MigrationReport:
         plain = {name: value for name, value in vars(self).items() if not isinstance(value, (list, dict))}
         return {
             **plain,
-            "exit_code": self.exit_code,
+            "set_aside": self.set_aside,
             "skipped": dict(sorted(self.skipped.items())),
             "warnings": dict(sorted(self.warnings.items())),
             "by_hardware": {name: vars(counts) for name, counts in sorted(self.by_hardware.items())},

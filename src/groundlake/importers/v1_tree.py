@@ -9,6 +9,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
+from groundlake.ground_truth.layouts import plain_name
 from groundlake.importers.candidates import Candidate, Skipped, read_candidate
 from groundlake.importers.files import Found, walk
 from groundlake.importers.frames import KEPT_BYTES, FrameStore
@@ -29,10 +30,11 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from groundlake.importers.manifests import Difference
     from groundlake.store import Lake
 
-    Progress = Callable[[str, int, int], None]
-    """Called with what is done ("read", "write"), how many are done, and how many there are."""
+    Progress = Callable[[int, int, str], None]
+    """Called with how many are done, how many there are, and the present step."""
 
 
 @dataclass
@@ -51,11 +53,26 @@ class _Input:
             self._states[hardware_id] = LedgerState.read(lake, hardware_id)
         return self._states[hardware_id]
 
+    def hardware_ids(self) -> set[str]:
+        """Devices with a good file or a failed attempt."""
+        return {file.hardware_id for file in self.candidates} | {attempt.hardware_id for attempt in self.attempts}
+
+    def keep_only(self, hardware_id: str) -> None:
+        """Leave out the files of all other devices."""
+        if hardware_id not in self.hardware_ids():
+            there = ", ".join(sorted(self.hardware_ids())) or "none"
+            raise UsageError(f"no measurements of {hardware_id} in these folders; there are {there}")
+        before = len(self.candidates)
+        self.candidates = [file for file in self.candidates if file.hardware_id == hardware_id]
+        self.attempts = [attempt for attempt in self.attempts if attempt.hardware_id == hardware_id]
+        self.skipped["other_device"] += before - len(self.candidates)
+
 
 def migrate_v1(
     lake: Lake,
     roots: Sequence[Path],
     *,
+    hardware_id: str | None = None,
     zones: Zones | None = None,
     dry_run: bool = False,
     on_progress: Progress | None = None,
@@ -66,52 +83,65 @@ def migrate_v1(
     Args:
         lake: Where to; made when missing.
         roots: `calibration_data`, `measurements`, a parent of both, or folders of single devices.
+        hardware_id: Import only this device; the files of others are counted as skipped.
         zones: Time zones of dates without one; UTC is assumed elsewhere.
         dry_run: Report what would be done, and write nothing.
-        on_progress: Called with the step ("read", "write"), what is done of it, and the total.
+        on_progress: Called with what is done of a step, its total, and the step ("read", "write").
         kept_bytes: Memory for rows between reading and writing.
 
     Returns:
         What was done. Bad files are in its `quarantined`; they do not stop the import.
 
     Raises:
-        UsageError: A root does not exist, or a zone is for a device that is not there.
+        UsageError: A root does not exist, or `hardware_id` or a zone is of a device that is not there.
     """
     started = time.perf_counter()
     tell = on_progress or _tell_nobody
     zones = zones or Zones()
     report = MigrationReport(dry_run=dry_run, import_id=new_id())
     found = walk(roots)
-    report.files = found.total
     frames = FrameStore(kept_bytes)
     read = _read(lake, found.json, frames, tell)
     read.skipped += found.skipped
     _read_metadata(found.metadata, zones, read)
     _refuse_idle_zones(zones, read)
-    by_hardware: dict[str, list[Candidate]] = defaultdict(list)
-    for file in read.candidates:
-        by_hardware[file.hardware_id].append(file)
-    plans = {name: resolve(files, read.state(lake, name)) for name, files in sorted(by_hardware.items())}
+    if hardware_id is not None:
+        read.keep_only(hardware_id)
+    plans = _plan(lake, read)
     attempts = _new_attempts(lake, read)
     new = [run for plan in plans.values() for run in plan.new]
     usual = expected_flops(lake, read.candidates)
     rows = [ledger_row(run, zones, usual) for run in new]
-    _count(report, read, plans, attempts)
+    report.files = found.total
     report.warnings = Counter(text.split(":")[0] for row in rows for text in row["warnings"] or ())
-    report.manifest_differences = [item for file in found.manifests for item in compare(file, read.candidates)]
+    report.manifest_differences = _compare_manifests(found.manifests, read, hardware_id)
+    _count(report, read, plans, attempts)
     if dry_run:
         report.newly_quarantined = len({entry.identity for entry in report.quarantined} - known_entries(lake))
     else:
-        runs = ((row, {"subgraph_timings": frames.take(run.best)}) for run, row in zip(new, rows, strict=True))
+        timed = ((row, {"subgraph_timings": frames.take(run.best)}) for run, row in zip(new, rows, strict=True))
         no_frames: dict[str, pl.DataFrame] = {}
         failed = ((attempt.run, no_frames) for attempt in attempts)
-        _write(lake, plans, chain(runs, failed), len(new) + len(attempts), tell)
+        _write(lake, plans, chain(timed, failed), len(new) + len(attempts), tell)
         report.newly_quarantined = record(lake, report.quarantined, report.import_id, utc_now())
     report.duration_s = time.perf_counter() - started
     return report
 
 
-def _tell_nobody(what: str, done: int, total: int) -> None:
+def _plan(lake: Lake, read: _Input) -> dict[str, Plan]:
+    """Decide device by device what becomes of the good files."""
+    by_hardware: dict[str, list[Candidate]] = defaultdict(list)
+    for file in read.candidates:
+        by_hardware[file.hardware_id].append(file)
+    return {name: resolve(files, read.state(lake, name)) for name, files in sorted(by_hardware.items())}
+
+
+def _compare_manifests(manifests: Sequence[Found], read: _Input, hardware_id: str | None) -> list[Difference]:
+    wanted = [file for file in manifests if hardware_id in (None, plain_name(file.path.parent.name))]
+    return [difference for file in wanted for difference in compare(file, read.candidates)]
+
+
+def _tell_nobody(done: int, total: int, step: str) -> None:
     """Progress that nobody asked for."""
 
 
@@ -132,7 +162,7 @@ def _read(lake: Lake, files: Sequence[Found], frames: FrameStore, tell: Progress
             if candidate.content not in seen and candidate.run_id not in known:
                 frames.add(candidate, columns)
             seen.add(candidate.content)
-        tell("read", done, len(files))
+        tell(done, len(files), "read")
     frames.flush()
     refused = [file for file in read.candidates if file.content in frames.refused]
     read.quarantined += [file.refuse("contract", frames.refused[file.content]) for file in refused]
@@ -151,7 +181,7 @@ def _read_metadata(files: Sequence[Found], zones: Zones, read: _Input) -> None:
 
 def _refuse_idle_zones(zones: Zones, read: _Input) -> None:
     """A zone for a device that is not there is a slip of the pen, and its dates would be an hour or six off."""
-    found = {file.hardware_id for file in read.candidates} | {attempt.hardware_id for attempt in read.attempts}
+    found = read.hardware_ids()
     idle = sorted(set(zones.by_hardware) - found)
     if idle:
         raise UsageError(
@@ -200,6 +230,6 @@ def _write(
     def published(count: int) -> None:
         nonlocal written
         written += count
-        tell("write", written, total)
+        tell(written, total, "write")
 
     lake.write_many(runs, on_published=published)

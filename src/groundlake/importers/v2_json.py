@@ -78,7 +78,7 @@ def export_v2_json(
     dest: str | Path,
     hardware_id: str | None = None,
     *,
-    on_progress: Callable[[str, int, int], None] | None = None,
+    on_progress: Callable[[int, int, str], None] | None = None,
 ) -> ExportReport:
     """Write the latest good run of each configuration as a JSON file, and a `manifest.json` for each device.
 
@@ -90,7 +90,7 @@ def export_v2_json(
         lake: Where from.
         dest: Where to; made when missing.
         hardware_id: One device, or None for all.
-        on_progress: Called with "write", what is done, and the total.
+        on_progress: Called with what is done, the total, and "write".
 
     Raises:
         UsageError: There is no such device in the lake.
@@ -109,7 +109,7 @@ def export_v2_json(
             entries += [entry] if entry else []
             done += 1
             if on_progress:
-                on_progress("write", done, total)
+                on_progress(done, total, "write")
         if entries:
             write_manifest(Path(dest) / safe_name(name), name, entries)
             report.manifests += 1
