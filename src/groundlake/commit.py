@@ -15,6 +15,7 @@ from typing_extensions import Self
 
 from groundlake.errors import LakeEnvironmentError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder
+from groundlake.schemas import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -35,6 +36,12 @@ class Staged:
     temporary: Path
     final: Path
 
+    def is_published(self) -> bool:
+        """Whether the final name is there and means this file, not one that had the name before."""
+        if not self.final.exists():
+            return False
+        return not self.temporary.exists() or self.temporary.samefile(self.final)
+
 
 class Commit:
     """Files staged together and published in the order they were staged; the last one is the commit.
@@ -45,7 +52,6 @@ class Commit:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._staged: list[Staged] = []
-        self._published: list[Path] = []
 
     def __enter__(self) -> Self:
         return self
@@ -69,19 +75,25 @@ class Commit:
 
         The folders of all fact files are synced before the first ledger file is published.
         """
-        facts = [staged for staged in self._staged if "runs" not in staged.final.relative_to(self._root).parts[:1]]
-        ledger = [staged for staged in self._staged if staged not in facts]
+        ledger = [staged for staged in self._staged if self._is_ledger(staged)]
+        facts = [staged for staged in self._staged if staged not in ledger]
         for group in (facts, ledger):
             for staged in group:
                 publish(staged)
-                self._published.append(staged.final)
             sync_folders((staged.final.parent for staged in group), self._root)
         self._staged.clear()
-        self._published.clear()
+
+    def _is_ledger(self, staged: Staged) -> bool:
+        return staged.final.relative_to(self._root).parts[0] == Runs.table_name()
 
     def _undo(self) -> None:
-        # Orphans are invisible, so failing to remove them is no error; `lake check` lists what stays.
-        for path in [staged.temporary for staged in self._staged] + self._published:
+        # Once the ledger file has its name the run is committed, and its facts must stay whatever failed after that.
+        # Otherwise what was published is invisible, so failing to remove it is no error; `lake check` lists what stays.
+        published = [staged for staged in self._staged if staged.is_published()]
+        committed = any(self._is_ledger(staged) for staged in published)
+        for path in [staged.temporary for staged in self._staged] + [
+            staged.final for staged in published if not committed
+        ]:
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
@@ -101,9 +113,14 @@ def stage_part(table: type[Table], final: Path, rows: pl.DataFrame) -> Staged:
     stored = rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
     temporary = final.with_name(final.name + STAGED_SUFFIX)
     with temporary.open("xb") as file:
-        pq.write_table(stored.cast(schema), file, compression="zstd")
-        file.flush()
-        os.fsync(file.fileno())
+        try:
+            pq.write_table(stored.cast(schema), file, compression="zstd")
+            file.flush()
+            os.fsync(file.fileno())
+        except BaseException:
+            # A full disk must not stay full of what could not be finished.
+            temporary.unlink(missing_ok=True)
+            raise
     return Staged(temporary, final)
 
 
