@@ -63,7 +63,7 @@ def sql_type(dtype: pl.DataType) -> str:
     if isinstance(dtype, pl.List):
         return f"{sql_type(dtype.inner)}[]"  # type: ignore[arg-type] # inner is an instance in a contract
     if isinstance(dtype, pl.Struct):
-        inner = ", ".join(f"{part.name} {sql_type(part.dtype)}" for part in dtype.fields)  # type: ignore[arg-type] # the same
+        inner = ", ".join(f'"{part.name}" {sql_type(part.dtype)}' for part in dtype.fields)  # type: ignore[arg-type] # the same
         return f"STRUCT({inner})"
     return _SQL_TYPES[type(dtype)]
 
@@ -101,12 +101,12 @@ def parts_sql(table: type[Table], root: Path) -> str:
     hive_types = ", ".join(f"{key}: {sql_type(table.polars_schema()[key])}" for key in table.keys())
     selects = []
     for version in range(table.version(), 0, -1):
-        paths = [root / parts_glob(table, version)]
+        paths = [f"{_literal(root)}/{parts_glob(table, version)}"]
         if version == table.version():
-            paths.insert(0, root / anchor_path(table))
+            paths.insert(0, _literal(root / anchor_path(table)))
         elif not any(root.glob(parts_glob(table, version))):
             continue
-        listed = ", ".join(_quoted(str(path)) for path in paths)
+        listed = ", ".join(map(_quoted, paths))
         columns = ", ".join(
             f"CAST(NULL AS {sql_type(spec.dtype)}) AS {spec.name}"
             if table.added().get(spec.name, 1) > version
@@ -125,7 +125,7 @@ def quarantine_sql(root: Path) -> str:
         return empty_sql(Quarantine)
     types = ", ".join(f"{spec.name}: '{sql_type(spec.dtype)}'" for spec in Quarantine.columns())
     columns = ", ".join(spec.name for spec in Quarantine.columns())
-    path = _quoted(str(root / QUARANTINE_FOLDER / "*.jsonl"))
+    path = _quoted(f"{_literal(root)}/{QUARANTINE_FOLDER}/*.jsonl")
     return f"SELECT {columns}\nFROM read_json({path}, format = 'newline_delimited', columns = {{{types}}})"
 
 
@@ -145,7 +145,10 @@ def written_views() -> dict[str, View]:
 
 def parse_view(name: str, text: str) -> View:
     """Read one query file: its leading comment (documentation, `example:`, `column x [unit]: ...`) and its SQL."""
-    documentation, columns, example = [], {}, ""
+    documentation: list[str] = []
+    columns: dict[str, str] = {}
+    units: dict[str, str] = {}
+    example = ""
     lines = text.strip().splitlines()
     head = list(lines[: _head_length(lines)])
     target: str | None = None
@@ -153,9 +156,9 @@ def parse_view(name: str, text: str) -> View:
         content = line.removeprefix("--").strip()
         column_line = _COLUMN_LINE.match(content)
         if column_line:
-            unit = f" [{column_line['unit']}]" if column_line["unit"] else ""
             target = column_line["name"]
-            columns[target] = column_line["text"] + unit
+            columns[target] = column_line["text"]
+            units[target] = f" [{column_line['unit']}]" if column_line["unit"] else ""
         elif content.startswith("example:"):
             example, target = content.removeprefix("example:").strip(), "example:"
         elif target == "example:":
@@ -165,7 +168,8 @@ def parse_view(name: str, text: str) -> View:
         else:
             documentation.append(content)
     sql = "\n".join(lines[len(head) :]).strip().rstrip(";")
-    return View(name, sql, " ".join(documentation).strip(), example, columns)
+    described = {column: text + units[column] for column, text in columns.items()}
+    return View(name, sql, " ".join(documentation).strip(), example, described)
 
 
 def _head_length(lines: list[str]) -> int:
@@ -276,6 +280,11 @@ def _creation_order(views: dict[str, View]) -> list[str]:
 
 def _without_comments(sql: str) -> str:
     return re.sub(r"--[^\n]*", "", sql)
+
+
+def _literal(path: Path) -> str:
+    """Path as a pattern that matches just itself, whatever glob characters the folder's name has."""
+    return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
 
 
 def _quoted(text: str) -> str:
