@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
+from glob import escape
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, parse_keys
-from groundlake.ledger import current_rows, read_parts
+from groundlake.errors import CorruptLakeError
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path
+from groundlake.ledger import current_rows, leaf_files, read_parts
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
 
 if TYPE_CHECKING:
@@ -38,7 +41,15 @@ class Finding:
 
 
 def inspect(root: Path) -> list[Finding]:
-    """List leftovers, orphans, torn and foreign files, runs whose rows are missing, and missing anchors."""
+    """List leftovers, orphans, torn and foreign files, runs whose rows are missing, and missing anchors.
+
+    Writers may go on meanwhile. The ledger is read before the files are listed (so that every run found has its files)
+    and once more after it (so that a file listed has its run).
+
+    Raises:
+        FileNotFoundError: A file vanished under the check, because a compaction merged it; check again.
+    """
+    before = _statements(root)
     findings: list[Finding] = []
     sound: dict[str, list[Path]] = {}
     for name, table in TABLES.items():
@@ -59,9 +70,10 @@ def inspect(root: Path) -> list[Finding]:
             )
     findings += [
         Finding("leftover", str(path), "an unfinished view file", "remove it; no data is in it")
-        for path in sorted(root.parent.glob(f"{root.name}.db.*{STAGED_SUFFIX}*"))
+        for path in sorted(root.parent.glob(f"{escape(root.name)}.db.*{STAGED_SUFFIX}*"))
     ]
-    return findings + list(_compare(root, sound))
+    rows, orphans = _compare(root, sound, set(_statements(root)["part"]))
+    return findings + orphans + list(_missing_rows(before, rows))
 
 
 def _inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
@@ -76,7 +88,11 @@ def _inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
     if part is None or len(path.relative_to(root).parts) != len(table.keys()) + 2:
         return Finding("foreign", str(path), "no part of this lake has such a name or place", "move it out of the lake")
     try:
-        schema = pq.read_schema(path)
+        with pq.ParquetFile(path) as file:
+            schema = file.schema_arrow
+            file.read()  # pages can be torn behind a sound footer
+    except FileNotFoundError:
+        raise
     except (pa.ArrowException, OSError) as error:
         return Finding("torn", str(path), f"not a readable Parquet file: {str(error).splitlines()[0]}", _RESTORE)
     footer = schema.metadata or {}
@@ -100,16 +116,20 @@ def _inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
 _RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
 
 
-def _compare(root: Path, sound: dict[str, list[Path]]) -> Iterator[Finding]:
-    """Ledger against facts: parts nobody points at, and runs whose rows are not all there."""
-    ledger_files: dict[str, list[Path]] = {}
-    for path in sound["runs"]:
-        hardware_id = parse_keys([path.parent.name]).get("hardware_id", "")
-        if path != root / anchor_path(Runs):
-            ledger_files.setdefault(hardware_id, []).append(path)
-    statements = [read_parts(Runs, paths, {"hardware_id": name}) for name, paths in ledger_files.items()]
-    ledger = pl.concat([Runs.empty_frame(), *statements])
-    known_parts = set(ledger["part"])
+def _statements(root: Path) -> pl.DataFrame:
+    """Every readable statement of the ledger; the files that are torn are findings of their own."""
+    statements = [Runs.empty_frame()]
+    for keys, path in leaf_files(root, Runs, {}):
+        with suppress(CorruptLakeError):
+            statements.append(read_parts(Runs, [path], keys))
+    return pl.concat(statements)
+
+
+def _compare(
+    root: Path, sound: dict[str, list[Path]], known_parts: set[str]
+) -> tuple[Counter[tuple[str, str, str]], list[Finding]]:
+    """Count the rows of each (table, run, part), and list the parts that nobody points at."""
+    orphans = []
     found: Counter[tuple[str, str, str]] = Counter()
     for name, table in FACT_TABLES.items():
         for path in sound[name]:
@@ -117,16 +137,23 @@ def _compare(root: Path, sound: dict[str, list[Path]]) -> Iterator[Finding]:
             if path == root / anchor_path(table) or part is None:
                 continue
             if part.part not in known_parts:
-                yield Finding(
-                    "orphan",
-                    str(path),
-                    "no run points at this part: its writer was stopped before the commit",
-                    "nothing; it is invisible (remove it if you need the space)",
+                orphans.append(
+                    Finding(
+                        "orphan",
+                        str(path),
+                        "no run points at this part: its writer was stopped before the commit",
+                        "nothing; it is invisible (remove it if you need the space)",
+                    )
                 )
                 continue
             rows = pl.read_parquet(path, columns=["run_id", "part"], hive_partitioning=False, glob=False)
             found.update((name, run_id, row_part) for run_id, row_part in rows.iter_rows())
-    for run in current_rows(ledger).select("hardware_id", "run_id", "part", "fact_rows").iter_rows(named=True):
+    return found, orphans
+
+
+def _missing_rows(statements: pl.DataFrame, found: Counter[tuple[str, str, str]]) -> Iterator[Finding]:
+    """Runs that say they wrote more rows, or fewer, than their parts have."""
+    for run in current_rows(statements).select("hardware_id", "run_id", "part", "fact_rows").iter_rows(named=True):
         for wrote in run["fact_rows"] or []:
             there = found[wrote["table"], run["run_id"], run["part"]]
             if there != wrote["rows"]:
