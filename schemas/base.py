@@ -31,6 +31,12 @@ NO_KEY = "none"
 ANCHOR_KEY = "-"
 """Key value reserved for the zero-row anchor of each table."""
 
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+"""What Hive writes for NULL in a path; every engine reads it back as NULL."""
+
+MAX_ENCODED_BYTES = 120
+"""Longest encoded key: four of them and a part name stay far below the path limits of all file systems."""
+
 MAX_EXAMPLES = 3
 """Example values shown for each broken rule."""
 
@@ -333,15 +339,20 @@ def _finite(name: str, dtype: pl.DataType) -> pl.Expr | None:
     return None
 
 
+_UNENCODED = "[A-Za-z0-9_.~-]"
+"""Characters that stand for themselves in a path; any other byte takes three."""
+
+
 def _valid_key(name: str) -> pl.Expr:
-    """What any engine reads back as the same text: not empty, not the anchor, not a number, no stray spaces."""
+    """What any engine reads back as the same text: not empty or reserved, not a number, no stray spaces, not long."""
     value = pl.col(name)
     valid = (
         (value != "")
-        & (value != ANCHOR_KEY)
+        & ~value.is_in([ANCHOR_KEY, HIVE_NULL])
         & ~value.str.contains(r"^[0-9]+$")
         & ~value.str.contains(r"[\x00-\x1f\x7f]")
         & (value == value.str.strip_chars())
+        & (value.str.len_bytes() * 3 - value.str.count_matches(_UNENCODED) * 2 <= MAX_ENCODED_BYTES)
     )
     if name == "precision":
         valid &= value == value.str.to_lowercase()

@@ -17,15 +17,12 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from groundlake.errors import UsageError
-from groundlake.schemas.base import ANCHOR_KEY
+from groundlake.schemas.base import ANCHOR_KEY, HIVE_NULL, MAX_ENCODED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from groundlake.schemas import Table
-
-MAX_ENCODED_BYTES = 120
-"""Longest encoded key: four of them and a part name stay far below the path limits of all file systems."""
 
 STAGED_SUFFIX = ".tmp"
 """Ends the name of a file that is being written; DuckDB's and polars' globs take dot-files but not this."""
@@ -113,7 +110,7 @@ def parse_keys(folders: Iterable[str]) -> dict[str, str]:
 
 
 def _refuse_bad_key(text: str, encoded: str) -> None:
-    if not text or text == ANCHOR_KEY:
+    if not text or text in (ANCHOR_KEY, HIVE_NULL):
         raise UsageError(f"partition value {text!r} is reserved or empty; give the device or model a name")
     if text.isascii() and text.isdigit():
         raise UsageError(f"partition value {text!r} is all digits, which engines read as a number; add a letter")
