@@ -64,6 +64,8 @@ class Lake:
 
     def __init__(self, root: str | Path = "lake") -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow a link that may move later
+        if "\\" in str(self.root):
+            raise UsageError(f"{self.root}: DuckDB takes a backslash in a path for a separator; choose another --root")
         self._ledger = Ledger(self.root)
         self._has_anchors = False
 
@@ -154,7 +156,7 @@ class Lake:
 
     def retract(self, run_id: str, hardware_id: str, why: str) -> None:
         """State that a run is withdrawn: it is not shown any more, and an older revision does not come back."""
-        known = self._ledger.current(hardware_id).filter(pl.col("run_id") == run_id)
+        known = _retry(partial(self._ledger.current, hardware_id)).filter(pl.col("run_id") == run_id)
         if known.is_empty():
             raise UsageError(f"run {run_id} of {hardware_id} is not in {self.root}; `lake sql` lists run_summary")
         row = known.with_columns(
@@ -198,7 +200,9 @@ class Lake:
         hardware_id = str(prepared[0].row["hardware_id"])
         given = Counter(str(run.row["run_id"]) for run in prepared if run.own_id)
         twice = [run_id for run_id, count in given.items() if count > 1]
-        known = set(self._ledger.all_rows(hardware_id)["run_id"]) & set(given) if given and self.exists else set()
+        if not given:
+            return
+        known = set(_retry(partial(self._ledger.all_rows, hardware_id))["run_id"]) & set(given)
         for run_id in [*twice, *sorted(known)]:
             raise RunExistsError(
                 f"run {run_id} of {hardware_id} is in {self.root} already; a run is written once\n"
@@ -225,7 +229,8 @@ class Lake:
     def hardware_ids(self) -> list[str]:
         """Hardware ids with at least one run, sorted."""
         self._require()
-        return [name for name in self._ledger.hardware_ids() if not self._ledger.current(name).is_empty()]
+        names = self._ledger.hardware_ids()
+        return [name for name in names if not _retry(partial(self._ledger.current, name)).is_empty()]
 
     def runs(self, hardware_id: str | None = None) -> pl.DataFrame:
         """Current ledger rows (columns of the contract `Runs`) of one hardware id or of all, by direct reads."""
@@ -312,12 +317,15 @@ class Lake:
     def check(self) -> list[Finding]:
         """Compare the ledger, the files and the contracts; an empty list means that all is well."""
         self._require()
-        return inspect(self.root)
+        return _retry(partial(inspect, self.root))
 
     def compact_runs(self, *, at_least: int = 2) -> dict[str, int]:
         """Merge the ledger files of each hardware id that has this many; returns how many were merged, by id."""
         self._require()
-        counts = {name: compact_ledger(self.root, self._ledger, name, at_least) for name in self._ledger.hardware_ids()}
+        counts = {
+            name: _retry(partial(compact_ledger, self.root, self._ledger, name, at_least))
+            for name in self._ledger.hardware_ids()
+        }
         return {name: merged for name, merged in counts.items() if merged}
 
 
@@ -346,7 +354,8 @@ def _prepare(run: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> _
         "timing_method": "none",
     }
     row |= {name: _naive_utc(value) for name, value in run.items() if value is not None}
-    filled = {name: _with_keys(_contract(name), frame, row) for name, frame in frames.items() if not frame.is_empty()}
+    filled = {name: _with_keys(_contract(name), frame, row) for name, frame in frames.items()}
+    filled = {name: frame for name, frame in filled.items() if not frame.is_empty()}
     row["fact_rows"] = [{"table": name, "rows": frame.height} for name, frame in filled.items()] or None
     return _Prepared(row, filled, own_id=run.get("run_id") is not None)
 
@@ -354,10 +363,19 @@ def _prepare(run: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> _
 def _with_keys(table: type[Table], frame: pl.DataFrame, row: Mapping[str, object]) -> pl.DataFrame:
     if table is Runs:
         raise UsageError("the ledger row is the first argument of write, not one of its frames")
+    if not isinstance(frame, pl.DataFrame):
+        raise UsageError(
+            f"{table.table_name()}: rows are given as a polars DataFrame, got {type(frame).__name__}\n"
+            "call .collect() on a LazyFrame (its values could not be checked), pl.DataFrame(...) on anything else"
+        )
+    if frame.is_empty():
+        return frame
     schema = table.polars_schema()
     absent = [name for name in table.keys() if name not in frame.columns]
     literals = [pl.lit(row[name], dtype=schema[name]).alias(name) for name in [*absent, "run_id"]]
     filled = frame.with_columns(literals)
+    if filled.schema["hardware_id"] != pl.String:
+        return filled  # for the contract to name
     foreign = filled.filter(pl.col("hardware_id") != row["hardware_id"])
     if not foreign.is_empty():
         raise UsageError(
