@@ -5,8 +5,11 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import duckdb
+
 from groundlake.answer import open_connection
 from groundlake.commit import environment_error, write_atomically
+from groundlake.errors import CorruptLakeError, LakeEnvironmentError, LakeError
 from groundlake.layout import STAGED_SUFFIX, new_id
 from groundlake.views import QUARANTINE_FOLDER, all_views, bind, comment_statements
 
@@ -40,11 +43,23 @@ def write_view_file(root: Path, path: Path) -> Path:
         temporary.replace(path)
     except OSError as error:
         raise environment_error(error, path) from error
+    except duckdb.IOException as error:
+        raise _unwritable(path, error) from error
     finally:
         for leftover in (temporary, temporary.with_name(temporary.name + ".wal")):
             with suppress(OSError):
                 leftover.unlink(missing_ok=True)
     return path
+
+
+def _unwritable(path: Path, error: duckdb.IOException) -> LakeError:
+    """Tell a place that cannot be written from a part that cannot be read: views are bound over the lake's files."""
+    reason = str(error).splitlines()[0]
+    if ".parquet" in reason:
+        return CorruptLakeError(f"{reason}\n`lake check` lists every such file and what to do")
+    return LakeEnvironmentError(
+        f"cannot write the views {path}: {reason}\nthe data is not affected; mend the cause, then run `lake views`"
+    )
 
 
 def ensure_quarantine(root: Path) -> None:
