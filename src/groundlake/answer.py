@@ -25,7 +25,7 @@ ATTEMPTS = 4
 
 _LISTS_VIEWS = re.compile(r"^\s*show\b|information_schema|duckdb_(views|columns|tables)|pg_catalog", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z_]\w*")
-_PARQUET_PATH = re.compile(r"[\"']?(/[^\"'\n]*?\.parquet)")
+_PARQUET_PATH = re.compile(r"(/[^\"\n]*?\.parquet)")
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,15 @@ class Answer:
 
     def pl(self) -> pl.DataFrame:
         """Return the answer as a polars frame."""
-        frame: pl.DataFrame = self._run(lambda answer: answer.pl())
+        from polars.exceptions import PolarsError
+
+        try:
+            frame: pl.DataFrame = self._run(lambda answer: answer.pl())
+        except PolarsError as error:
+            reason = str(error).splitlines()[0][:200]
+            raise QueryError(
+                f"polars has no type for a column of the answer: {reason}\ncast it, as in x::VARCHAR"
+            ) from None
         return frame
 
     def arrow(self) -> pa.Table:

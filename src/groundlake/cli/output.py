@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import math
 import shutil
 import sys
+from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -63,7 +65,7 @@ def as_csv(frame: pl.DataFrame) -> str:
     """Render rows as csv with a header and LF line ends; lists and structs as JSON text."""
     import polars as pl
 
-    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
     flat = frame.with_columns(
         pl.Series(name, [None if value is None else _json(value) for value in frame[name].to_list()], dtype=pl.String)
         for name in nested
@@ -125,8 +127,19 @@ def _cell(value: object) -> str:
 
 
 def _json(value: Any) -> str:  # noqa: ANN401 - whatever a cell holds
-    return json.dumps(value, default=_plain, ensure_ascii=False, allow_nan=False)
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
 
 
-def _plain(value: object) -> object:
-    return value.isoformat() if isinstance(value, (dt.datetime, dt.date)) else str(value)
+def _plain(value: Any) -> object:  # noqa: ANN401 - whatever a cell holds
+    """Say a value in JSON's own types; JSON has no NaN or infinity, so they become null, as in other writers."""
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Decimal):  # DuckDB's sum of integers, and literals such as 1.5
+        return int(value) if value == value.to_integral_value() else float(value)
+    if isinstance(value, dict):
+        return {str(name): _plain(inner) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_plain(inner) for inner in value]
+    return value.isoformat() if isinstance(value, (dt.datetime, dt.date, dt.time)) else str(value)

@@ -6,6 +6,7 @@ import functools
 import inspect
 import os
 import sys
+import traceback
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -122,6 +123,7 @@ def _guard(run: Callable[[], None], settings: Settings) -> None:
 
 def _end(error: LakeError, settings: Settings, cause: BaseException | None = None) -> None:
     if settings.debug:
-        raise cause or error
-    print(f"error: {error}", file=sys.stderr)
+        traceback.print_exception(cause or error)
+    else:
+        print(f"error: {error}", file=sys.stderr)
     raise typer.Exit(error.exit_code) from None
