@@ -12,11 +12,14 @@ import os
 import signal
 import threading
 import time
-from contextlib import contextmanager
+import warnings
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import LakeEnvironmentError, LakeError, MissingDependencyError
+from groundlake.system import software_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -30,6 +33,8 @@ START_TIMEOUT_S = 300.0
 
 STOP_TIMEOUT_S = 10.0
 PROGRESS_PERIOD_S = 0.1
+FIRST_TO_GO = "800"
+"""When memory runs out, the kernel is to end this process and not the sweep or the user's shell (0 to 1000)."""
 SHOWN_REASON = 500
 """Characters kept of a failure's reason."""
 
@@ -120,14 +125,17 @@ def serve(connection: Connection) -> None:
     """Body of the measuring process: import torch, then answer requests until the parent sends None or goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which stops this process
     os.dup2(2, 1)  # stdout is the parent's result; whatever a model prints is a diagnostic
+    warnings.filterwarnings("ignore", module=r"torch(vision)?(\.|$)")  # their advice to developers of models
     threading.Thread(target=_end_with_parent, daemon=True).start()
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     try:
         from groundlake.measure import engine
     except ImportError as error:
         missing = MissingDependencyError(f"measuring cannot start: {error}\n  pip install 'groundlake[measure]'")
         connection.send(Failed(missing, reusable=False))
         return
-    connection.send(Ready(engine.software_facts()))
+    connection.send(Ready(software_facts()))
     while (request := connection.recv()) is not None:
         connection.send(_answer(request, engine, connection))
         engine.release_memory()
@@ -152,7 +160,7 @@ def _reason(error: BaseException) -> str:
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    where = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})" if trace else ""  # noqa: PTH119 - a code object's text
+    where = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
     return f"{type(error).__name__}: {text or 'no message'}{where}"
 
 
