@@ -20,7 +20,7 @@ ORDER = ("init", "ingest", "migrate-v1", "sql", "ls", "show", "hw", "views", "ch
 class InOrder(TyperGroup):
     """A group that lists its commands in the order of `ORDER`, whatever module registered them."""
 
-    def list_commands(self, ctx: typer.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:  # type: ignore[override] # typer passes its own context
         """Names of the commands; one that has no place yet comes last."""
         names = super().list_commands(ctx)
         return sorted(names, key=lambda name: ORDER.index(name) if name in ORDER else len(ORDER))
