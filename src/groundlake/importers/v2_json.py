@@ -144,7 +144,7 @@ def _export(
 def _save(dest: Path, record: MeasurementRecord, report: ExportReport) -> FileEntry:
     precision = record.precision.lower()
     folder = precision if precision in PRECISIONS else safe_name(precision)
-    name = f"{safe_name(record.model)}_b{record.batch_size}.json"
+    name = safe_name(f"{record.model}_b{record.batch_size}") + ".json"
     path = dest / safe_name(record.hardware_id) / MEASUREMENTS / folder / name
     if path.exists():
         there, _ = parse_json(path.read_bytes())
