@@ -240,8 +240,8 @@ def _doubts(record: MeasurementRecord, measured: Measured) -> list[str]:
     if noisy:
         share = sum(each.measured_latency.mean for each in noisy) / total
         doubts.append(
-            f"high_variance: {len(noisy)} subgraphs with {share:.0%} of the latency have a standard deviation above"
-            f" their mean, first {noisy[0].subgraph_id}"
+            f"high_variance: {share:.0%} of the latency lies in subgraphs with a standard deviation above their mean"
+            f" ({len(noisy)} of {len(record.subgraphs)}, first {noisy[0].subgraph_id})"
         )
     for what, samples in (("subgraphs", measured.pass_ms), ("whole model", measured.end_to_end_ms)):
         rest = list(islice(samples, 1, None))
@@ -254,7 +254,7 @@ def _doubts(record: MeasurementRecord, measured: Measured) -> list[str]:
     if fast:
         best = max(fast, key=lambda each: each.efficiency.mean)
         doubts.append(
-            f"efficiency_above_one: {len(fast)} subgraphs, most {best.efficiency.mean:.3g} in {best.subgraph_id};"
-            " the peak is too low, or the work is counted too high"
+            f"efficiency_above_one: up to {best.efficiency.mean:.3g} in subgraph {best.subgraph_id} ({len(fast)} of"
+            f" {len(record.subgraphs)}): the peak is too low, or the work is counted too high"
         )
     return doubts
