@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from functools import lru_cache
-from itertools import chain
+from itertools import accumulate, chain
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow as pa
 
 from groundlake.ground_truth.reading import STATISTICS, Columns, parse_date
 from groundlake.schemas import SubgraphTimings
@@ -53,7 +54,10 @@ def to_frame(columns: Columns) -> pl.DataFrame:
 
 
 def _nested(lists: list[list[str]]) -> pl.Series:
-    return pl.Series("node_names", lists, dtype=pl.List(pl.String))
+    """Build a column of lists from its flat values: polars would build a series for every row."""
+    offsets = [0, *accumulate(map(len, lists))]
+    values = pa.array(list(chain.from_iterable(lists)), pa.large_string())
+    return pl.Series("node_names", pa.LargeListArray.from_arrays(pa.array(offsets, pa.int64()), values))
 
 
 def from_frame(frame: pl.DataFrame, model: str) -> Columns:
@@ -100,6 +104,6 @@ def totals(columns: Columns, batch_size: int) -> dict[str, Any]:
 def _sum(values: Iterable[float]) -> float:
     """Plain left-to-right sum, which recomputes files bit for bit; `sum` compensates since Python 3.12."""
     total = 0.0
-    for value in chain(values):
+    for value in values:
         total += value
     return total

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import sys
 import uuid
+from array import array
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isclose
@@ -154,13 +156,25 @@ def _candidate(found: Found, sha256: str, place: Place, checked: Checked) -> tup
 def content_id(key: tuple[str, str, str, int, str], subgraphs: Columns) -> str:
     """Derive a run id from what was measured: a UUIDv5 of the canonical JSON of key and subgraphs.
 
-    The JSON is built from the typed values, so that `0` and `0.0` and other spellings of a number are the same.
+    The JSON is built from the typed values, so that `0` and `0.0` and other spellings of a number are the same. A
+    column of floats is spelled as the hexadecimal of its IEEE 754 bytes, little-endian: exact, and far faster to
+    write than digits.
 
     Args:
         key: Device (folder), precision, model, batch and date.
         subgraphs: Checked columns, named as in the contract.
     """
-    return str(uuid.uuid5(RUN_NAMESPACE, json.dumps([key, subgraphs], sort_keys=True, separators=(",", ":"))))
+    spelled = {name: _spelled(values) for name, values in subgraphs.items()}
+    return str(uuid.uuid5(RUN_NAMESPACE, json.dumps([key, spelled], sort_keys=True, separators=(",", ":"))))
+
+
+def _spelled(values: list[Any]) -> object:
+    if type(values[0]) is not float:
+        return values
+    packed = array("d", values)
+    if sys.byteorder == "big":
+        packed.byteswap()
+    return packed.tobytes().hex()
 
 
 def _problem_of_keys(place: Place, precision: str, head: dict[str, Any]) -> Problem | None:
