@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -150,3 +151,14 @@ def test_the_default_is_lake_root_then_lake_then_calibration_data(tmp_path, monk
 def test_an_empty_lake_has_no_hardware(lake_root: Path):
     Lake(lake_root).create()
     assert GroundTruthLoader(lake_root).list_hardware() == []
+
+
+def test_a_file_above_64_mib_is_named_and_not_read(tree: Path):
+    big = put(tree / "data/desk/measurements/fp32/resnet50_b1.json", measurement("resnet50"))
+    os.truncate(big, 64 * 2**20 + 1)
+    with pytest.raises(LakeError, match="at most 67108864 are read"):
+        GroundTruthLoader(tree).load("desk", "resnet50", "fp32", 1)
+    with pytest.raises(LakeError, match="at most 67108864 are read"):
+        MeasurementRecord.load(big)
+    with pytest.raises(FileNotFoundError):
+        MeasurementRecord.load(tree / "nowhere.json")

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from groundlake.commit import write_atomically
 from groundlake.errors import LakeError
 from groundlake.ground_truth.columns import start_in_utc, totals
+from groundlake.ground_truth.files import read_limited
 from groundlake.ground_truth.layouts import LAYOUTS, Place, batch_of, place_of, plain_name
 from groundlake.ground_truth.reading import Checked, check_measurement, parse_json
 from groundlake.ground_truth.record import MeasurementRecord, ModelSummary
@@ -130,7 +131,7 @@ class JsonTree:
 
     def _place_by_content(self, path: Path) -> Place | None:
         """Some precisions are known by the file's content only."""
-        data, _ = parse_json(path.read_bytes())
+        data, _ = parse_json(read_limited(path)[0])
         precision = data.get("precision") if isinstance(data, dict) else None
         return place_of(path, precision) if isinstance(precision, str) else None
 
@@ -196,11 +197,10 @@ def read_entry(path: Path, place: Place) -> FileEntry | str:
 
 
 def _checked(path: Path) -> Checked | str:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        return f"cannot be read: {error.strerror}"
-    data, problem = parse_json(raw)
+    raw, problem = read_limited(path)
+    data = None
+    if problem is None:
+        data, problem = parse_json(raw)
     if problem is not None:
         return str(problem)
     checked, problems = check_measurement(data)

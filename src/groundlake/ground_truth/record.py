@@ -5,6 +5,7 @@ The classes and their fields are those of the v2.0 JSON schema; files of schema 
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from dataclasses import asdict, dataclass, field, fields
@@ -15,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 from groundlake import __version__
 from groundlake.errors import LakeError
 from groundlake.ground_truth.columns import from_frame, start_in_utc, to_frame, totals
-from groundlake.ground_truth.layouts import batch_of
+from groundlake.ground_truth.files import read_limited
+from groundlake.ground_truth.layouts import batch_of, plain_name
 from groundlake.ground_truth.reading import GROUPS, PLAIN, STATISTICS, Checked, Columns, check_measurement, parse_json
 
 if TYPE_CHECKING:
@@ -227,13 +229,18 @@ class MeasurementRecord:
             FileNotFoundError: There is no such file.
         """
         source = Path(path)
-        data, problem = parse_json(source.read_bytes())
+        if not source.exists():
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(source))
+        raw, problem = read_limited(source)
+        data = None
+        if problem is None:
+            data, problem = parse_json(raw)
         if problem is not None:
             raise LakeError(f"{source}: {problem}")
         checked, problems = check_measurement(data)
         if checked is None:
             raise LakeError(f"{source}: " + "; ".join(map(str, problems[:SHOWN_PROBLEMS])))
-        batch, _ = batch_of(source.stem, checked.head["model"], checked.head["batch_size"])
+        batch, _ = batch_of(plain_name(source.stem), checked.head["model"], checked.head["batch_size"])
         return cls.from_checked(checked, batch_size=batch)
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:

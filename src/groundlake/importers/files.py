@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
-import stat
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
-from groundlake.ground_truth.reading import Problem
+from groundlake.ground_truth.files import read_limited
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-MAX_BYTES = 64 * 2**20
-"""A larger file is no measurement, and is not read."""
+    from groundlake.ground_truth.reading import Problem
 
 SKIPPED_BY_NAME = {
     "efficiency_curves.json": "efficiency_curves",
@@ -103,18 +101,6 @@ def _sort_in(found: Walk, file: Found) -> None:
 
 
 def read_bytes(path: Path) -> tuple[bytes, str | None, Problem | None]:
-    """Read a file of at most 64 MiB.
-
-    Returns:
-        Its bytes and their SHA-256, or nothing and the problem (`too_large`, `unreadable`).
-    """
-    try:
-        facts = path.stat()
-        if not stat.S_ISREG(facts.st_mode):
-            return b"", None, Problem("unreadable", "", "it is not a regular file")
-        if facts.st_size > MAX_BYTES:
-            return b"", None, Problem("too_large", "", f"{facts.st_size} bytes; at most {MAX_BYTES} are read")
-        raw = path.read_bytes()
-    except OSError as error:
-        return b"", None, Problem("unreadable", "", f"the file cannot be read: {error.strerror}")
-    return raw, hashlib.sha256(raw).hexdigest(), None
+    """Read a file of at most 64 MiB: its bytes and their SHA-256, or nothing and the problem."""
+    raw, problem = read_limited(path)
+    return raw, None if problem else hashlib.sha256(raw).hexdigest(), problem
