@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -22,9 +23,15 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
-    import polars as pl
+    import pyarrow as pa
 
     from groundlake.schemas import Table
+
+ROWS_WORTH_STATISTICS = 10_000
+"""Smaller parts are written without dictionaries and statistics: a third quicker, and smaller on disk."""
+
+FILES_WORTH_THREADS = 8
+STAGING_THREADS = 4
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
@@ -64,11 +71,28 @@ class Commit:
         if isinstance(error, OSError):
             raise environment_error(error, self._root) from error
 
-    def stage(self, table: type[Table], keys: Mapping[str, object], part: str, rows: pl.DataFrame) -> None:
-        """Write rows (all with these key values) beside their final place, and sync them to disk."""
-        folder = self._root / leaf_folder(table, keys)
-        folder.mkdir(parents=True, exist_ok=True)
-        self._staged.append(stage_part(table, folder / PartName(part, table.version()).file_name, rows))
+    def stage(self, table: type[Table], part: str, leaves: Iterable[tuple[Mapping[str, object], pa.Table]]) -> None:
+        """Write the rows of each leaf folder beside their final place, and sync them to disk.
+
+        Args:
+            table: Contract that the rows have met.
+            part: Id of the files.
+            leaves: Key values of each folder, and the rows as the file holds them.
+        """
+        places = []
+        for keys, rows in leaves:
+            folder = self._root / leaf_folder(table, keys)
+            folder.mkdir(parents=True, exist_ok=True)
+            places.append((folder / PartName(part, table.version()).file_name, rows))
+        if len(places) < FILES_WORTH_THREADS:
+            for final, rows in places:
+                self._staged.append(stage_part(final, rows))
+            return
+        # Encoding and fsync release the interpreter's lock. Names are noted first, so that an error undoes them all.
+        self._staged += [Staged(final.with_name(final.name + STAGED_SUFFIX), final) for final, _ in places]
+        with ThreadPoolExecutor(STAGING_THREADS) as threads:
+            for done in [threads.submit(stage_part, final, rows) for final, rows in places]:
+                done.result()
 
     def publish(self) -> None:
         """Give every staged file its final name, in order, then sync each folder once; the ledger file comes last.
@@ -98,23 +122,20 @@ class Commit:
                 path.unlink(missing_ok=True)
 
 
-def stage_part(table: type[Table], final: Path, rows: pl.DataFrame) -> Staged:
+def stage_part(final: Path, rows: pa.Table) -> Staged:
     """Write one part under its temporary name and sync it.
 
     Args:
-        table: Contract of the rows; its Arrow schema and metadata go into the file.
         final: Name the part will be published under.
-        rows: Frame that has met the contract; key columns are left out of the file.
+        rows: What the file will hold; the metadata of its schema names the contract.
     """
-    import polars as pl
     import pyarrow.parquet as pq
 
-    schema = table.arrow_schema()
-    stored = rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
+    large = rows.num_rows >= ROWS_WORTH_STATISTICS
     temporary = final.with_name(final.name + STAGED_SUFFIX)
     with temporary.open("xb") as file:
         try:
-            pq.write_table(stored.cast(schema), file, compression="zstd")
+            pq.write_table(rows, file, compression="zstd", use_dictionary=large, write_statistics=large)
             file.flush()
             os.fsync(file.fileno())
         except BaseException:
@@ -178,10 +199,12 @@ def ensure_anchor(root: Path, table: type[Table]) -> None:
         return
     final.parent.mkdir(parents=True, exist_ok=True)
     unique = final.with_name(f"{new_id()}.{final.name}")
-    staged = stage_part(table, unique, table.empty_frame())
+    staged = stage_part(unique, table.to_arrow(table.empty_frame()))
     try:
         publish(Staged(staged.temporary, final))
     except FileExistsError:
+        pass  # another writer was quicker
+    finally:
         staged.temporary.unlink(missing_ok=True)
     sync_folders([final.parent], root)
 
