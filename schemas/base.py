@@ -21,6 +21,7 @@ from groundlake.errors import ContractViolationError
 
 if TYPE_CHECKING:
     from pyarrow import Schema as ArrowSchema
+    from pyarrow import Table as ArrowTable
 
 KEYS = ("hardware_id", "precision", "model", "batch")
 """The Hive partition keys, in the order of the folders."""
@@ -176,6 +177,12 @@ class Table(pa.DataFrameModel):
                 "groundlake.writer": f"groundlake {__version__}",
             }
         )
+
+    @classmethod
+    def to_arrow(cls, rows: pl.DataFrame) -> ArrowTable:
+        """Convert rows that met the contract to what its files hold: the Arrow schema, without partition keys."""
+        schema = cls.arrow_schema()
+        return rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
 
     @classmethod
     @cache

@@ -6,6 +6,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from groundlake.commit import Commit
+from groundlake.intake import leaves
 from groundlake.layout import new_id
 from groundlake.schemas import Runs
 
@@ -38,7 +39,7 @@ def compact_ledger(root: Path, ledger: Ledger, hardware_id: str, at_least: int) 
         subset=["run_id", "revision", "placement", "part", "recorded_at", "status"], keep="first", maintain_order=True
     )
     with Commit(root) as commit:
-        commit.stage(Runs, {"hardware_id": hardware_id}, new_id(), rows.sort("run_id", "revision", "placement"))
+        commit.stage(Runs, new_id(), leaves(Runs, rows.sort("run_id", "revision", "placement")))
         commit.publish()
     for path in merged:
         with suppress(FileNotFoundError):

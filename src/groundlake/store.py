@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import os
 from collections import Counter
-from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -17,10 +14,11 @@ from groundlake.answer import Answer
 from groundlake.commit import Commit, ensure_anchor, environment_error
 from groundlake.compaction import compact_ledger
 from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
+from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, utc_now
 from groundlake.integrity import Finding, inspect
 from groundlake.layout import new_id
 from groundlake.ledger import Ledger, leaf_files, read_parts, scan_parts
-from groundlake.schemas import FACT_TABLES, KEYS, NO_KEY, TABLES, Runs, Table
+from groundlake.schemas import FACT_TABLES, KEYS, TABLES, Runs, Table
 from groundlake.viewfile import write_view_file
 from groundlake.views import all_views, bind
 
@@ -44,15 +42,6 @@ class Recordable(Protocol):
     def to_frames(self) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
         """Return the ledger columns of the run, and its fact rows by table name."""
         ...
-
-
-@dataclass(frozen=True)
-class _Prepared:
-    """A run with all defaults filled in, before validation."""
-
-    row: dict[str, object]
-    frames: dict[str, pl.DataFrame]
-    own_id: bool  # the caller chose the run id, so it may be in the ledger already
 
 
 class Lake:
@@ -111,7 +100,7 @@ class Lake:
             UsageError: An unknown table or ledger column, or a key that cannot be a folder name.
             LakeEnvironmentError: The disk is full, or may not be written.
         """
-        return self._commit([_prepare(run, frames)])[0]
+        return self._commit([prepare(run, frames)])[0]
 
     def write_record(self, record: Recordable) -> str:
         """Commit one record, for example a `MeasurementRecord`; returns the run id."""
@@ -134,7 +123,7 @@ class Lake:
         Returns:
             The run ids, in the order of the input.
         """
-        waiting: dict[str, list[tuple[int, _Prepared]]] = {}
+        waiting: dict[str, list[tuple[int, Prepared]]] = {}
         ids: dict[int, str] = {}
 
         def flush(hardware_id: str) -> None:
@@ -145,7 +134,7 @@ class Lake:
 
         for position, item in enumerate(runs):
             row, frames = item if isinstance(item, tuple) else item.to_frames()
-            prepared = _prepare(row, frames)
+            prepared = prepare(row, frames)
             hardware_id = str(prepared.row["hardware_id"])
             waiting.setdefault(hardware_id, []).append((position, prepared))
             if len(waiting[hardware_id]) == RUNS_PER_LEDGER_FILE:
@@ -167,36 +156,30 @@ class Lake:
         )
         self._publish_ledger_rows(row)
 
-    def _commit(self, prepared: list[_Prepared]) -> list[str]:
+    def _commit(self, prepared: list[Prepared]) -> list[str]:
         """Validate, stage and publish runs of one hardware id: facts first, the ledger last."""
         self._refuse_known_runs(prepared)
         part = new_id()
-        ledger = _ledger_frame([run.row | {"part": part} for run in prepared])
-        facts = {
-            name: table.conform(_fact_frame(table, prepared).with_columns(part=pl.lit(part)))
-            for name, table in FACT_TABLES.items()
-            if any(name in run.frames for run in prepared)
-        }
-        for name, rows in facts.items():
-            FACT_TABLES[name].check(rows)
+        ledger = ledger_frame(prepared, part)
+        facts = {table: fact_frame(table, prepared, part) for table in FACT_TABLES.values()}
+        for table, rows in facts.items():
+            table.check(rows)
         Runs.check(ledger)
         self.create()
         with Commit(self.root) as commit:
-            for name, rows in facts.items():
-                table = FACT_TABLES[name]
-                for values, leaf in rows.group_by(table.keys(), maintain_order=True):
-                    commit.stage(table, dict(zip(table.keys(), values, strict=True)), part, leaf)
-            commit.stage(Runs, {"hardware_id": ledger["hardware_id"][0]}, new_id(), ledger)
+            for table, rows in facts.items():
+                commit.stage(table, part, leaves(table, rows))
+            commit.stage(Runs, new_id(), leaves(Runs, ledger))
             commit.publish()
         return ledger["run_id"].to_list()
 
     def _publish_ledger_rows(self, rows: pl.DataFrame) -> None:
         Runs.check(rows)
         with Commit(self.root) as commit:
-            commit.stage(Runs, {"hardware_id": rows["hardware_id"][0]}, new_id(), rows)
+            commit.stage(Runs, new_id(), leaves(Runs, rows))
             commit.publish()
 
-    def _refuse_known_runs(self, prepared: list[_Prepared]) -> None:
+    def _refuse_known_runs(self, prepared: list[Prepared]) -> None:
         hardware_id = str(prepared[0].row["hardware_id"])
         given = Counter(str(run.row["run_id"]) for run in prepared if run.own_id)
         twice = [run_id for run_id, count in given.items() if count > 1]
@@ -327,88 +310,6 @@ class Lake:
             for name in self._ledger.hardware_ids()
         }
         return {name: merged for name, merged in counts.items() if merged}
-
-
-def utc_now() -> dt.datetime:
-    """Return the present as naive UTC, the form of every timestamp in the lake."""
-    return dt.datetime.now(dt.timezone.utc).replace(tzinfo=None)
-
-
-def _prepare(run: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> _Prepared:
-    """Fill in what the caller left out: identity, status and keys."""
-    unknown = sorted(set(run) - set(Runs.polars_schema()))
-    if unknown:
-        raise UsageError(f"the ledger has no column {unknown[0]!r}; docs/tables.md lists the columns of runs")
-    if not run.get("hardware_id"):
-        raise UsageError("a run needs a hardware_id: the device it was made on")
-    row: dict[str, object] = {
-        "run_id": new_id(),
-        "revision": 0,
-        "placement": 0,
-        "recorded_at": utc_now(),
-        "status": "ok",
-        "kind": "efficiency",
-        "precision": NO_KEY,
-        "model": NO_KEY,
-        "batch": 0,
-        "timing_method": "none",
-    }
-    row |= {name: _naive_utc(value) for name, value in run.items() if value is not None}
-    filled = {name: _with_keys(_contract(name), frame, row) for name, frame in frames.items()}
-    filled = {name: frame for name, frame in filled.items() if not frame.is_empty()}
-    row["fact_rows"] = [{"table": name, "rows": frame.height} for name, frame in filled.items()] or None
-    return _Prepared(row, filled, own_id=run.get("run_id") is not None)
-
-
-def _with_keys(table: type[Table], frame: pl.DataFrame, row: Mapping[str, object]) -> pl.DataFrame:
-    if table is Runs:
-        raise UsageError("the ledger row is the first argument of write, not one of its frames")
-    if not isinstance(frame, pl.DataFrame):
-        raise UsageError(
-            f"{table.table_name()}: rows are given as a polars DataFrame, got {type(frame).__name__}\n"
-            "call .collect() on a LazyFrame (its values could not be checked), pl.DataFrame(...) on anything else"
-        )
-    if frame.is_empty():
-        return frame
-    schema = table.polars_schema()
-    absent = [name for name in table.keys() if name not in frame.columns]
-    literals = [pl.lit(row[name], dtype=schema[name]).alias(name) for name in [*absent, "run_id"]]
-    filled = frame.with_columns(literals)
-    if filled.schema["hardware_id"] != pl.String:
-        return filled  # for the contract to name
-    foreign = filled.filter(pl.col("hardware_id") != row["hardware_id"])
-    if not foreign.is_empty():
-        raise UsageError(
-            f"{table.table_name()}: rows of {foreign['hardware_id'][0]} in a run of {row['hardware_id']}\n"
-            "a run belongs to one hardware id; write one run for each"
-        )
-    return filled
-
-
-def _ledger_frame(rows: list[dict[str, object]]) -> pl.DataFrame:
-    """Ledger rows as a frame; a value of a wrong type keeps its own type, for the contract to name."""
-    with suppress(TypeError, pl.exceptions.PolarsError):
-        return pl.DataFrame(rows, schema=Runs.polars_schema(), strict=True)
-    columns = []
-    for name, dtype in Runs.polars_schema().items():
-        values = [row.get(name) for row in rows]
-        try:
-            columns.append(pl.Series(name, values, dtype=dtype, strict=True))
-        except (TypeError, pl.exceptions.PolarsError):
-            columns.append(pl.Series(name, values, strict=False))
-    return Runs.conform(pl.DataFrame(columns))
-
-
-def _fact_frame(table: type[Table], prepared: list[_Prepared]) -> pl.DataFrame:
-    """Concatenate the rows of one fact table over all runs of a commit."""
-    frames = [run.frames[table.table_name()] for run in prepared if table.table_name() in run.frames]
-    return pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
-
-
-def _naive_utc(value: object) -> object:
-    if isinstance(value, dt.datetime) and value.tzinfo is not None:
-        return value.astimezone(dt.timezone.utc).replace(tzinfo=None)
-    return value
 
 
 def _contract(table: str) -> type[Table]:

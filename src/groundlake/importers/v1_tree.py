@@ -21,8 +21,8 @@ from groundlake.importers.report import MigrationReport
 from groundlake.importers.resolve import Plan, resolve
 from groundlake.importers.rows import expected_flops, ledger_row
 from groundlake.importers.zones import Zones
+from groundlake.intake import utc_now
 from groundlake.layout import new_id
-from groundlake.store import utc_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -55,7 +55,7 @@ def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None
     if verdict.kind == "other_machine":
         raise UsageError(
             f"{verdict.reason}\n"
-            f"to bring in what was measured there: lake ingest --hw {name} --from DIR (make ingest HW={name} FROM=DIR)\n"
+            f"to import what was measured there: lake ingest --hw {name} --from DIR (make ingest HW={name} FROM=DIR)\n"
             f"to measure here: leave --hw out ({found.hardware_id}), or give this machine a name of its own"
         )
     known = find(name, lake)
