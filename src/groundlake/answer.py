@@ -25,6 +25,7 @@ ATTEMPTS = 4
 
 _LISTS_VIEWS = re.compile(r"^\s*show\b|information_schema|duckdb_(views|columns|tables)|pg_catalog", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z_]\w*")
+_DAMAGE = re.compile(r"TProtocolException|TTransportException|ZSTD|decompress|corrupt", re.IGNORECASE)
 _PARQUET_PATH = re.compile(r"(/[^\"\n]*?\.parquet)")
 
 
@@ -115,6 +116,8 @@ def _translate(error: duckdb.Error, query: str) -> Exception:
         return CorruptLakeError(
             f"{path[1]}: cannot be read ({text.splitlines()[0]})\n`lake check` lists every such file and what to do"
         )
+    if _DAMAGE.search(text) and not isinstance(error, (duckdb.ParserException, duckdb.BinderException)):
+        return CorruptLakeError(f"a part of the lake is torn: {text.splitlines()[0]}\n`lake check` names it")
     shown = "\n".join(line for line in text.splitlines() if line.strip())[:700]
     hint = "\n`select name, one_row_is from help` lists the views" if isinstance(error, duckdb.CatalogException) else ""
     return QueryError(f"{shown}{hint}" if query.strip() else "the query is empty")

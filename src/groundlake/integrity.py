@@ -90,11 +90,18 @@ def _inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
-            file.read()  # pages can be torn behind a sound footer
+            rows = file.read()  # pages can be torn behind a sound footer
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
         return Finding("torn", str(path), f"not a readable Parquet file: {str(error).splitlines()[0]}", _RESTORE)
+    return _inspect_content(table, part, path, schema, rows)
+
+
+def _inspect_content(
+    table: type[Table], part: PartName, path: Path, schema: pa.Schema, rows: pa.Table
+) -> Finding | None:
+    """Compare what a readable file says of itself with its name and with the contract."""
     footer = schema.metadata or {}
     name, version = (
         footer.get(b"groundlake.contract", b"?").decode(),
@@ -110,6 +117,14 @@ def _inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
     wanted = table.arrow_schema()
     if part.version == table.version() and not schema.remove_metadata().equals(wanted.remove_metadata()):
         return Finding("foreign", str(path), "its columns differ from the contract it names", "move it out of the lake")
+    named = set(rows["part"].unique().to_pylist()) if table is not Runs else set()
+    if named - {part.part}:
+        return Finding(
+            "foreign",
+            str(path),
+            f"its rows belong to the file of part {min(named - {part.part})}: a copy, which counts them twice",
+            "move it out of the lake, or give it back its name",
+        )
     return None
 
 
