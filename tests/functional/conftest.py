@@ -34,7 +34,7 @@ def timings() -> Callable[..., pl.DataFrame]:
             "latency_mean_ms": [1.0 + number / 3 for number in range(rows)],
             "latency_std_ms": 0.25,
             "latency_min_ms": 0.5,
-            "latency_max_ms": 100.0,
+            "latency_max_ms": 1000.0,
             "latency_samples": 7,
         }
         return pl.DataFrame(defaults | columns)
