@@ -30,7 +30,7 @@ def to_frame(columns: Columns) -> pl.DataFrame:
     """Build the `subgraph_timings` rows of one file.
 
     A row without samples of efficiency, all of whose efficiency statistics are 0, says "not applicable", not "0 %":
-    it becomes NULL, and so does its `achieved_flops` of 0.
+    it becomes NULL, and so does its `achieved_flops` of 0. A peak of 0 is an unknown peak, and becomes NULL too.
 
     Args:
         columns: Checked columns, named as in the contract.
@@ -50,6 +50,9 @@ def to_frame(columns: Columns) -> pl.DataFrame:
             *[pl.when(~missing).then(pl.col(name)).alias(name) for name in EFFICIENCY],
             pl.when(~silent).then(pl.col("achieved_flops")).alias("achieved_flops"),
         )
+    if 0 in columns["theoretical_peak_flops"]:
+        peak = pl.col("theoretical_peak_flops")
+        frame = frame.with_columns(pl.when(peak > 0).then(peak).alias("theoretical_peak_flops"))
     return frame.select(list(schema))
 
 

@@ -109,16 +109,17 @@ def _now() -> str:
 class MeasurementRecord:
     """One measurement of one model on one device: the content of one JSON file, and of one run in a lake.
 
-    `model_summary` is computed from the subgraphs when it is not given; `precision` is upper case, as in the files.
+    `model_summary` is computed from the subgraphs when it is not given; `precision` is upper case, as in the files;
+    a `theoretical_peak_flops` of 0 is an unknown one.
     """
 
     model: str
     hardware_id: str
     device: str
     precision: str
-    theoretical_peak_flops: float
     subgraphs: list[SubgraphMeasurement]
     batch_size: int
+    theoretical_peak_flops: float = 0.0
     schema_version: str = "2.0"
     measurement_type: str = "efficiency"
     thermal_profile: str | None = None
@@ -289,7 +290,8 @@ def ledger_columns(head: Mapping[str, Any], summary: Mapping[str, Any]) -> dict[
         "started_at": started_at,
         "started_at_zone_source": zone_source,
         "source_measurement_date": None if text == _utc_text(started_at) else text,
-        "theoretical_peak_source": "recorded",
+        "theoretical_peak_flops": head["theoretical_peak_flops"] or None,
+        "theoretical_peak_source": "recorded" if head["theoretical_peak_flops"] else None,
         "timing_method": "node_sync" if head["device"] == "cuda" else "perf_counter",
     }
     if not summary["throughput_fps"]:
@@ -305,7 +307,6 @@ _SAME_NAME = (
     "model",
     "device",
     "thermal_profile",
-    "theoretical_peak_flops",
     "tool_version",
     "input_shape",
     "run_index",

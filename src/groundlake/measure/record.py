@@ -4,26 +4,25 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import islice
-from statistics import fmean, median
+from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from groundlake import __version__
-from groundlake.ground_truth import EfficiencyStats, LatencyStats, MeasurementRecord, SubgraphMeasurement
+from groundlake.ground_truth import MeasurementRecord
 from groundlake.measure.plan import config_hash
-from groundlake.stats.intervals import Summary, summarize
+from groundlake.stats.intervals import summarize
+from groundlake.stats.timed import timed_subgraph
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
+    from groundlake.ground_truth import SubgraphMeasurement
     from groundlake.measure.cut import Subgraph
     from groundlake.measure.plan import PlannedRun, SweepSettings
     from groundlake.measure.worker import Measured
-
-NOT_APPLICABLE = EfficiencyStats(mean=0.0, std=0.0, min=0.0, max=0.0, ci_lower=0.0, ci_upper=0.0, samples=0)
-"""Efficiency of a subgraph without FLOPs, or without a known peak: NULL in the lake."""
 
 RELEVANT_SHARE = 0.01
 """Share of the model's latency from which a noisy subgraph is worth a warning."""
@@ -40,7 +39,6 @@ class Measurement:
         record: Subgraphs with their statistics, and the model summary.
         samples_ms: Shape (subgraphs, timed_runs): raw latency samples in ms.
         end_to_end_samples_ms: Shape (timed_runs,): latency of the whole model, uninstrumented, in ms.
-        peak_known: Whether the record's theoretical peak is one; the record has 0 where it is unknown.
         peak_source: Where the peak comes from.
         started_at: Aware, UTC.
         system_before: State of the machine, named as in the ledger; so are the states under load and after.
@@ -51,7 +49,6 @@ class Measurement:
     record: MeasurementRecord
     samples_ms: tuple[tuple[float, ...], ...]
     end_to_end_samples_ms: tuple[float, ...]
-    peak_known: bool
     peak_source: str | None
     timing_method: str
     flops_method: str
@@ -94,7 +91,6 @@ class Measurement:
             record=record,
             samples_ms=measured.subgraph_ms,
             end_to_end_samples_ms=measured.end_to_end_ms,
-            peak_known=bool(peak),
             peak_source=settings.peak_source if peak else None,
             timing_method=measured.timing_method,
             flops_method=measured.flops_method,
@@ -128,7 +124,6 @@ class Measurement:
             "config_hash": self.config_hash,
             "warmup_runs": self.warmup_runs,
             "timed_runs": self.timed_runs,
-            "theoretical_peak_flops": self.record.theoretical_peak_flops if self.peak_known else None,
             "theoretical_peak_source": self.peak_source,
             "end_to_end_latency_ms": whole["mean"],
             "end_to_end_latency_std_ms": whole["std"],
@@ -143,8 +138,6 @@ class Measurement:
         }
         samples = pl.Series("latency_samples_ms", [list(each) for each in self.samples_ms], dtype=pl.List(pl.Float64))
         timings = frames["subgraph_timings"].with_columns(samples)
-        if not self.peak_known:
-            timings = timings.with_columns(theoretical_peak_flops=pl.lit(None, dtype=pl.Float64))
         return row, {**frames, "subgraph_timings": timings}
 
 
@@ -199,33 +192,17 @@ class FailedMeasurement:
 
 
 def _subgraph(subgraph: Subgraph, samples_ms: Sequence[float], peak: float | None, model: str) -> SubgraphMeasurement:
-    """Describe one subgraph; the efficiency is computed for each sample and then averaged, as in imported data."""
-    achieved, efficiency = _efficiency(subgraph.flops, samples_ms, peak)
-    return SubgraphMeasurement(
+    return timed_subgraph(
+        samples_ms,
+        model=model,
         subgraph_id=subgraph.subgraph_id,
-        fusion_pattern=subgraph.fusion_pattern,
-        operation_type=subgraph.operation_type,
         flops=subgraph.flops,
         total_bytes=subgraph.total_bytes,
-        arithmetic_intensity=subgraph.arithmetic_intensity,
-        theoretical_peak_flops=peak or 0.0,
-        measured_latency=LatencyStats(**summarize(samples_ms)),
-        achieved_flops=achieved,
-        efficiency=efficiency,
-        node_names=list(subgraph.node_names),
-        source_model=model,
+        node_names=subgraph.node_names,
+        fusion_pattern=subgraph.fusion_pattern,
+        operation_type=subgraph.operation_type,
+        theoretical_peak_flops=peak,
     )
-
-
-def _efficiency(flops: int, samples_ms: Sequence[float], peak: float | None) -> tuple[float, EfficiencyStats]:
-    """Mean achieved rate (FLOP/s) and share of the peak; not applicable without FLOPs or with a time of 0."""
-    if not flops or min(samples_ms) <= 0:
-        return 0.0, NOT_APPLICABLE
-    rates = [flops / (sample / 1e3) for sample in samples_ms]
-    if not peak:
-        return fmean(rates), NOT_APPLICABLE
-    shares: Summary = summarize([rate / peak for rate in rates])
-    return fmean(rates), EfficiencyStats(**shares)
 
 
 def _doubts(record: MeasurementRecord, measured: Measured) -> list[str]:
