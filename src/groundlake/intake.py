@@ -79,11 +79,9 @@ def ledger_frame(prepared: Sequence[Prepared], part: str) -> pl.DataFrame:
 
 
 def fact_frame(table: type[Table], prepared: Sequence[Prepared], part: str) -> pl.DataFrame:
-    """Rows of one fact table over all runs of a commit; none where no run has any."""
+    """Rows of one fact table over all runs of a commit, at least one of which has some."""
     name = table.table_name()
     frames = [run.frames[name] for run in prepared if name in run.frames]
-    if not frames:
-        return table.empty_frame()
     rows = pl.concat(frames, how="diagonal_relaxed") if len(frames) > 1 else frames[0]
     return table.conform(rows.with_columns(part=pl.lit(part)))
 
@@ -93,8 +91,6 @@ def leaves(table: type[Table], rows: pl.DataFrame) -> Iterator[tuple[dict[str, o
 
     One conversion to Arrow and slices of it: converting leaf by leaf takes thirty times as long.
     """
-    if rows.is_empty():
-        return
     keys = table.keys()
     rows = rows.sort(keys, maintain_order=True)
     stored, start = table.to_arrow(rows), 0
