@@ -63,6 +63,10 @@ def without(key: str) -> str:
     return json.dumps(content)
 
 
+def two_subgraphs(**changes: object) -> list[dict[str, Any]]:
+    return [row | {"subgraph_id": number} | changes for number, row in enumerate(measurement()["subgraphs"] * 2)]
+
+
 GOOD = json.dumps(measurement())
 PLACE = "desk/measurements/fp32/resnet18_b1.json"
 BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
@@ -83,6 +87,18 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "nothing measured": (PLACE, json.dumps(measurement(subgraphs=[])), "missing_field"),
     "mean above max": (PLACE, with_latency(mean=3.0, ci_upper=3.1), "contract"),
     "no samples": (PLACE, with_latency(samples=0), "contract"),
+    "variance beyond floats": (PLACE, with_latency(std=1e200), "contract"),
+    "flops that add up beyond 64 bits": (
+        PLACE,
+        json.dumps(measurement(subgraphs=two_subgraphs(flops=2**62))),
+        "contract",
+    ),
+    "end of the calendar": (PLACE, json.dumps(measurement(measurement_date="0001-01-01T00:00+05:00")), "wrong_type"),
+    "batch beyond 64 bits": (
+        "measurements/desk/fp32/resnet18_b99999999999999999999.json",
+        json.dumps(measurement(schema_version="1.0", batch_size=None)),
+        "batch_unknown",
+    ),
     "run id with a space": (PLACE, json.dumps(measurement(run_id="a b")), "contract"),
     "stray measurement": ("desk/somewhere/resnet18_b1.json", GOOD, "unknown_layout"),
     "stray json": ("desk/settings.json", "{}", "unknown_layout"),
@@ -197,6 +213,36 @@ def test_a_name_that_is_no_unicode_does_not_stop_the_import(tree: Path, lake_roo
         file.write(GOOD)
     report = migrate_v1(Lake(lake_root), [tree])
     assert (report.imported, [entry.code for entry in report.quarantined]) == (1, ["bad_key"])
+
+
+def test_keys_and_texts_that_are_no_unicode_do_not_stop_the_import(tree: Path, lake_root: Path):
+    put(tree / PLACE, json.dumps(measurement(**{"half \ud800": 1})))
+    attempts = {"start_time": "2026-02-05", "hardware_info": {"device_type": "\ud800"}, "errors": ["a@fp32@b1"]}
+    put(tree / "desk/calibration_metadata.json", json.dumps(attempts))
+    listed = {"hardware_id": "\ud800", "measurements": [{"model": "\ud800", "total_latency_ms": 10**400}]}
+    put(tree / "desk/manifest.json", json.dumps(listed))
+    lake = Lake(lake_root)
+    report = migrate_v1(lake, [tree])
+    assert (report.imported, report.failed_attempts, report.set_aside) == (2, 1, 0)
+    assert all(line.isprintable() for line in report.lines())
+    rows = lake.sql("select warnings, device from runs where hardware_id = 'desk' order by status desc").rows()
+    assert rows == [(["unknown_keys: not imported: half \\ud800"], "cpu"), (None, "\\ud800")]
+
+
+@pytest.mark.parametrize("depth", range(930, 1000, 10))
+def test_json_nested_as_deeply_as_the_parser_bears_is_set_aside(depth: int, tree: Path, lake_root: Path):
+    put(tree / PLACE, GOOD.replace('"tool_version": "test"', f'"tool_version": {"[" * depth}{"]" * depth}'))
+    (entry,) = migrate_v1(Lake(lake_root), [tree]).quarantined
+    assert entry.code in ("wrong_type", "nested_too_deeply")
+
+
+def test_a_latency_too_small_to_divide_by_has_no_throughput(tree: Path, lake_root: Path):
+    smallest = dict.fromkeys(("mean", "std", "min", "max", "ci_lower", "ci_upper"), 5e-324)
+    put(tree / PLACE, with_latency(**smallest))
+    lake = Lake(lake_root)
+    migrate_v1(lake, [tree])
+    rows = lake.sql("select total_latency_ms, throughput_fps from runs where hardware_id = 'desk'").rows()
+    assert rows == [(5e-324, None)]
 
 
 def test_bad_files_alone_still_leave_a_lake_that_answers(tmp_path: Path, lake_root: Path):

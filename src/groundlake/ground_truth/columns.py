@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import datetime, timezone
 from functools import lru_cache
 from itertools import accumulate, chain
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pyarrow as pa
 
-from groundlake.ground_truth.reading import STATISTICS, Columns, parse_date
+from groundlake.ground_truth.reading import STATISTICS, Columns
 from groundlake.schemas import SubgraphTimings
 
 if TYPE_CHECKING:
@@ -73,34 +73,22 @@ def from_frame(frame: pl.DataFrame, model: str) -> Columns:
     return rows.select(list(_frame_schema())).to_dict(as_series=False)
 
 
-def start_in_utc(text: str) -> tuple[datetime, str]:
-    """Read a measurement date: naive UTC, and how its zone is known (`clock` or `assumed_utc`).
-
-    Args:
-        text: ISO 8601, checked before.
-    """
-    date = parse_date(text)
-    if date is None:
-        raise ValueError(f"not an ISO 8601 date: {text!r}")
-    if date.tzinfo is None:
-        return date, "assumed_utc"
-    return date.astimezone(timezone.utc).replace(tzinfo=None), "clock"
-
-
 def totals(columns: Columns, batch_size: int) -> dict[str, Any]:
     """Recompute the model summary from the subgraphs.
 
     Latencies add up; so do their variances, for the subgraphs are taken as independent. Throughput is
-    batch_size / (total_latency_ms / 1000); 0 where the latency is 0.
+    batch_size / (total_latency_ms / 1000); 0 where the latency is 0, or too small to divide by.
     """
     total = _sum(columns["latency_mean_ms"])
+    seconds = total / 1000
+    throughput = batch_size / seconds if seconds > 0 else 0.0
     return {
         "total_flops": sum(columns["flops"]),
         "total_bytes": sum(columns["total_bytes"]),
         "total_latency_ms": total,
         "total_latency_std_ms": _sum(std**2 for std in columns["latency_std_ms"]) ** 0.5,
         "num_subgraphs": len(columns["flops"]),
-        "throughput_fps": batch_size / (total / 1000) if total > 0 else 0.0,
+        "throughput_fps": throughput if isfinite(throughput) else 0.0,
     }
 
 

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from groundlake.commit import write_atomically
 from groundlake.errors import LakeError
-from groundlake.ground_truth.columns import start_in_utc, totals
+from groundlake.ground_truth.columns import totals
+from groundlake.ground_truth.dates import start_in_utc
 from groundlake.ground_truth.files import read_limited
 from groundlake.ground_truth.layouts import LAYOUTS, Place, batch_of, place_of, plain_name
 from groundlake.ground_truth.reading import Checked, check_measurement, parse_json

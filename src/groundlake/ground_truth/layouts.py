@@ -41,6 +41,7 @@ PRECISIONS = frozenset(
 """Folder names known to be precisions; any other is one when it equals the precision in the file."""
 
 FOLDERS_READ = 3
+MAX_BATCH = 2**63 - 1
 
 _SAFE = re.compile(r"[A-Za-z0-9._+=@,() -]*[A-Za-z0-9_+=@,()-]")
 
@@ -125,7 +126,7 @@ def batch_of(stem: str, model: str, batch_size: int | None) -> tuple[int | None,
     digits = rest.removeprefix("_b")
     if rest == "":
         named = 1
-    elif rest.startswith("_b") and digits.isascii() and digits.isdigit() and int(digits) > 0:
+    elif rest.startswith("_b") and digits.isascii() and digits.isdigit() and 0 < int(digits) <= MAX_BATCH:
         named = int(digits)
     elif batch_size is not None:
         named = None

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, field
-from datetime import datetime
 from math import isfinite
 from typing import TYPE_CHECKING, Any
+
+from groundlake.ground_truth.dates import parse_date
+from groundlake.ground_truth.wording import found_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -69,7 +71,6 @@ STATISTICS_KEYS = frozenset({*STATISTICS, "samples"})
 _SIGNED = frozenset({"ci_lower", "ci_upper", "temperature_c"})
 _INT64 = 2**63
 _TYPE_NAMES = {str: "a text", int: "an integer", float: "a number"}
-_SHOWN = 60
 _LITERAL_LENGTH = 9
 
 
@@ -159,9 +160,9 @@ def check_measurement(data: object) -> tuple[Checked | None, list[Problem]]:
         The typed content and no problems, or None and every problem found (the first few of many subgraphs).
     """
     if not isinstance(data, dict):
-        return None, [Problem("wrong_type", "", f"the file holds {_found(data)} where a JSON object belongs")]
+        return None, [Problem("wrong_type", "", f"the file holds {found_text(data)} where a JSON object belongs")]
     problems: list[Problem] = []
-    unknown = [str(key) for key in data if key not in TOP_KEYS]
+    unknown = [shown(key) for key in data if key not in TOP_KEYS]
     head = _fields(data, HEAD, "", problems)
     head |= _fields(data, OPTIONAL, "", problems, required=False)
     head["input_shape"] = _shape(data.get("input_shape"), problems)
@@ -197,14 +198,6 @@ def _head_values(head: dict[str, Any]) -> Iterator[Problem]:
         yield Problem("wrong_type", "batch_size", f"{head['batch_size']} is below 1")
 
 
-def parse_date(text: str) -> datetime | None:
-    """Read an ISO 8601 date and time, aware or naive; None when it is none."""
-    try:  # a trailing Z is ISO 8601, which Python 3.10 does not read
-        return datetime.fromisoformat(text[:-1] + "+00:00" if text.endswith(("Z", "z")) else text)
-    except ValueError:
-        return None
-
-
 def _object(
     data: dict[str, Any], key: str, wanted: dict[str, type], problems: list[Problem], unknown: list[str]
 ) -> dict[str, Any] | None:
@@ -213,9 +206,9 @@ def _object(
     if raw is None:
         return None
     if not isinstance(raw, dict):
-        problems.append(Problem("wrong_type", key, f"{_found(raw)} where an object belongs"))
+        problems.append(Problem("wrong_type", key, f"{found_text(raw)} where an object belongs"))
         return None
-    unknown += [f"{key}.{name}" for name in raw if name not in wanted]
+    unknown += [f"{key}.{shown(name)}" for name in raw if name not in wanted]
     return _fields(raw, wanted, f"{key}.", problems, required=key == "model_summary")
 
 
@@ -240,7 +233,7 @@ def _shape(raw: object, problems: list[Problem]) -> list[int] | None:
     if raw is None:
         return None
     if not isinstance(raw, list) or any(type(size) is not int or not 0 <= size < _INT64 for size in raw):
-        problems.append(Problem("wrong_type", "input_shape", f"{_found(raw)} where a list of integers belongs"))
+        problems.append(Problem("wrong_type", "input_shape", f"{found_text(raw)} where a list of integers belongs"))
         return None
     return raw
 
@@ -250,7 +243,7 @@ def _subgraphs(rows: object, problems: list[Problem], unknown: list[str]) -> Col
         problems.append(Problem("missing_field", "subgraphs", "the key is missing"))
         return None
     if not isinstance(rows, list) or not rows:
-        code, what = ("missing_field", "the list is empty") if rows == [] else ("wrong_type", _found(rows))
+        code, what = ("missing_field", "the list is empty") if rows == [] else ("wrong_type", found_text(rows))
         problems.append(Problem(code, "subgraphs", f"{what}; a measurement has a list of at least one subgraph"))
         return None
     columns = _columns(rows, unknown)
@@ -260,8 +253,17 @@ def _subgraphs(rows: object, problems: list[Problem], unknown: list[str]) -> Col
         return None
     if len(set(columns["subgraph_id"])) != len(rows):
         problems.append(Problem("contract", "subgraphs", "a subgraph_id occurs twice"))
-        return None
+    problems += [Problem("contract", f"subgraphs[].{name}", "the sum is too large") for name in _too_large(columns)]
     return columns
+
+
+def _too_large(columns: Columns) -> Iterator[str]:
+    """Columns whose sum is no 64-bit integer or no finite number: each value may be one and the summary not."""
+    yield from (name for name in ("flops", "total_bytes") if sum(columns[name]) >= _INT64)
+    if not isfinite(sum(columns["latency_mean_ms"])):
+        yield "measured_latency.mean"
+    if not isfinite(sum(std * std for std in columns["latency_std_ms"])):
+        yield "measured_latency.std"
 
 
 def _columns(rows: list[Any], unknown: list[str]) -> Columns | None:
@@ -301,7 +303,7 @@ def _in_order(columns: Columns) -> Columns:
 def _note_unknown(rows: list[dict[str, Any]], known: frozenset[str], suffix: str, unknown: list[str]) -> None:
     for row in rows:
         if row.keys() != known:
-            unknown += [f"subgraphs[]{suffix}.{key}" for key in row if key not in known]
+            unknown += [f"subgraphs[]{suffix}.{shown(key)}" for key in row if key not in known]
 
 
 def _typed(values: list[Any], kind: type, *, signed: bool) -> list[Any]:
@@ -338,7 +340,7 @@ def _encodes(text: str) -> bool:
 def _explain(row: object, path: str) -> Iterator[Problem]:
     """Every problem of one subgraph, value by value."""
     if not isinstance(row, dict):
-        yield Problem("wrong_type", path, f"{_found(row)} where an object belongs")
+        yield Problem("wrong_type", path, f"{found_text(row)} where an object belongs")
         return
     checks: list[tuple[object, type, str, str]] = [
         (row.get(key, _MISSING), kind, f"{path}.{key}", key) for key, kind in PLAIN.items()
@@ -362,7 +364,7 @@ def _explain(row: object, path: str) -> Iterator[Problem]:
 def _absent(value: object, where: str, wanted: str) -> Problem:
     if isinstance(value, _Missing):
         return Problem("missing_field", where, "the key is missing")
-    return Problem("wrong_type", where, f"{_found(value)} where {wanted} belongs")
+    return Problem("wrong_type", where, f"{found_text(value)} where {wanted} belongs")
 
 
 def _wrong(value: object, kind: type, where: str, *, signed: bool) -> Problem | None:
@@ -376,9 +378,9 @@ def _wrong(value: object, kind: type, where: str, *, signed: bool) -> Problem | 
 
 def _out_of_range(value: float, kind: type, where: str, *, signed: bool) -> Problem | None:
     if kind is float and not _is_finite(value):
-        return Problem("not_finite", where, f"{_found(value)} is not a finite number")
+        return Problem("not_finite", where, f"{found_text(value)} is not a finite number")
     if kind is int and not -_INT64 <= value < _INT64:
-        return Problem("wrong_type", where, f"{_found(value)} does not fit 64 bits")
+        return Problem("wrong_type", where, f"{found_text(value)} does not fit 64 bits")
     if not signed and value < 0:
         latency = ".measured_latency." in where or where.startswith("model_summary.total_latency")
         return Problem("negative_latency" if latency else "contract", where, f"{value} is negative")
@@ -390,8 +392,3 @@ def _is_finite(value: float) -> bool:
         return isfinite(value)
     except OverflowError:  # an integer beyond the range of floats
         return False
-
-
-def _found(value: object) -> str:
-    text = repr(value) if not isinstance(value, int) or abs(value) < _INT64 else "a huge integer"
-    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from groundlake import __version__
 from groundlake.errors import LakeError
-from groundlake.ground_truth.columns import from_frame, start_in_utc, to_frame, totals
+from groundlake.ground_truth.columns import from_frame, to_frame, totals
+from groundlake.ground_truth.dates import start_in_utc
 from groundlake.ground_truth.files import read_limited
 from groundlake.ground_truth.layouts import batch_of, plain_name
 from groundlake.ground_truth.reading import GROUPS, PLAIN, STATISTICS, Checked, Columns, check_measurement, parse_json

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from groundlake.ground_truth.layouts import plain_name
 from groundlake.ground_truth.reading import parse_json
+from groundlake.ground_truth.wording import found_text, printable
 from groundlake.importers.files import Found, read_bytes
 
 if TYPE_CHECKING:
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
 
 LATENCY_ROUNDING = 0.5e-4 * (1 + 1e-9)
 """Manifests round total_latency_ms to four decimals."""
+
+_HUGE = 2**63
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ def compare(found: Found, candidates: Iterable[Candidate]) -> list[Difference]:
         found: The manifest; its folder is the device's.
         candidates: Good files of the whole import.
     """
-    return [Difference(found.uri, what) for what in _differences(found, candidates)]
+    return [Difference(found.uri, printable(what)) for what in _differences(found, candidates)]
 
 
 def _differences(found: Found, candidates: Iterable[Candidate]) -> Iterator[str]:
@@ -50,7 +54,7 @@ def _differences(found: Found, candidates: Iterable[Candidate]) -> Iterator[str]
         return
     hardware_id = plain_name(found.path.parent.name)
     if data.get("hardware_id") != hardware_id:
-        yield f"its hardware_id is {data.get('hardware_id')!r}, its folder {hardware_id!r}"
+        yield f"its hardware_id is {found_text(data.get('hardware_id'))}, its folder {hardware_id!r}"
     here = [file for file in candidates if file.hardware_id == hardware_id]
     by_key: dict[tuple[str, str, int], list[Candidate]] = {}
     for file in here:
@@ -58,10 +62,10 @@ def _differences(found: Found, candidates: Iterable[Candidate]) -> Iterator[str]
     listed = set()
     for entry in entries:
         if not isinstance(entry, dict):
-            yield f"an entry is no object: {entry!r:.60}"
+            yield f"an entry is no object: {found_text(entry)}"
             continue
         batch = entry.get("batch_size")
-        key = (str(entry.get("model")), str(entry.get("precision")).lower(), batch if isinstance(batch, int) else -1)
+        key = (_said(entry, "model"), _said(entry, "precision").lower(), batch if type(batch) is int else -1)
         listed.add(key)
         yield from _compare_entry(entry, key, by_key.get(key, []))
     below = {
@@ -75,15 +79,24 @@ def _compare_entry(entry: dict[str, Any], key: tuple[str, str, int], files: list
     name = f"{key[0]} {key[1]} batch {key[2]}"
     same_date = [file for file in files if file.date == entry.get("measurement_date")]
     if not files:
-        yield f"{name} is listed as {entry.get('file')}, and there is no good file of it"
+        yield f"{name} is listed as {_said(entry, 'file')}, and there is no good file of it"
         return
     if not same_date:
         dates = ", ".join(sorted({file.date for file in files}))
-        yield f"{name}: measurement_date is {entry.get('measurement_date')} in the manifest, {dates} in the file"
+        yield f"{name}: measurement_date is {_said(entry, 'measurement_date')} in the manifest, {dates} in the file"
     summary = min(same_date or files, key=lambda file: file.rank).summary
     for field in ("total_flops", "num_subgraphs"):
         if entry.get(field) != summary[field]:
-            yield f"{name}: {field} is {entry.get(field)} in the manifest, {summary[field]} in the file"
+            yield f"{name}: {field} is {_said(entry, field)} in the manifest, {summary[field]} in the file"
     latency = entry.get("total_latency_ms")
-    if not isinstance(latency, (int, float)) or abs(latency - summary["total_latency_ms"]) > LATENCY_ROUNDING:
-        yield f"{name}: total_latency_ms is {latency} in the manifest, {summary['total_latency_ms']:.4f} in the file"
+    rounded = latency if type(latency) is float else inf
+    if type(latency) is int and abs(latency) < _HUGE:
+        rounded = float(latency)
+    if abs(rounded - summary["total_latency_ms"]) > LATENCY_ROUNDING:
+        said = _said(entry, "total_latency_ms")
+        yield f"{name}: total_latency_ms is {said} in the manifest, {summary['total_latency_ms']:.4f} in the file"
+
+
+def _said(entry: dict[str, Any], field: str) -> str:
+    value = entry.get(field)
+    return value if isinstance(value, str) else found_text(value)

@@ -8,8 +8,10 @@ import uuid
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from groundlake.ground_truth.dates import parse_date
 from groundlake.ground_truth.layouts import plain_name
-from groundlake.ground_truth.reading import Problem, parse_date, parse_json
+from groundlake.ground_truth.reading import Problem, parse_json
+from groundlake.ground_truth.wording import found_text, shown
 from groundlake.importers.candidates import RUN_NAMESPACE, key_problem
 from groundlake.importers.files import Found, read_bytes
 from groundlake.importers.quarantine import Entry
@@ -92,7 +94,7 @@ def _problem(data: object, hardware_id: str) -> Problem | None:
     if start is None:
         return Problem("missing_field", "start_time", "the key is missing: the sweep has no date")
     if not isinstance(start, str) or parse_date(start) is None:
-        return Problem("wrong_type", "start_time", f"{start!r} is not an ISO 8601 date and time")
+        return Problem("wrong_type", "start_time", f"{found_text(start)} is not an ISO 8601 date and time")
     if not isinstance(data.get("errors") or [], list):
         return Problem("wrong_type", "errors", "not a list")
     wrong = key_problem("hardware_id", hardware_id)
@@ -101,7 +103,7 @@ def _problem(data: object, hardware_id: str) -> Problem | None:
 
 def _problem_of_attempt(parts: re.Match[str] | None, text: object) -> Problem | None:
     if parts is None:
-        return Problem("wrong_type", "", f"{text!r} is not <model>@<precision>@b<batch>")
+        return Problem("wrong_type", "", f"{found_text(text)} is not <model>@<precision>@b<batch>")
     for name in ("model", "precision"):
         wrong = key_problem(name, parts[name].lower() if name == "precision" else parts[name])
         if wrong is not None:
@@ -110,4 +112,4 @@ def _problem_of_attempt(parts: re.Match[str] | None, text: object) -> Problem | 
 
 
 def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+    return shown(value) if isinstance(value, str) else None

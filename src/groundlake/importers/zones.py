@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from groundlake.errors import UsageError
-from groundlake.ground_truth.reading import parse_date
+from groundlake.ground_truth.dates import parse_date
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
