@@ -146,6 +146,7 @@ class Runs(Table):
         return {
             "failed_run_names_its_error": (pl.col("status") != "failed") | pl.col("error").is_not_null(),
             "started_at_has_zone_source": pl.col("started_at").is_null() == pl.col("started_at_zone_source").is_null(),
+            "end_to_end_samples_ms >= 0": pl.col("end_to_end_samples_ms").list.min() >= 0,
             "end_to_end_std_needs_mean": pl.col("end_to_end_latency_std_ms").is_null()
             | pl.col("end_to_end_latency_ms").is_not_null(),
         }

@@ -76,6 +76,7 @@ class SubgraphTimings(Table):
         """Statistics are in order; plausibility (efficiency above 1) is a warning on the run, not a rule."""
         return {
             "latency_min <= mean <= max": in_order("latency_min_ms", "latency_mean_ms", "latency_max_ms"),
+            "latency_samples_ms >= 0": pl.col("latency_samples_ms").list.min() >= 0,
             "latency_ci_lower <= mean <= ci_upper": in_order(
                 "latency_ci_lower_ms", "latency_mean_ms", "latency_ci_upper_ms"
             ),

@@ -59,6 +59,8 @@ def test_no_number_is_nan_or_infinite(contract: type[Table], name: str, dtype: p
         (SubgraphTimings, {"flops": -1}, "flops: greater_than_or_equal_to"),
         (SubgraphTimings, {"latency_mean_ms": -1.0}, "latency_mean_ms: greater_than_or_equal_to"),
         (SubgraphTimings, {"latency_samples": 0}, "latency_samples: greater_than_or_equal_to"),
+        (SubgraphTimings, {"latency_samples_ms": [1.0, -0.1]}, "latency_samples_ms >= 0"),
+        (Runs, {"end_to_end_samples_ms": [-1.0]}, "end_to_end_samples_ms >= 0"),
         (SubgraphTimings, {"latency_min_ms": 2.0}, "latency_min <= mean <= max"),
         (SubgraphTimings, {"latency_max_ms": 0.5}, "latency_min <= mean <= max"),
         (SubgraphTimings, {"latency_ci_lower_ms": 1.5}, "latency_ci_lower <= mean <= ci_upper"),
