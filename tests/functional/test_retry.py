@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from groundlake.errors import CorruptLakeError
+from groundlake.layout import PartName, new_id
 from groundlake.ledger import read_parts
 from groundlake.schemas import Runs
 from groundlake.store import Lake
@@ -69,6 +70,29 @@ def test_every_read_is_right_while_ledger_files_vanish_under_it(read: str, lake:
     churn.wait()
     for _ in range(12):
         assert READS[read](Lake(lake.root)) == EARLIER
+
+
+def test_sql_is_right_while_hundreds_of_ledger_files_vanish_at_once(lake: Lake) -> None:
+    # Copies of a ledger part are legal (merged lakes have them), and quickly made in numbers that take long to open.
+    origin = lake._ledger.files("dev")[0]
+    content = origin.read_bytes()
+    answers: list[list[tuple[int]]] = []
+    for _ in range(6):
+        for _ in range(300):
+            origin.with_name(PartName(new_id(), 1).file_name).write_bytes(content)
+        listing = threading.Event()
+
+        def ask(listing: threading.Event = listing) -> None:
+            for _ in range(3):
+                listing.set()
+                answers.append(lake.sql("select count(*) from runs").rows())
+
+        reader = threading.Thread(target=ask)
+        reader.start()
+        listing.wait()
+        lake.compact_runs()
+        reader.join()
+    assert answers == [[(EARLIER,)]] * 18
 
 
 def test_a_stale_listing_fails_loudly_so_that_it_can_be_read_again(lake: Lake) -> None:
