@@ -191,6 +191,31 @@ def test_what_cannot_be_read_is_set_aside(make: Callable[[Path], None], tree: Pa
     assert (report.imported, [entry.code for entry in report.quarantined]) == (1, ["unreadable"])
 
 
+def test_a_folder_that_cannot_be_listed_is_set_aside(tree: Path, lake_root: Path):
+    at = os.open(tree, os.O_RDONLY)
+    for _ in range(20):  # until the path is longer than the system takes, for root too
+        os.mkdir("d" * 250, dir_fd=at)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+    report = migrate_v1(Lake(lake_root), [tree])
+    assert report.imported == 1
+    assert [(entry.code, entry.uri[:6]) for entry in report.quarantined] == [("unreadable", "data/d")]
+
+
+def test_files_of_two_roots_with_the_same_name_are_told_apart(tmp_path: Path, lake_root: Path):
+    put(tmp_path / "old/data" / PLACE, with_latency(std=0.2))
+    put(tmp_path / "new/data" / PLACE, GOOD)
+    lake = Lake(lake_root)
+    report = migrate_v1(lake, [tmp_path / "old/data", tmp_path / "new/data"])
+    ((sources,),) = lake.sql("select sources from runs").rows()
+    (entry,) = report.quarantined
+    assert [source["uri"] for source in sources] == [f"new/data/{PLACE}"]
+    assert (entry.code, entry.uri) == ("conflict", f"old/data/{PLACE}")
+    assert f"new/data/{PLACE}, which is imported" in entry.reason
+
+
 def test_links_are_followed_within_the_root_only(tree: Path, lake_root: Path, tmp_path: Path):
     outside = put(tmp_path / "elsewhere/resnet18_b1.json", GOOD)
     folder = tree / "desk/measurements/fp32"

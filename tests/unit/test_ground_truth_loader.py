@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from groundlake.errors import LakeError, LakeNotFoundError
+from groundlake.errors import LakeEnvironmentError, LakeError, LakeNotFoundError
 from groundlake.ground_truth import GroundTruthLoader, MeasurementRecord
+from groundlake.importers import migrate_v1
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -46,6 +48,19 @@ def measurement(model: str = "resnet18", date: str = "2026-02-05T10:00:00", **ch
         "tool_version": "test",
         "subgraphs": [row],
     } | changes
+
+
+def deep_folder(folder: Path) -> Path:
+    """Make folders in folders until the innermost path is too long for any program to list it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(20):
+        os.mkdir("d" * 250, dir_fd=at)
+        inner = os.open("d" * 250, os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = inner
+    os.close(at)
+    return folder
 
 
 def put(path: Path, content: object) -> Path:
@@ -162,3 +177,31 @@ def test_a_file_above_64_mib_is_named_and_not_read(tree: Path):
         MeasurementRecord.load(big)
     with pytest.raises(FileNotFoundError):
         MeasurementRecord.load(tree / "nowhere.json")
+
+
+def test_a_tree_gives_what_an_import_would_take(tmp_path: Path):
+    other = measurement(date="2026-02-05T11:00:00+01:00", precision="INT8-DYN")
+    put(tmp_path / "data/desk/int8-dyn/measurements/resnet18.json", other)
+    put(tmp_path / "data/_desk/fp32/measurements/resnet18.JSON", measurement())
+    for name, total in (("vgg16", 40.0), ("vgg16_b1", 50.0)):
+        file = measurement("vgg16", batch_size=1, theoretical_peak_flops=total)
+        put(tmp_path / f"data/desk/measurements/fp32/{name}.json", file)
+    summary = {"total_flops": 1000, "total_bytes": 10, "total_latency_ms": 9.0, "total_latency_std_ms": 0.1}
+    wrong = measurement("bad_sum", batch_size=1, model_summary={**summary, "num_subgraphs": 1, "throughput_fps": 500.0})
+    put(tmp_path / "data/desk/measurements/fp32/bad_sum_b1.json", wrong)
+    lake = Lake(tmp_path / "lake")
+    migrate_v1(lake, [tmp_path / "data"])
+    (tmp_path / "data" / "desk" / "fp32").mkdir()
+    tree, imported = GroundTruthLoader(tmp_path / "data/desk/fp32/../.."), GroundTruthLoader(tmp_path / "lake")
+    assert tree.list_hardware() == imported.list_hardware() == ["_desk", "desk"]
+    for device in tree.list_hardware():
+        there = [replace(record, run_id=None) for record in imported.load_all(device)]
+        assert tree.load_all(device) == there
+    assert len(there) == 3
+
+
+def test_a_folder_that_cannot_be_listed_is_named(tree: Path):
+    folder = deep_folder(tree / "desk" / "measurements")
+    with pytest.raises(LakeEnvironmentError, match="cannot be listed"):
+        GroundTruthLoader(tree).load_all("desk")
+    assert folder.is_dir()

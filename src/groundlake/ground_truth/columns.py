@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 from itertools import accumulate, chain
-from math import isfinite
+from math import isclose, isfinite
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -14,7 +14,10 @@ from groundlake.ground_truth.reading import STATISTICS, Columns
 from groundlake.schemas import SubgraphTimings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
+
+SUMMARY_TOLERANCE = 1e-12
+"""Relative difference up to which a file's summary is its subgraphs': other orders of summation differ by 2e-15."""
 
 EFFICIENCY = (*(f"efficiency_{name}" for name in STATISTICS), "efficiency_samples")
 
@@ -90,6 +93,16 @@ def totals(columns: Columns, batch_size: int) -> dict[str, Any]:
         "num_subgraphs": len(columns["flops"]),
         "throughput_fps": throughput if isfinite(throughput) else 0.0,
     }
+
+
+def same_summary(stored: Mapping[str, Any], recomputed: Mapping[str, Any]) -> bool:
+    """Whether the summary in a file is that of its subgraphs."""
+    return all(isclose(stored[name], value, rel_tol=SUMMARY_TOLERANCE) for name, value in recomputed.items())
+
+
+def settled(stored: Mapping[str, Any] | None, recomputed: dict[str, Any]) -> dict[str, Any]:
+    """Return the summary to use: the file's own where it agrees with its subgraphs, else the recomputed one."""
+    return dict(stored) if stored is not None and same_summary(stored, recomputed) else recomputed
 
 
 def _sum(values: Iterable[float]) -> float:

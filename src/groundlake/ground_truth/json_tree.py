@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from groundlake.commit import write_atomically
-from groundlake.errors import LakeError
-from groundlake.ground_truth.columns import totals
+from groundlake.errors import LakeEnvironmentError, LakeError
+from groundlake.ground_truth.columns import settled, totals
 from groundlake.ground_truth.dates import start_in_utc
 from groundlake.ground_truth.files import read_limited
 from groundlake.ground_truth.layouts import LAYOUTS, Place, batch_of, place_of, plain_name
@@ -52,11 +52,17 @@ class FileEntry:
     device: str
     date: str
     summary: ModelSummary
+    schema_version: str = "2.0"
+
+    def precedes(self, other: FileEntry) -> bool:
+        """Whether to take this file of a configuration: the latest, then the one that an import would take."""
+        mine, theirs = start_in_utc(self.date)[0], start_in_utc(other.date)[0]
+        return mine > theirs or (mine == theirs and self._rank < other._rank)
 
     @property
-    def rank(self) -> tuple[datetime, int, str]:
-        """Greatest for the file to take of a configuration: the latest, then by layout and path."""
-        return start_in_utc(self.date)[0], -LAYOUTS.index(self.place.layout), str(self.path)
+    def _rank(self) -> tuple[bool, int, str]:
+        canonical = self.place.layout == "canonical" and self.schema_version == "2.0"
+        return not canonical, LAYOUTS.index(self.place.layout), str(self.path)
 
 
 @dataclass
@@ -77,6 +83,10 @@ class JsonTree:
 
     root: Path
     _read: dict[str, _Folder] = field(default_factory=dict)
+
+    def has_files(self) -> bool:
+        """Whether any file may be a measurement: a folder without is no tree."""
+        return next(_json_files(self.root), None) is not None
 
     def hardware_ids(self) -> list[str]:
         """Devices with at least one file in the place of a measurement, sorted."""
@@ -126,7 +136,9 @@ class JsonTree:
 
     def _places(self) -> Iterator[tuple[Path, Place]]:
         for path in _json_files(self.root):
-            place = place_of(path) or self._place_by_content(path)
+            place = place_of(path)
+            if place is None or place.layout == "flat":  # the folder may be of a precision that only the file tells
+                place = self._place_by_content(path) or place
             if place is not None:
                 yield path, place
 
@@ -152,12 +164,17 @@ class JsonTree:
             folder.bad[path] = entry
             return
         other = folder.files.get(entry.configuration)
-        if other is None or other.rank < entry.rank:
+        if other is None or entry.precedes(other):
             folder.files[entry.configuration] = entry
 
     def _record(self, entry: FileEntry) -> MeasurementRecord:
         record = MeasurementRecord.load(entry.path)
-        return replace(record, hardware_id=entry.place.hardware_id, batch_size=entry.configuration.batch)
+        return replace(
+            record,
+            hardware_id=entry.place.hardware_id,
+            batch_size=entry.configuration.batch,
+            model_summary=entry.summary,
+        )
 
     def _find(self, hardware_id: str, wanted: Configuration) -> FileEntry | None:
         """The file of a configuration; where the only one is bad, an error that names it."""
@@ -192,9 +209,11 @@ def read_entry(path: Path, place: Place) -> FileEntry | str:
     batch, problem = batch_of(plain_name(path.stem), head["model"], head["batch_size"])
     if batch is None:
         return str(problem)
-    summary = ModelSummary(**(checked.summary or totals(checked.subgraphs, batch)))
+    summary = ModelSummary(**settled(checked.summary, totals(checked.subgraphs, batch)))
     configuration = Configuration(head["precision"].lower(), head["model"], batch)
-    return FileEntry(path, place, configuration, head["device"], head["measurement_date"], summary)
+    return FileEntry(
+        path, place, configuration, head["device"], head["measurement_date"], summary, head["schema_version"]
+    )
 
 
 def _checked(path: Path) -> Checked | str:
@@ -209,11 +228,17 @@ def _checked(path: Path) -> Checked | str:
 
 
 def _json_files(root: Path) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root.absolute()):
-        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+    """Files that may be measurements; abspath() takes out `..`, which would hide the names of folders."""
+    for folder, folders, names in os.walk(os.path.abspath(root), onerror=_refuse):  # noqa: PTH100 - resolve() follows links
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.endswith(".json") and name not in NOT_MEASUREMENTS:
+            if name.lower().endswith(".json") and name not in NOT_MEASUREMENTS:
                 yield Path(folder, name)
+
+
+def _refuse(error: OSError) -> None:
+    """A folder that cannot be listed would make a partial answer look complete."""
+    raise LakeEnvironmentError(f"{error.filename}: cannot be listed: {error.strerror}\ngive read permission to it")
 
 
 def device_folder(path: Path, place: Place) -> Path:

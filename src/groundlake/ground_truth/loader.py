@@ -136,7 +136,7 @@ class GroundTruthLoader:
                 f"no measurements at {self.data_dir}\n"
                 "give data_dir, set LAKE_ROOT, or run where ./lake or ./calibration_data lies"
             )
-        is_tree = not (self.data_dir / "runs").is_dir() and any(self.data_dir.rglob("*.json"))
+        is_tree = not (self.data_dir / "runs").is_dir() and JsonTree(self.data_dir).has_files()
         self._source: Source = JsonTree(self.data_dir) if is_tree else LakeSource(Lake(self.data_dir))
 
     def list_hardware(self) -> list[str]:

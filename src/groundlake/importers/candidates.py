@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake.errors import UsageError
-from groundlake.ground_truth.columns import totals
+from groundlake.ground_truth.columns import SUMMARY_TOLERANCE, same_summary, settled, totals
 from groundlake.ground_truth.layouts import LAYOUTS, batch_of, place_of, plain_name
 from groundlake.ground_truth.reading import Checked, Columns, Problem, check_measurement, parse_json
 from groundlake.importers.files import Found, read_bytes
@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 RUN_NAMESPACE = uuid.UUID("7f0b5f5e-2c57-5d0c-9d0b-6b1a5b5f6c11")
 """Namespace of run ids derived from content. Changing it, or `content_id`, would double every import."""
-
-SUMMARY_TOLERANCE = 1e-12
-"""Relative difference up to which a file's summary is its subgraphs': other orders of summation differ by 2e-15."""
 
 SHOWN_KEYS = 5
 
@@ -132,7 +129,7 @@ def _candidate(found: Found, sha256: str, place: Place, checked: Checked) -> tup
         wrong = problem or named or Problem("batch_unknown", "", "")
         return Entry.of(found.uri, sha256, place.layout, wrong)
     recomputed = totals(checked.subgraphs, batch)
-    same = checked.summary is not None and _same_summary(checked.summary, recomputed)
+    same = checked.summary is not None and same_summary(checked.summary, recomputed)
     candidate = Candidate(
         found=found,
         sha256=sha256,
@@ -146,7 +143,7 @@ def _candidate(found: Found, sha256: str, place: Place, checked: Checked) -> tup
             (place.hardware_id, precision, head["model"], batch, head["measurement_date"]), checked.subgraphs
         ),
         head=head,
-        summary=checked.summary if same and checked.summary is not None else recomputed,
+        summary=settled(checked.summary, recomputed),
         system_state=checked.system_state,
         warnings=tuple(_warnings(place, checked, named, same=same, recomputed=recomputed)),
     )
@@ -203,10 +200,6 @@ def key_problem(name: str, value: str) -> str | None:
     rule = next(rule for rule in SubgraphTimings.rules() if rule.name == "key" and rule.column == name)
     holds = pl.DataFrame({name: [value]}).select(rule.holds).item()
     return None if holds else f"{value!r} has spaces at its ends, control characters, or the wrong case"
-
-
-def _same_summary(stored: dict[str, Any], recomputed: dict[str, Any]) -> bool:
-    return all(isclose(stored[name], value, rel_tol=SUMMARY_TOLERANCE) for name, value in recomputed.items())
 
 
 def _warnings(

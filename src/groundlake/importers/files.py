@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
 from groundlake.ground_truth.files import read_limited
+from groundlake.ground_truth.reading import Problem
+from groundlake.ground_truth.wording import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
-    from groundlake.ground_truth.reading import Problem
+    from collections.abc import Iterable, Iterator, Sequence
 
 SKIPPED_BY_NAME = {
     "efficiency_curves.json": "efficiency_curves",
@@ -27,7 +27,10 @@ SKIPPED_BY_NAME = {
 
 @dataclass(frozen=True)
 class Found:
-    """One file below a root; `uri` is the root's name and the path below it, the same on any machine."""
+    """One file below a root; `uri` is the root's name and the path below it, the same on any machine.
+
+    Where two roots have the same name, the folders above them that tell them apart are part of it.
+    """
 
     path: Path
     uri: str
@@ -35,12 +38,13 @@ class Found:
 
 @dataclass
 class Walk:
-    """What lies below the roots: JSON files that may be measurements, files known by name, and the rest."""
+    """JSON files that may be measurements, files known by name, folders that cannot be listed, and the rest."""
 
     json: list[Found] = field(default_factory=list)
     manifests: list[Found] = field(default_factory=list)
     metadata: list[Found] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
+    unreadable: list[tuple[Found, Problem]] = field(default_factory=list)
 
     @property
     def total(self) -> int:
@@ -57,12 +61,13 @@ def walk(roots: Iterable[Path]) -> Walk:
         UsageError: A root does not exist or is no folder.
     """
     found = Walk()
-    for root in _outermost(roots):
+    for root, name in _named(_outermost(roots)).items():
         inside = Path(os.path.realpath(root))
-        for path in _files(root, found):
-            uri = f"{root.name}/{path.relative_to(root).as_posix()}"
-            file = Found(path, uri.encode(errors="backslashreplace").decode())  # a name need not be valid Unicode
-            if path.is_symlink() and not Path(os.path.realpath(path)).is_relative_to(inside):
+        for path, problem in _files(root, found):
+            file = Found(path, printable(f"{name}/{path.relative_to(root).as_posix()}"))
+            if problem is not None:
+                found.unreadable.append((file, problem))
+            elif _is_link(path) and not Path(os.path.realpath(path)).is_relative_to(inside):
                 found.skipped["link_outside_root"] += 1
             else:
                 _sort_in(found, file)
@@ -79,12 +84,30 @@ def _outermost(roots: Iterable[Path]) -> list[Path]:
     return [path for place, path in by_place.items() if not any(other in by_place for other in place.parents)]
 
 
-def _files(root: Path, found: Walk) -> Iterator[Path]:
-    for folder, folders, names in os.walk(root):
-        found.skipped["linked_folder"] += sum(Path(folder, name).is_symlink() for name in folders)
+def _named(roots: Sequence[Path]) -> dict[Path, str]:
+    """Name each root by its folder, and by as many folders above it as tell it from the others."""
+    depth = 1
+    while len({root.parts[-depth:] for root in roots}) < len(roots):
+        depth += 1
+    clear = {root: "/".join(part for part in root.parts[-depth:] if part != "/") for root in roots}
+    count = Counter(root.name for root in roots)
+    return {root: root.name if count[root.name] == 1 else name for root, name in clear.items()}
+
+
+def _files(root: Path, found: Walk) -> Iterator[tuple[Path, Problem | None]]:
+    """Every file, and every folder that cannot be listed with its problem."""
+    failed: list[OSError] = []
+    for folder, folders, names in os.walk(root, onerror=failed.append):
+        found.skipped["linked_folder"] += sum(_is_link(Path(folder, name)) for name in folders)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            yield Path(folder, name)
+            yield Path(folder, name), None
+    for error in failed:
+        yield Path(error.filename), Problem("unreadable", "", f"the folder cannot be listed: {error.strerror}")
+
+
+def _is_link(path: Path) -> bool:
+    return os.path.islink(path)  # noqa: PTH114 - is_symlink() raises where a path is too long for the system
 
 
 def _sort_in(found: Walk, file: Found) -> None:

@@ -103,6 +103,7 @@ def migrate_v1(
     frames = FrameStore(kept_bytes)
     read = _read(lake, found.json, frames, tell)
     read.skipped += found.skipped
+    read.quarantined += [Entry.of(folder.uri, None, None, problem) for folder, problem in found.unreadable]
     _read_metadata(found.metadata, zones, read)
     _refuse_idle_zones(zones, read)
     if hardware_id is not None:
