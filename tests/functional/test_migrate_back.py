@@ -19,7 +19,7 @@ from groundlake.ground_truth import (
     SubgraphMeasurement,
     SystemState,
 )
-from groundlake.importers import export_v2_json, import_folder, migrate_v1
+from groundlake.importers import Zones, export_v2_json, import_folder, migrate_v1
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -108,6 +108,16 @@ def test_the_latest_good_run_is_exported_and_the_rest_is_counted(lake: Lake, tmp
     ):
         assert report.not_carried[what] == 1, what
         assert any(what in line for line in report.lines())
+
+
+def test_zones_that_the_user_gave_are_listed_as_left_behind(lake: Lake, tmp_path: Path):
+    record(measurement_date="2026-02-05T10:00:00").save(tmp_path / "in/desk/measurements/fp32/resnet18_b1.json")
+    migrate_v1(lake, [tmp_path / "in"], zones=Zones.parse(["America/New_York"]))
+    (what,) = [what for what in export_v2_json(lake, tmp_path / "out").not_carried if "--tz" in what]
+    again = Lake(tmp_path / "again")
+    migrate_v1(again, [tmp_path / "out"], zones=Zones.parse(["America/New_York"]))
+    assert "give them again" in what
+    assert again.runs()["started_at"].to_list() == lake.runs()["started_at"].to_list()
 
 
 def test_a_file_with_other_content_is_never_overwritten(lake: Lake, tmp_path: Path):

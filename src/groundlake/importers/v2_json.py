@@ -184,6 +184,8 @@ def _count_left_behind(lake: Lake, hardware_id: str, exported: pl.DataFrame, rep
             if fact["table"] != "subgraph_timings":
                 what = f"rows of {fact['table']}"
                 kinds[what] = kinds.get(what, 0) + fact["rows"]
+    zoned = exported.filter(pl.col("started_at_zone_source") == "option").height
+    kinds["time zones given by --tz; give them again when migrating the files"] = zoned
     for name in exported.columns:
         if name not in CARRIED | ALWAYS_DERIVED:
             count = _count_meant(exported[name])
