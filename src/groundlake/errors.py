@@ -3,6 +3,7 @@
     LakeError                      1  ran, and a check failed or part of the input was set aside
       ContractViolationError       1  a frame breaks its contract; nothing was written
       RunExistsError               1  a run is written once
+      TraceError                   1  a model has no graph to cut and time
       UsageError                   2  wrong usage, configuration or SQL, an unknown name, a missing earlier step
         LakeNotFoundError          2  the root that should be read does not exist
         QueryError                 2  the SQL does not parse, bind or run
@@ -33,6 +34,10 @@ class ContractViolationError(LakeError):
 
 class RunExistsError(LakeError):
     """The given run id is in the ledger already: a run is written once."""
+
+
+class TraceError(LakeError):
+    """Neither way of tracing gives a graph of the model; the message says why for each."""
 
 
 class UsageError(LakeError):

@@ -14,7 +14,7 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
 
-from groundlake.errors import MissingDependencyError, UsageError
+from groundlake.errors import LakeEnvironmentError, MissingDependencyError, UsageError
 from groundlake.ground_truth import GroundTruthLoader
 from groundlake.measure.plan import Configuration, SweepSettings
 from groundlake.measure.sweep import Event, sweep
@@ -47,6 +47,29 @@ class Branching(nn.Module):
 
     def forward(self, x):
         return self.conv(x) if x.shape[0] < 100 else x
+
+
+class Greedy(nn.Module):
+    input_shape = (3,)
+
+    def forward(self, x):
+        return x.new_empty(1 << 60)
+
+
+class Unpredictable(nn.Module):
+    input_shape = (3,)
+
+    def forward(self, x):
+        return x * 2 if bool(x.sum() > 0) else x
+
+
+def tiny_saying_where():
+    with open(os.environ["PROCESSES"], "a") as file:
+        file.write(f"{os.getpid()}\\n")
+    return tiny()
+
+
+tiny_saying_where.input_shape = tiny.input_shape
 
 
 def raising():
@@ -185,6 +208,29 @@ def test_what_fails_or_dies_is_a_failed_row_and_the_sweep_goes_on(models: str, l
     assert runs["software_fingerprint"].n_unique() == 1
 
 
+def test_the_measuring_process_is_kept_only_where_nothing_has_run(
+    models: str, lake_root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    processes = lake_root.with_name("processes")
+    monkeypatch.setenv("PROCESSES", str(processes))
+
+    def say(batch: int) -> Configuration:
+        return Configuration(f"{models}:tiny_saying_where", "fp32", batch)
+
+    refused = [Configuration(f"{models}:tiny", precision, 1) for precision in ("int8", "tf32")]
+    greedy, unpredictable = (Configuration(f"{models}:{name}", "fp32", 1) for name in ("Greedy", "Unpredictable"))
+    wanted = [say(1), *refused, say(2), greedy, say(3), unpredictable, say(4)]
+    result = sweep(Lake(lake_root), settings(runs=1), wanted)
+    reasons = {str(finished.run.configuration): finished.reason or "" for finished in result.failed}
+    assert list(reasons) == [str(each) for each in (*refused, greedy, unpredictable)]
+    assert reasons[str(greedy)].startswith("RuntimeError: [enforce fail")
+    assert "can't allocate memory" in reasons[str(greedy)]
+    assert reasons[str(unpredictable)].startswith("the model cannot be traced")
+    first, after_refusals, after_greed, after_no_graph = processes.read_text().splitlines()
+    assert first == after_refusals
+    assert len({first, after_greed, after_no_graph}) == 3
+
+
 def test_what_hangs_runs_out_of_time_and_the_sweep_goes_on(models: str, lake_root: Path) -> None:
     lake = Lake(lake_root)
     wanted = [Configuration(f"{models}:{name}", "fp32", 1) for name in ("hanging", "raising")]
@@ -243,6 +289,18 @@ def test_an_unknown_model_stops_the_sweep_before_anything_is_written(models: str
 def test_a_device_that_is_not_there_stops_the_sweep_before_anything_is_written(models: str, lake_root: Path) -> None:
     with pytest.raises(MissingDependencyError, match="cuda:99"):
         sweep(Lake(lake_root), settings(device="cuda:99"), [Configuration(f"{models}:tiny", "fp32", 1)])
+    assert not lake_root.exists()
+
+
+def test_a_process_that_dies_before_the_first_run_is_a_fault_of_the_environment(
+    models: str, lake_root: Path, tmp_path: Path
+) -> None:
+    package = tmp_path / "own" / "torchvision"
+    package.mkdir()
+    (package / "__init__.py").write_text("import os\nos._exit(3)\n")
+    with pytest.raises(LakeEnvironmentError, match=r"(?s)exit code 3.*torchvision") as caught:
+        sweep(Lake(lake_root), settings(), [Configuration("resnet18", "fp32", 1)])
+    assert len(str(caught.value).splitlines()) <= 6
     assert not lake_root.exists()
 
 

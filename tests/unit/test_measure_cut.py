@@ -10,8 +10,9 @@ torch = pytest.importorskip("torch", reason="torch is not installed: pip install
 
 from torch import nn  # noqa: E402 - after the skip
 
+from groundlake.errors import LakeError, TraceError  # noqa: E402 - the same
 from groundlake.measure.cut import FUSABLE, Subgraph, cut, fusion_pattern, operation_type  # noqa: E402 - the same
-from groundlake.measure.trace import TracedModel, TraceError, trace  # noqa: E402 - the same
+from groundlake.measure.trace import TracedModel, trace  # noqa: E402 - the same
 from groundlake.measure.zoo import load_model  # noqa: E402 - the same
 
 if TYPE_CHECKING:
@@ -227,6 +228,56 @@ def test_a_model_that_cannot_be_traced_says_why_both_ways() -> None:
     with pytest.raises(TraceError, match=r"(?s)torch\.fx: .*torch\.export: ") as caught:
         trace(Unpredictable().eval(), torch.zeros(1, 3))
     assert len(str(caught.value).splitlines()) <= 6
+
+
+class FailingOnce(torch.nn.Identity):
+    """Fails the first time that it runs; tracing does not run it, because torch.nn says that it is a leaf."""
+
+    __module__ = "torch.nn.modules.linear"
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.errors = [error]
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.errors:
+            raise self.errors.pop()
+        return x
+
+
+FAULTS = [
+    MemoryError("no memory"),
+    torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+    getattr(torch, "AcceleratorError", RuntimeError)("CUDA error: device-side assert triggered"),
+    RuntimeError("CUDA error: an illegal memory access was encountered"),
+    RuntimeError("cuDNN error: CUDNN_STATUS_EXECUTION_FAILED"),
+    RuntimeError("[enforce fail at alloc_cpu.cpp:127] DefaultCPUAllocator: can't allocate memory"),
+]
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{type(fault).__name__} {str(fault)[:10]}")
+def test_a_fault_of_memory_or_device_passes_through_tracing_and_changes_no_method(fault: Exception) -> None:
+    with pytest.raises(type(fault)) as caught:
+        trace(nn.Sequential(FailingOnce(fault), nn.Linear(3, 2)).eval(), torch.zeros(1, 3))
+    assert caught.value is fault
+    assert not isinstance(caught.value, LakeError)
+
+
+@pytest.mark.parametrize("fault", FAULTS[:2], ids=lambda fault: type(fault).__name__)
+def test_a_fault_passes_through_the_export_too(fault: Exception) -> None:
+    class BranchingAndFailing(Branching):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            if x.shape[0] > 1:  # tracing by torch.fx stops here
+                raise fault
+            return x
+
+    with pytest.raises(type(fault), match=str(fault)):
+        trace(BranchingAndFailing().eval(), torch.zeros(2, 3, 8, 8))
+
+
+def test_what_a_model_raises_itself_is_still_worth_another_way() -> None:
+    model = nn.Sequential(FailingOnce(RuntimeError("not like this")), nn.Linear(3, 2)).eval()
+    assert trace(model, torch.zeros(1, 3)).flops_method == "export_chain_v1"
 
 
 class Named:

@@ -63,6 +63,10 @@ def ingest(
     ] = None,
     session: Annotated[str | None, typer.Option("--session", help="Name of this sweep.")] = None,
     note: Annotated[str | None, typer.Option("--note", help="Free text kept with each run.")] = None,
+    tz: Annotated[
+        list[str] | None,
+        typer.Option("--tz", metavar="ZONE|HW=ZONE", help="With --from: zone of dates without one. [default: UTC]"),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
 ) -> None:
     """Measure this machine, or import with --from: subgraph timings and summaries go into the lake.
@@ -70,8 +74,10 @@ def ingest(
     What the lake holds is skipped unless --repeat is given. A model that fails becomes a failed run with its reason.
     """
     if folder is not None:
-        _import(settings, folder, hw, dry_run=dry_run)
+        _import(settings, folder, hw, tz or [], dry_run=dry_run)
         return
+    if tz:
+        raise UsageError(f"--tz {tz[0]}: a zone is for imported dates; give it with --from DIR, or leave it out")
     from groundlake.measure.plan import SweepSettings, configurations
     from groundlake.measure.target import choose_target
 
@@ -139,11 +145,16 @@ def _print_result(result: SweepResult, hardware_id: str) -> None:
 
 
 def _print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Configuration]) -> None:
+    """Say what a sweep would do, and end as it would where a model is not known or the device is missing."""
     import polars as pl
 
     from groundlake.measure.plan import plan
+    from groundlake.measure.sweep import preflight, torch_is_installed
 
     todo = plan(settings.lake, plan_settings, wanted)
+    checkable = torch_is_installed()
+    if checkable:
+        preflight(plan_settings, todo)
     rows = [
         {
             "model": run.configuration.model,
@@ -157,13 +168,18 @@ def _print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[C
     counts = f"{len(rows)} runs to do, {len(todo.skipped)} in the lake already"
     print(f"{plan_settings.hardware_id} on {plan_settings.device}: {counts}")
     print_rows(pl.DataFrame(rows, schema=schema))
+    if not checkable:
+        print("models and device were not checked: torch is not installed (pip install 'groundlake[measure]')")
 
 
-def _import(settings: Settings, folder: Path, hardware_id: str | None, *, dry_run: bool) -> None:
-    from groundlake.importers import import_folder
+def _import(settings: Settings, folder: Path, hardware_id: str | None, zones: list[str], *, dry_run: bool) -> None:
+    from groundlake.importers import Zones, import_folder
 
+    parsed = Zones.parse(zones)
     with progress("import", quiet=settings.quiet) as show:
-        report = import_folder(settings.lake, folder, hardware_id=hardware_id, dry_run=dry_run, on_progress=show)
+        report = import_folder(
+            settings.lake, folder, hardware_id=hardware_id, zones=parsed, dry_run=dry_run, on_progress=show
+        )
     print_report(settings, report, dry_run=dry_run)
 
 

@@ -37,106 +37,45 @@ class Measurement:
 
     Attributes:
         record: Subgraphs with their statistics, and the model summary.
-        samples_ms: Shape (subgraphs, timed_runs): raw latency samples in ms.
-        end_to_end_samples_ms: Shape (timed_runs,): latency of the whole model, uninstrumented, in ms.
-        peak_source: Where the peak comes from.
-        started_at: Aware, UTC.
-        system_before: State of the machine, named as in the ledger; so are the states under load and after.
-        software: Versions and fingerprints, named as in the ledger.
+        measured: Raw samples (ms), conditions and versions, as the measuring process found them.
         warnings: What is doubtful, each as `code: text`.
     """
 
+    run: PlannedRun
+    settings: SweepSettings
+    measured: Measured
     record: MeasurementRecord
-    samples_ms: tuple[tuple[float, ...], ...]
-    end_to_end_samples_ms: tuple[float, ...]
-    peak_source: str | None
-    timing_method: str
-    flops_method: str
-    warmup_runs: int
-    timed_runs: int
-    config_hash: str
-    session_id: str | None
-    note: str | None
-    started_at: datetime
-    duration_s: float
-    system_before: dict[str, Any]
-    system_under_load: dict[str, Any]
-    system_after: dict[str, Any]
-    software: dict[str, Any]
     warnings: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, run: PlannedRun, settings: SweepSettings, measured: Measured) -> Measurement:
         """Compute the statistics of a measured configuration."""
-        wanted = run.configuration
-        peak = settings.peaks.get(wanted.precision)
-        rows = [
-            _subgraph(subgraph, samples, peak, wanted.model)
-            for subgraph, samples in zip(measured.subgraphs, measured.subgraph_ms, strict=True)
-        ]
-        record = MeasurementRecord(
-            model=wanted.model,
-            hardware_id=settings.hardware_id,
-            device=settings.device_kind,
-            precision=wanted.precision.upper(),
-            thermal_profile=settings.thermal_profile,
-            theoretical_peak_flops=peak or 0.0,
-            measurement_date=measured.started_at.isoformat(),
-            subgraphs=rows,
-            batch_size=wanted.batch,
-            input_shape=list(measured.input_shape),
-            run_index=run.run_index,
-        )
-        return cls(
-            record=record,
-            samples_ms=measured.subgraph_ms,
-            end_to_end_samples_ms=measured.end_to_end_ms,
-            peak_source=settings.peak_source if peak else None,
-            timing_method=measured.timing_method,
-            flops_method=measured.flops_method,
-            warmup_runs=settings.warmup,
-            timed_runs=settings.runs,
-            config_hash=config_hash(wanted, settings),
-            session_id=settings.session,
-            note=settings.note,
-            started_at=measured.started_at,
-            duration_s=measured.duration_s,
-            system_before=measured.system_before,
-            system_under_load=measured.system_under_load,
-            system_after=measured.system_after,
-            software=measured.software,
-            warnings=(*measured.warnings, *_doubts(record, measured)),
-        )
+        record = _record(run, settings, measured)
+        warnings = (*measured.warnings, *_doubts(record, measured))
+        return cls(run=run, settings=settings, measured=measured, record=record, warnings=warnings)
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
         """Return the run's columns of the ledger and its rows of `subgraph_timings`, raw samples included."""
         row, frames = self.record.to_frames()
-        whole = summarize(self.end_to_end_samples_ms)
+        measured = self.measured
+        whole = summarize(measured.end_to_end_ms)
         row |= {
-            **self.software,
+            **_attempt(self.run, self.settings, measured.started_at, measured.duration_s, measured.software),
             "status": "ok",
-            "kind": "efficiency",
-            "started_at": self.started_at,
-            "started_at_zone_source": "clock",
             "source_measurement_date": None,
-            "duration_s": self.duration_s,
-            "session_id": self.session_id,
-            "config_hash": self.config_hash,
-            "warmup_runs": self.warmup_runs,
-            "timed_runs": self.timed_runs,
-            "theoretical_peak_source": self.peak_source,
             "end_to_end_latency_ms": whole["mean"],
             "end_to_end_latency_std_ms": whole["std"],
-            "end_to_end_samples_ms": list(self.end_to_end_samples_ms),
-            "timing_method": self.timing_method,
-            "flops_method": self.flops_method,
-            "system_before": self.system_before,
-            "system_under_load": self.system_under_load,
-            "system_after": self.system_after,
+            "end_to_end_samples_ms": list(measured.end_to_end_ms),
+            "timing_method": measured.timing_method,
+            "flops_method": measured.flops_method,
+            "system_before": measured.system_before,
+            "system_under_load": measured.system_under_load,
+            "system_after": measured.system_after,
             "warnings": list(self.warnings) or None,
-            "note": self.note,
         }
-        samples = pl.Series("latency_samples_ms", [list(each) for each in self.samples_ms], dtype=pl.List(pl.Float64))
+        samples = pl.Series(
+            "latency_samples_ms", [list(each) for each in measured.subgraph_ms], dtype=pl.List(pl.Float64)
+        )
         timings = frames["subgraph_timings"].with_columns(samples)
         return row, {**frames, "subgraph_timings": timings}
 
@@ -160,35 +99,62 @@ class FailedMeasurement:
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
         """Return the run's columns of the ledger; there are no fact rows."""
-        wanted = self.run.configuration
-        peak = self.settings.peaks.get(wanted.precision) or None
-        row: dict[str, object] = {
-            **self.software,
-            "status": "failed",
-            "error": self.reason,
-            "kind": "efficiency",
-            "timing_method": "none",
-            "schema_version": "2.0",
-            "tool_version": f"groundlake {__version__}",
-            "hardware_id": self.settings.hardware_id,
-            "precision": wanted.precision,
-            "model": wanted.model,
-            "batch": wanted.batch,
-            "device": self.settings.device_kind,
-            "thermal_profile": self.settings.thermal_profile,
-            "theoretical_peak_flops": peak,
-            "theoretical_peak_source": self.settings.peak_source if peak else None,
-            "started_at": self.started_at,
-            "started_at_zone_source": "clock",
-            "duration_s": self.duration_s,
-            "run_index": self.run.run_index,
-            "session_id": self.settings.session,
-            "config_hash": config_hash(wanted, self.settings),
-            "warmup_runs": self.settings.warmup,
-            "timed_runs": self.settings.runs,
-            "note": self.settings.note,
-        }
-        return row, {}
+        row = _attempt(self.run, self.settings, self.started_at, self.duration_s, self.software)
+        return row | {"status": "failed", "error": self.reason, "timing_method": "none"}, {}
+
+
+def _attempt(
+    run: PlannedRun, settings: SweepSettings, started_at: datetime, duration_s: float, software: dict[str, Any]
+) -> dict[str, object]:
+    """Columns of the ledger that say what was tried, how, on what and when, whatever came of it."""
+    wanted = run.configuration
+    peak = settings.peaks.get(wanted.precision) or None
+    return {
+        **software,
+        "kind": "efficiency",
+        "schema_version": "2.0",
+        "tool_version": f"groundlake {__version__}",
+        "hardware_id": settings.hardware_id,
+        "precision": wanted.precision,
+        "model": wanted.model,
+        "batch": wanted.batch,
+        "device": settings.device_kind,
+        "thermal_profile": settings.thermal_profile,
+        "theoretical_peak_flops": peak,
+        "theoretical_peak_source": settings.peak_source if peak else None,
+        "started_at": started_at,
+        "started_at_zone_source": "clock",
+        "duration_s": duration_s,
+        "run_index": run.run_index,
+        "session_id": settings.session,
+        "config_hash": config_hash(wanted, settings),
+        "warmup_runs": settings.warmup,
+        "timed_runs": settings.runs,
+        "note": settings.note,
+    }
+
+
+def _record(run: PlannedRun, settings: SweepSettings, measured: Measured) -> MeasurementRecord:
+    """Turn raw samples into the record of schema 2.0."""
+    wanted = run.configuration
+    peak = settings.peaks.get(wanted.precision)
+    rows = [
+        _subgraph(subgraph, samples, peak, wanted.model)
+        for subgraph, samples in zip(measured.subgraphs, measured.subgraph_ms, strict=True)
+    ]
+    return MeasurementRecord(
+        model=wanted.model,
+        hardware_id=settings.hardware_id,
+        device=settings.device_kind,
+        precision=wanted.precision.upper(),
+        thermal_profile=settings.thermal_profile,
+        theoretical_peak_flops=peak or 0.0,
+        measurement_date=measured.started_at.isoformat(),
+        subgraphs=rows,
+        batch_size=wanted.batch,
+        input_shape=list(measured.input_shape),
+        run_index=run.run_index,
+    )
 
 
 def _subgraph(subgraph: Subgraph, samples_ms: Sequence[float], peak: float | None, model: str) -> SubgraphMeasurement:

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from groundlake.errors import MissingDependencyError
+from groundlake.errors import LakeEnvironmentError, MissingDependencyError
 from groundlake.layout import new_id
 from groundlake.measure.plan import Plan, plan
 from groundlake.measure.record import FailedMeasurement, Measurement
@@ -40,7 +40,6 @@ class Event:
         passes_total: Of a progress: passes in the phase.
         run_id: Of a finished run.
         reason: Of a failed run.
-        measurement: Of a run that is done.
     """
 
     kind: str
@@ -53,7 +52,6 @@ class Event:
     passes_total: int = 0
     run_id: str | None = None
     reason: str | None = None
-    measurement: Measurement | None = None
 
 
 @dataclass(frozen=True)
@@ -103,13 +101,35 @@ def sweep(
         on_event(Event(kind="skipped", configuration=configuration, total=len(todo.todo)))
     if not todo.todo:
         return result
-    if find_spec("torch") is None:
+    if not torch_is_installed():
         raise MissingDependencyError("measuring needs torch\n  pip install 'groundlake[measure]'")
     with _supervised(settings) as supervisor:
         supervisor.check(todo)
         for position, run in enumerate(todo.todo, start=1):
             _one(lake, supervisor, run, result, _reporter(run, position, len(todo.todo), on_event))
     return result
+
+
+def torch_is_installed() -> bool:
+    """Whether there is a torch to measure with; it is not imported."""
+    return find_spec("torch") is not None
+
+
+def preflight(settings: SweepSettings, todo: Plan) -> None:
+    """Check what a sweep checks before its first run, in a measuring process that is ended again.
+
+    Args:
+        settings: How the sweep would measure.
+        todo: What it would measure; with nothing to do nothing is checked.
+
+    Raises:
+        MissingDependencyError: torch, torchvision or the device is missing.
+        UsageError: A model is not known.
+        LakeEnvironmentError: The measuring process does not start, or is lost.
+    """
+    if todo.todo:
+        with _supervised(settings) as supervisor:
+            supervisor.check(todo)
 
 
 def _one(
@@ -125,7 +145,7 @@ def _one(
     run_id = lake.write_record(outcome)
     if isinstance(outcome, Measurement):
         result.done.append(Finished(run, run_id))
-        report(kind="done", run_id=run_id, measurement=outcome)
+        report(kind="done", run_id=run_id)
     else:
         result.failed.append(Finished(run, run_id, outcome.reason))
         report(kind="failed", run_id=run_id, reason=outcome.reason)
@@ -165,7 +185,15 @@ class _Supervisor:
     def check(self, todo: Plan) -> None:
         """Raise what would make every run of a sweep fail, before the first of them."""
         models = tuple(dict.fromkeys(run.configuration.model for run in todo.todo))
-        answer = self._running().ask(Preflight(models, self._settings.device), PREFLIGHT_TIMEOUT_S)
+        worker = self._running()
+        try:
+            answer = worker.ask(Preflight(models, self._settings.device), PREFLIGHT_TIMEOUT_S)
+        except WorkerLostError as error:
+            self._worker = None
+            raise LakeEnvironmentError(
+                f"the measuring process was lost while it looked for the device and the models: {error}\n"
+                "  torchvision or the driver may be broken: python -c 'import torchvision' shows whether it is"
+            ) from error
         if isinstance(answer, Failed):
             raise answer.error
 

@@ -122,7 +122,22 @@ class _MarkingInterpreter(fx.Interpreter):
         super().__init__(graph_module)
         self._clock = clock
         self._timed = timed
-        self.marks: list[tuple[str, Any, Any]] = []
+        self._marks: list[tuple[str, Any, Any]] = []
+
+    def timed_pass(self, example: torch.Tensor) -> float:
+        """Run the graph once, and return the time from its first operation to its last, marks included, in ms."""
+        self._marks.clear()
+        self._clock.reuse()
+        start = self._clock.mark()
+        self.run(example)
+        end = self._clock.mark()
+        self._clock.settle()
+        return self._clock.elapsed_ms(start, end)
+
+    def spent_ms(self) -> Iterator[tuple[str, float]]:
+        """Yield each timed operation of the last pass with its time in ms."""
+        for name, start, end in self._marks:
+            yield name, self._clock.elapsed_ms(start, end)
 
     def run_node(self, n: fx.Node) -> Any:  # noqa: ANN401 - whatever the operation returns
         """Run one node, marked if it is timed."""
@@ -132,7 +147,7 @@ class _MarkingInterpreter(fx.Interpreter):
             return call(n.target, args, kwargs)
         start = self._clock.mark()
         result = call(n.target, args, kwargs)
-        self.marks.append((n.name, start, self._clock.mark()))
+        self._marks.append((n.name, start, self._clock.mark()))
         return result
 
 
@@ -164,16 +179,11 @@ def time_subgraphs(
     pass_ms = []
     with _quiet():
         for number in range(warmup + runs):
-            interpreter.marks.clear()
-            clock.reuse()
-            start = clock.mark()
-            interpreter.run(example)
-            end = clock.mark()
-            clock.settle()
+            whole = interpreter.timed_pass(example)
             if number >= warmup:
-                pass_ms.append(clock.elapsed_ms(start, end))
-                for name, first, last in interpreter.marks:
-                    samples[owner[name]][number - warmup] += clock.elapsed_ms(first, last)
+                pass_ms.append(whole)
+                for name, spent in interpreter.spent_ms():
+                    samples[owner[name]][number - warmup] += spent
             on_progress("warm-up" if number < warmup else "subgraphs", number + 1, warmup + runs)
     return SubgraphTimes(
         timing_method=clock.method, subgraph_ms=tuple(tuple(row) for row in samples), pass_ms=tuple(pass_ms)

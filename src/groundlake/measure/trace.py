@@ -9,20 +9,17 @@ import torch
 from torch import fx
 from torch.fx.passes.shape_prop import ShapeProp
 
-from groundlake.errors import LakeError
+from groundlake.errors import TraceError
 from groundlake.measure.count import FxRules
 from groundlake.measure.count_export import ExportRules
 from groundlake.measure.cut import CountingRules, Subgraph, cut
+from groundlake.measure.faults import fault_behind
 
 if TYPE_CHECKING:
     from torch import nn
 
 SHOWN_REASON = 300
 """Characters kept of the reason why a way of tracing failed."""
-
-
-class TraceError(LakeError):
-    """Neither way of tracing gives a graph of the model."""
 
 
 @dataclass(frozen=True)
@@ -71,12 +68,16 @@ def trace(module: nn.Module, example: torch.Tensor) -> TracedModel:
 
     Raises:
         TraceError: Both ways failed; the message says why.
+        Exception: Memory ran out or the device failed, as it was raised: another way of tracing would not mend that,
+            and its numbers would go by another method.
     """
     try:
         graph_module = fx.symbolic_trace(module)
         traced = TracedModel(module, graph_module, FxRules(graph_module))
         traced.propagate_shapes(example)
     except Exception as symbolic:  # noqa: BLE001 - the model's own code runs here and may raise anything
+        if (fault := fault_behind(symbolic)) is not None:
+            raise fault from None
         return _export(module, example, symbolic)
     return traced
 
@@ -88,6 +89,8 @@ def _export(module: nn.Module, example: torch.Tensor, symbolic: Exception) -> Tr
         traced = TracedModel(module, graph_module, ExportRules())
         traced.propagate_shapes(example)
     except Exception as exported:
+        if (fault := fault_behind(exported)) is not None:
+            raise fault from None
         raise TraceError(
             "the model cannot be traced\n"
             f"  torch.fx: {_one_line(symbolic)}\n"

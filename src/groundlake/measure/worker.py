@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from groundlake.errors import LakeEnvironmentError, LakeError, MissingDependencyError
+from groundlake.errors import LakeEnvironmentError, LakeError, MissingDependencyError, UsageError
 from groundlake.system import software_facts
 
 if TYPE_CHECKING:
@@ -117,8 +117,11 @@ class Failed:
 Answer = Ready | Measured | Failed
 
 
-class WorkerLostError(LakeError):
-    """The measuring process ran out of time or died; the message says which."""
+class WorkerLostError(Exception):
+    """The measuring process ran out of time or died; the message says which.
+
+    It stays inside this package: a sweep turns it into a failed run, everything before into `LakeEnvironmentError`.
+    """
 
 
 def serve(connection: Connection) -> None:
@@ -147,8 +150,10 @@ def _answer(request: Job | Preflight, engine: Any, connection: Connection) -> An
             engine.check(request)
             return Ready()
         measured: Measured = engine.measure(request, _throttled(connection))
-    except LakeError as error:
+    except (UsageError, MissingDependencyError) as error:  # refused before anything ran
         return Failed(error, reusable=True)
+    except LakeError as error:
+        return Failed(error, reusable=False)
     except Exception as error:  # noqa: BLE001 - the model's own code ran, and may raise anything
         return Failed(LakeError(_reason(error)), reusable=False)
     return measured

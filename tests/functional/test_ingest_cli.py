@@ -1,0 +1,152 @@
+"""`lake ingest` as a user runs it: under which id, what a dry run checks, and the zones of imported dates."""
+
+from __future__ import annotations
+
+import json
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+with_torch = pytest.mark.skipif(
+    find_spec("torch") is None, reason="torch is not installed: pip install 'groundlake[measure]'"
+)
+
+MODEL = """
+import torch
+
+
+def tiny():
+    return torch.nn.Linear(7, 2)
+
+
+tiny.input_shape = (7,)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, str]:
+    """Environment in which `own_net:tiny` is a model."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own_net.py").write_text(MODEL)
+    return {"PYTHONPATH": str(folder)}
+
+
+@pytest.fixture
+def no_torch(tmp_path: Path) -> dict[str, str]:
+    """Environment in which no program finds torch."""
+    folder = tmp_path / "no_torch"
+    folder.mkdir()
+    (folder / "sitecustomize.py").write_text("import sys\nsys.modules['torch'] = None\n")
+    return {"PYTHONPATH": str(folder)}
+
+
+def test_the_id_of_another_machine_is_refused_with_the_way_to_import_from_it(cli: Callable, lake_root: Path) -> None:
+    done = cli("ingest", "--hw", "jetson_orin_maxn", code=2)
+    assert done.stdout == ""
+    lines = done.stderr.splitlines()
+    assert len(lines) == 3
+    assert sum("lake ingest --hw jetson_orin_maxn --from DIR" in line for line in lines) == 1
+    assert not lake_root.exists()
+
+
+@with_torch
+def test_a_new_name_for_this_machine_is_accepted_and_described_in_the_lake(
+    cli: Callable, lake_root: Path, own: dict[str, str]
+) -> None:
+    options = ("--models", "own_net:tiny", "--batches", "1", "--runs", "2", "--warmup", "0", "--device", "cpu")
+    done = cli("ingest", "--hw", "my_box", *options, **own)
+    assert done.stdout.splitlines()[0] == "my_box: 1 measured, 0 failed, 0 in the lake already"
+    lake = Lake(lake_root)
+    assert lake.frame("hardware").select("hardware_id", "device").rows() == [("my_box", "cpu")]
+    kinds = lake.runs("my_box").sort("kind").select("kind", "model", "status").rows()
+    assert kinds == [("efficiency", "own_net:tiny", "ok"), ("hardware_spec", "none", "ok")]
+
+
+@with_torch
+def test_a_dry_run_refuses_what_the_run_would_refuse(cli: Callable, lake_root: Path, own: dict[str, str]) -> None:
+    done = cli("ingest", "--models", "resnt18", "--device", "cpu", "--dry-run", code=2)
+    assert done.stdout == ""
+    assert "resnet18" in done.stderr
+    done = cli("ingest", "--models", "own_net:tiny,resnet18", "--device", "cpu", "--dry-run", **own)
+    assert "4 runs to do, 0 in the lake already" in done.stdout
+    assert "not checked" not in done.stdout
+    assert done.stderr == ""
+    assert not lake_root.exists()
+
+
+def test_a_dry_run_without_torch_shows_the_plan_and_says_what_it_could_not_check(
+    cli: Callable, lake_root: Path, no_torch: dict[str, str]
+) -> None:
+    options = ("ingest", "--models", "resnt18", "--device", "cpu")
+    lines = cli(*options, "--dry-run", **no_torch).stdout.splitlines()
+    assert "2 runs to do" in lines[0]
+    assert lines[-1].startswith("models and device were not checked: torch is not installed")
+    assert "pip install 'groundlake[measure]'" in cli(*options, code=3, **no_torch).stderr
+    assert not lake_root.exists()
+
+
+def document(hardware_id: str) -> dict[str, Any]:
+    latency = {"mean": 2.0, "std": 0.1, "min": 1.9, "max": 2.2, "ci_lower": 1.9, "ci_upper": 2.1, "samples": 20}
+    work = {
+        "subgraph_id": 0,
+        "fusion_pattern": "Linear",
+        "operation_type": "matmul",
+        "flops": 1000,
+        "total_bytes": 10,
+        "arithmetic_intensity": 100.0,
+        "theoretical_peak_flops": 1e9,
+        "measured_latency": latency,
+        "achieved_flops": 5e5,
+        "efficiency": dict.fromkeys(latency, 0.0005) | {"samples": 20},
+        "node_names": ["fc"],
+        "source_model": "resnet18",
+    }
+    return {
+        "schema_version": "1.0",
+        "measurement_type": "efficiency",
+        "model": "resnet18",
+        "hardware_id": hardware_id,
+        "device": "cpu",
+        "precision": "FP32",
+        "thermal_profile": None,
+        "theoretical_peak_flops": 1e9,
+        "measurement_date": "2026-02-05T10:00:00",
+        "tool_version": "test",
+        "subgraphs": [work],
+    }
+
+
+@pytest.fixture
+def naive_dates(tmp_path: Path) -> Path:
+    """JSON of two devices with dates that name no zone."""
+    for hardware_id in ("desk", "shelf"):
+        folder = tmp_path / "calibration_data" / hardware_id / "fp32" / "measurements"
+        folder.mkdir(parents=True)
+        (folder / "resnet18.json").write_text(json.dumps(document(hardware_id)))
+    return tmp_path / "calibration_data"
+
+
+def test_dates_without_a_zone_are_imported_in_the_zones_that_are_given(
+    cli: Callable, naive_dates: Path, lake_root: Path
+) -> None:
+    cli("ingest", "--from", naive_dates, "--tz", "Europe/Berlin", "--tz", "desk=America/New_York")
+    runs = Lake(lake_root).runs().sort("hardware_id")
+    assert runs["hardware_id"].to_list() == ["desk", "shelf"]
+    assert runs["started_at"].dt.hour().to_list() == [15, 9]
+    assert runs["started_at_zone_source"].unique().to_list() == ["option"]
+
+
+def test_a_zone_is_refused_where_there_is_no_date_to_read_in_it(
+    cli: Callable, naive_dates: Path, lake_root: Path
+) -> None:
+    assert "--from" in cli("ingest", "--tz", "UTC", "--dry-run", code=2).stderr
+    assert "no time zone 'Mars'" in cli("ingest", "--from", naive_dates, "--tz", "Mars", code=2).stderr
+    assert not lake_root.exists()
