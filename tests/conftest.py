@@ -8,8 +8,12 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 V1_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "v1_measurements.tar.xz"
@@ -23,6 +27,12 @@ def need(what: str, *, present: bool, reason: str) -> None:
     if what in REQUIRED:
         pytest.fail(f"LAKE_REQUIRE has {what}, and {reason}")
     pytest.skip(reason)
+
+
+@pytest.fixture(scope="session", name="need")
+def need_fixture() -> Callable[..., None]:
+    """Skip, or fail, for what is missing: `need("gpu", present=False, reason="no GPU is here")`."""
+    return need
 
 
 @pytest.fixture(scope="session")

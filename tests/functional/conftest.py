@@ -43,13 +43,12 @@ def timings() -> Callable[..., pl.DataFrame]:
 
 
 @pytest.fixture(scope="session")
-def duckdb_binary() -> str:
+def duckdb_binary(need: Callable[..., None]) -> str:
     """Path of the duckdb command line that `make setup` installs."""
     beside = Path(sys.executable).with_name("duckdb")
     found = str(beside) if beside.exists() else shutil.which("duckdb")
-    if found is None:
-        pytest.skip("the duckdb command line is not installed: make setup")
-    return found
+    need("duckdb-cli", present=found is not None, reason="the duckdb command line is not installed: make setup")
+    return str(found)
 
 
 class Shell:

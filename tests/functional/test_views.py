@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import datetime as dt
-import shutil
 import subprocess
-import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
 from groundlake.store import Lake
 from groundlake.views import written_views
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PEAK = 1e9
 DAY = dt.datetime(2026, 1, 1, 12)  # noqa: DTZ001 - the lake keeps naive UTC
@@ -380,17 +381,13 @@ def test_recorded_peaks_that_contradict_each_other_are_findings_about_the_device
     ]
 
 
-def test_the_bare_command_line_asks_every_view_of_the_view_file(lake: Lake) -> None:
-    beside = Path(sys.executable).with_name("duckdb")
-    command = str(beside) if beside.exists() else shutil.which("duckdb")
-    if command is None:
-        pytest.skip("the duckdb command line is not installed")
+def test_the_bare_command_line_asks_every_view_of_the_view_file(lake: Lake, duckdb_binary: str) -> None:
     put(lake, warnings=["a: b"])
     fail(lake, "no memory", model="big")
     lake.bind_views()
     for name in written_views():
         done = subprocess.run(
-            [command, "-readonly", "-csv", str(lake.view_file), f"select count(*) as n from {name}"],
+            [duckdb_binary, "-readonly", "-csv", str(lake.view_file), f"select count(*) as n from {name}"],
             capture_output=True,
             text=True,
             check=False,

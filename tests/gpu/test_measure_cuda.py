@@ -2,34 +2,32 @@
 
 from __future__ import annotations
 
-import os
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
-
-from groundlake.measure.engine import measure  # noqa: E402 - after the skip
-from groundlake.measure.precision import numerics  # noqa: E402 - the same
-from groundlake.measure.worker import Job  # noqa: E402 - the same
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @pytest.fixture(autouse=True)
-def cuda_ready() -> None:
+def cuda_ready(need: Callable[..., None]) -> None:
     """Skip without a CUDA device, or fail where LAKE_REQUIRE says that it must be there."""
-    if torch.cuda.is_available():
-        return
-    if "gpu" in os.environ.get("LAKE_REQUIRE", "").split(","):
-        pytest.fail("LAKE_REQUIRE has gpu, and torch sees no CUDA device")
-    pytest.skip("torch sees no CUDA device")
+    found = find_spec("torch") is not None
+    need("gpu", present=found, reason="torch is not installed: pip install 'groundlake[measure]'")
+    import torch
 
-
-def job(precision: str) -> Job:
-    return Job(model="resnet18", precision=precision, batch=4, device="cuda", warmup=2, runs=5)
+    need("gpu", present=torch.cuda.is_available(), reason="torch sees no CUDA device")
 
 
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
 def test_a_model_is_timed_by_device_events_in_each_precision(precision: str) -> None:
-    measured = measure(job(precision), lambda *_: None)
+    from groundlake.measure.engine import measure
+    from groundlake.measure.worker import Job
+
+    job = Job(model="resnet18", precision=precision, batch=4, device="cuda", warmup=2, runs=5)
+    measured = measure(job, lambda *_: None)
     assert measured.timing_method == "node_events"
     assert len(measured.subgraph_ms) == len(measured.subgraphs) == 32
     rounding = 0.001 * sum(len(each.node_names) for each in measured.subgraphs)  # events resolve about half a µs
@@ -39,6 +37,10 @@ def test_a_model_is_timed_by_device_events_in_each_precision(precision: str) -> 
 
 
 def test_fp32_is_not_shortened_and_tf32_is() -> None:
+    import torch
+
+    from groundlake.measure.precision import numerics
+
     torch.manual_seed(0)
     left, right = torch.randn(512, 512, device="cuda"), torch.randn(512, 512, device="cuda")
     exact = left.double() @ right.double()
@@ -47,3 +49,17 @@ def test_fp32_is_not_shortened_and_tf32_is() -> None:
     with numerics("tf32"):
         tf32_error = (left @ right - exact).abs().max().item()
     assert fp32_error < 1e-3 < tf32_error
+
+
+def test_memory_that_runs_out_on_the_device_is_named_and_not_taken_for_a_model_without_a_graph() -> None:
+    import torch
+    from torch import nn
+
+    from groundlake.measure.trace import trace
+
+    class Greedy(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.new_empty(1 << 50)
+
+    with pytest.raises(torch.cuda.OutOfMemoryError):
+        trace(Greedy().eval(), torch.zeros(1, 3, device="cuda"))
