@@ -77,7 +77,7 @@ $(STAMP): pyproject.toml constraints.txt
 	system) $(BIN)/python -c 'import torch, torchvision' || { \
 	    echo "TORCH=system: $(PYTHON) cannot import torch and torchvision; install the vendor's builds first" >&2; exit 3; } ;; esac
 	@[ "$$TORCH" = system ] && extras=dev || extras=measure,dev; \
-	  $(PIP) -e ".[$$extras]" nvidia-ml-py psutil duckdb-cli
+	  $(PIP) -e ".[$$extras]" nvidia-ml-py duckdb-cli
 	@touch $@
 	@echo "setup: done; try $(BIN)/lake --help"
 
@@ -101,7 +101,7 @@ ingest: $(STAMP) ## measure this machine (or import FROM=), write the lake, show
 	[ -z "$$REPEAT" ] || set -- "$$@" "--repeat=$$REPEAT"; \
 	$(BIN)/lake ingest "$$@"; code=$$?; \
 	[ $$code -le 1 ] || exit $$code; \
-	$(BIN)/lake views > /dev/null && $(BIN)/lake sql "select * from model_summary" || exit $$?; \
+	$(BIN)/lake sql "select * from model_summary" || exit $$?; \
 	root=$${LAKE_ROOT:-lake}; root=$${root%/}; \
 	printf '\nThe data is in %s, the views are in %s. To ask more:\n  %s\n' "$$root/" "$$root.db" \
 	  "$(BIN)/duckdb -readonly $$root.db \"select * from model_summary\""; \
@@ -122,7 +122,7 @@ test-gpu: ## tests on a GPU
 $(CATEGORIES:%=test-%): test-%: $(STAMP)
 	@$(PYTEST) -m "not slow" tests/$* $(ARGS)
 
-test-slow: $(SPARK_STAMP) ## only the slow tests: Spark, browser, long ones
+test-slow: $(SPARK_STAMP) ## only the slow tests: Spark, and long ones
 	@$(PYTEST) -m slow $(ARGS)
 
 test-all: $(SPARK_STAMP) ## every test
@@ -146,7 +146,7 @@ fix: $(STAMP) ## format the code and apply the safe lint fixes
 docs: $(STAMP) ## write the generated pages of docs/
 	$(BIN)/python docs/generate.py
 
-bench: $(STAMP) ## run the benchmarks behind the README's figures
+bench: $(STAMP) ## run the benchmarks; docs/benchmarks.md has figures of a past run
 	$(BIN)/python benchmarks/run.py $(ARGS)
 
 wheel: $(STAMP) ## build sdist and wheel into dist/, try the wheel in an empty environment without torch
