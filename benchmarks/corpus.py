@@ -40,6 +40,9 @@ TEN_MODELS = {
     "vgg16": (1, 4),
 }
 HALVES = ("fp32", "fp16", "bf16")
+POINT = ("board_maxn", "fp32", "resnet18", 4)
+"""The configuration (hardware id, precision, model, batch) that look-ups are timed with: part of every corpus."""
+
 PATTERNS = (
     ("Unfused", "unfused"),
     ("Conv2d_BatchNorm2d_ReLU", "conv2d_batchnorm"),
@@ -63,10 +66,10 @@ def configurations() -> Iterator[tuple[str, str, str, int]]:
     yield from (("laptop", "fp32", model, 1) for model in SUBGRAPHS)
 
 
-def write(root: Path) -> int:
-    """Write the tree in the canonical layout; returns the number of files."""
+def write(root: Path, limit: int | None = None) -> int:
+    """Write the tree in the canonical layout, POINT first, up to this many files; returns their number."""
     count = 0
-    for hardware_id, precision, model, batch in configurations():
+    for hardware_id, precision, model, batch in sorted(configurations(), key=lambda each: each != POINT)[:limit]:
         path = root / hardware_id / "measurements" / precision / f"{model}_b{batch}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(record(hardware_id, precision, model, batch), indent=2), encoding="utf-8")

@@ -1,4 +1,4 @@
-"""Time what the README promises, beside reading the same JSON files through Python, in one run.
+"""Time questions, imports and commits, beside reading the same JSON files through Python, in one run.
 
 Every figure is taken through the door a user takes: `lake.db` on an open connection, `GroundTruthLoader` in a script,
 a cold `lake` process. Prints a table with ratios and writes `benchmarks/results/<machine>.json`.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import platform
 import statistics
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 REPEATS = 11
-POINT = ("board_maxn", "resnet18", "fp32", 4)
 
 
 @dataclass
@@ -90,7 +90,7 @@ def json_by_operation(tree: Path) -> dict[tuple[str, str], float]:
 
 def json_point(tree: Path) -> dict[str, Any]:
     """One configuration from JSON, whose path is known."""
-    hardware_id, model, precision, batch = POINT
+    hardware_id, precision, model, batch = corpus.POINT
     path = tree / hardware_id / "measurements" / precision / f"{model}_b{batch}.json"
     return dict(json.loads(path.read_bytes()))
 
@@ -107,7 +107,7 @@ def queries(root: Path, tree: Path) -> list[Row]:
         door = "open lake.db"
         rows.append(
             Row(
-                "all 661 summaries",
+                "all summaries",
                 door,
                 ask("select * from model_summary"),
                 median_ms(lambda: json_summaries(tree), 3),
@@ -128,7 +128,7 @@ def queries(root: Path, tree: Path) -> list[Row]:
         )
         scan = "select count(*), sum(latency_mean_ms), sum(flops), sum(efficiency_mean) from subgraph_timings"
         rows.append(Row("full scan", door, ask(scan), median_ms(lambda: json_by_operation(tree), 3)))
-        hardware_id, model, precision, batch = POINT
+        hardware_id, precision, model, batch = corpus.POINT
         point = (
             f"select * from subgraph_timings where hardware_id = '{hardware_id}' and model = '{model}' "  # noqa: S608 - our names
             f"and precision = '{precision}' and batch = {batch}"
@@ -140,16 +140,22 @@ def queries(root: Path, tree: Path) -> list[Row]:
 def loader(root: Path, tree: Path) -> list[Row]:
     """The loader of the source document, open."""
     ours = GroundTruthLoader(root)
+    hardware_id, precision, model, batch = corpus.POINT
     point = median_ms(lambda: json_point(tree))
     return [
         Row(
             "one summary",
             "GroundTruthLoader.load_model_summary",
-            median_ms(lambda: ours.load_model_summary(*POINT)),
+            median_ms(lambda: ours.load_model_summary(hardware_id, model, precision, batch)),
             point,
             3,
         ),
-        Row("one configuration", "GroundTruthLoader.load", median_ms(lambda: ours.load(*POINT)), point),
+        Row(
+            "one configuration",
+            "GroundTruthLoader.load",
+            median_ms(lambda: ours.load(hardware_id, model, precision, batch)),
+            point,
+        ),
     ]
 
 
@@ -197,7 +203,8 @@ def commit_rows(folder: Path) -> list[Row]:
     """Commit one run of 71 subgraphs: alone, with its shares, and with eight writers at once."""
     alone = commits.write(folder / "alone", 60)
     shares = ", ".join(f"{name} {share:.0%}" for name, share in commits.shares(folder / "shares", 40).items())
-    with ProcessPoolExecutor(8) as pool:
+    # Spawned, not forked: the threads of polars are running here by now, and a fork would not take them along.
+    with ProcessPoolExecutor(8, mp_context=multiprocessing.get_context("spawn")) as pool:
         together = [time for times in pool.map(commits.write, [folder / "together"] * 8, [20] * 8) for time in times]
     return [
         Row("commit, 1 writer (p50)", "Lake.write", statistics.median(alone), None, 25, shares),
@@ -236,21 +243,25 @@ def main() -> None:
     """Run everything in a temporary folder."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
-    output = parser.parse_args().output
+    parser.add_argument("--limit", type=int, metavar="N", help="Make only N of the 661 configurations.")
+    options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tree, root = Path(folder) / "json", Path(folder) / "lake"
-        print(f"{corpus.write(tree)} configurations", file=sys.stderr)
+        count = corpus.write(tree, options.limit)
+        print(f"{count} configurations", file=sys.stderr)
         rows = [migration(root, tree)]
         Lake(root).bind_views()
         rows += queries(root, tree) + loader(root, tree) + cold_processes(root, tree) + commit_rows(Path(folder))
         size = sizes(root, tree)
     print(show(rows, size))
+    output: Path = options.output
     output.mkdir(exist_ok=True)
     result = {
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
         "duckdb": duckdb.__version__,
         "software": software_facts(),
+        "configurations": count,
         "bytes": size,
         "rows": [asdict(row) | {"ratio": row.ratio} for row in rows],
     }
