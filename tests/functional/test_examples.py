@@ -1,0 +1,76 @@
+"""The examples run as they stand, and their numbers are right."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from groundlake import Lake, MeasurementRecord
+from groundlake.hardware import find
+from groundlake.stats.timed import timed_subgraph
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+BOARD = "jetson_orin_agx_maxn"
+
+
+@pytest.fixture
+def lake(lake_root: Path) -> Lake:
+    """Two subgraphs per run: one limited by its FLOPs, one by its bytes; the estimate is off by known shares."""
+    spec = find(BOARD)
+    assert spec is not None
+    assert spec.memory_bandwidth_bytes_per_s is not None
+    lake = Lake(lake_root)
+    for precision, batch, share in (("fp32", 1, 0.9), ("fp32", 2, 0.5), ("fp32", 4, 0.6), ("fp16", 1, 1.25)):
+        work = {"flops": 10**12, "total_bytes": 1}, {"flops": 0, "total_bytes": 10**11}
+        estimates_ms = 1e15 / spec.peaks[precision], 1e14 / spec.memory_bandwidth_bytes_per_s
+        subgraphs = [
+            timed_subgraph([estimate / share], model="net", subgraph_id=number, **amounts)
+            for number, (estimate, amounts) in enumerate(zip(estimates_ms, work, strict=True))
+        ]
+        lake.write_record(
+            MeasurementRecord(
+                model="net",
+                hardware_id=BOARD,
+                device="cuda",
+                precision=precision,
+                batch_size=batch,
+                subgraphs=subgraphs,
+            )
+        )
+    return lake
+
+
+def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-W", "error", EXAMPLES / "validate_one.py", *arguments],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+
+
+def test_the_validation_prints_the_error_of_each_precision(lake: Lake) -> None:
+    done = run(lake.root, BOARD)
+    assert done.returncode == 0, done.stderr
+    rows = re.findall(r"│ (\w+) +┆ (\d+) +┆ ([\d.]+) ", done.stdout)
+    assert [(precision, int(count), float(error)) for precision, count, error in rows] == [
+        ("fp16", 1, pytest.approx(25)),
+        ("fp32", 3, pytest.approx(40)),
+    ]
+
+
+def test_the_validation_names_a_device_that_nobody_knows(lake: Lake) -> None:
+    done = run(lake.root, "abacus")
+    assert done.returncode == 1
+    assert "abacus has no specification" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_example_fits_on_a_page() -> None:
+    for path in EXAMPLES.glob("*.py"):
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 40, path.name
