@@ -160,12 +160,13 @@ def test_a_command_that_succeeds_writes_nothing_to_stderr(command: list[str], cl
     assert "\x1b[" not in done.stdout
 
 
-def test_a_reader_that_has_enough_ends_the_command_silently(lake: Lake, tmp_path: Path) -> None:
-    lake_sql = [sys.executable, "-m", "groundlake", "sql", "select * from range(1000000)", "--format", "csv"]
-    with subprocess.Popen(lake_sql, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+@pytest.mark.parametrize(("query", "lines"), [("select 1", 0), ("select * from range(1000000)", 1)])
+def test_a_reader_that_has_enough_ends_the_command_silently(query: str, lines: int, lake: Lake, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "groundlake", "sql", query, "--format", "csv"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None
-        assert process.stdout.readline() == b"range\n"
+        assert [process.stdout.readline() for _ in range(lines)] == [b"range\n"] * lines
         process.stdout.close()
         assert process.stderr.read() == b""
         assert process.wait() == 0
