@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import replace
+from datetime import datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,7 +22,10 @@ from groundlake.ground_truth.columns import from_frame, to_frame
 from groundlake.ground_truth.reading import check_measurement, parse_json
 from groundlake.schemas import Runs
 
-NUMBERS = st.floats(min_value=0, max_value=1e300, allow_subnormal=True)
+FIRST, LAST = datetime.fromisoformat("0002-01-01"), datetime.fromisoformat("9998-12-31")
+# Four of them, squared, and four counts must add up to what a float64 and an int64 hold: beyond, a file is refused.
+NUMBERS = st.floats(min_value=0, max_value=1e150, allow_subnormal=True)
+SUMMED_COUNTS = st.integers(min_value=0, max_value=2**61 - 1)
 COUNTS = st.integers(min_value=0, max_value=2**63 - 1)
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 
@@ -37,8 +41,8 @@ SUBGRAPHS = st.builds(
     subgraph_id=st.just(0),
     fusion_pattern=TEXTS,
     operation_type=TEXTS,
-    flops=COUNTS,
-    total_bytes=COUNTS,
+    flops=SUMMED_COUNTS,
+    total_bytes=SUMMED_COUNTS,
     arithmetic_intensity=NUMBERS,
     theoretical_peak_flops=NUMBERS,
     measured_latency=statistics(LatencyStats, st.integers(1, 10**6)),
@@ -70,7 +74,7 @@ RECORDS = st.builds(
         lambda rows: [replace(row, subgraph_id=index) for index, row in enumerate(rows)]
     ),
     batch_size=st.integers(1, 1024),
-    measurement_date=st.datetimes().map(lambda moment: moment.isoformat()),
+    measurement_date=st.datetimes(FIRST, LAST).map(lambda moment: moment.isoformat()),
     input_shape=st.none() | st.lists(st.integers(0, 1000), max_size=4),
     model_summary=SUMMARIES,
     system_state=st.none() | STATES,
