@@ -127,6 +127,11 @@ class Table(pa.DataFrameModel):
         return {}
 
     @classmethod
+    def latest_by(cls) -> tuple[str, ...]:
+        """Columns of which only the latest recorded row is shown; none where every visible row is."""
+        return ()
+
+    @classmethod
     def row_rules(cls) -> dict[str, pl.Expr]:
         """Structural rules over several columns: name of the rule to a boolean expression per row."""
         return {}

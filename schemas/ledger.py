@@ -41,7 +41,9 @@ class Runs(Table):
     revision: int = column(
         "Number of the statement about the run: 0 first, +1 for a correction or a retraction", unit="1", ge=0
     )
-    placement: int = column("Number of the place where the run's rows lie: +1 for each compaction", unit="1", ge=0)
+    placement: int = column(
+        "Number of the place where the run's rows lie: +1 each time they are merged into another file", unit="1", ge=0
+    )
     part: str = column(
         "Id of the files that hold the run's fact rows, the same in every fact table", str_matches=r"^[0-9A-Za-z_-]+$"
     )

@@ -6,9 +6,7 @@ from typing import Annotated
 
 import polars as pl
 
-from groundlake.schemas.base import Table, column, in_order
-
-LATENCY = ("mean", "std", "min", "max", "ci_lower", "ci_upper")
+from groundlake.schemas.base import KEYS, Table, column, in_order
 
 
 class SubgraphTimings(Table):
@@ -75,6 +73,7 @@ class SubgraphTimings(Table):
     def row_rules(cls) -> dict[str, pl.Expr]:
         """Statistics are in order; plausibility (efficiency above 1) is a warning on the run, not a rule."""
         return {
+            "subgraph_id_once_in_run": pl.struct(*KEYS, "run_id", "subgraph_id").is_unique(),
             "latency_min <= mean <= max": in_order("latency_min_ms", "latency_mean_ms", "latency_max_ms"),
             "latency_samples_ms >= 0": pl.col("latency_samples_ms").list.min() >= 0,
             "latency_ci_lower <= mean <= ci_upper": in_order(
@@ -151,4 +150,9 @@ class Hardware(Table):
     @classmethod
     def keys(cls) -> tuple[str, ...]:
         """A specification holds for the device, whatever runs on it."""
+        return ("hardware_id",)
+
+    @classmethod
+    def latest_by(cls) -> tuple[str, ...]:
+        """A later specification of a device takes the place of an earlier one."""
         return ("hardware_id",)

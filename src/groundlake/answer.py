@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +13,7 @@ from groundlake.errors import CorruptLakeError, QueryError
 from groundlake.views import View, all_views, bind, needed_for
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     import polars as pl
@@ -21,8 +22,10 @@ if TYPE_CHECKING:
 Fetched = TypeVar("Fetched")
 
 ATTEMPTS = 4
-"""How often a query runs when a part vanishes under it, because a vacuum removed files it had listed."""
+"""How often a query runs when a part vanishes under it, because a compaction removed a ledger file it had listed."""
 
+_QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
+_UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _LISTS_VIEWS = re.compile(r"^\s*show\b|information_schema|duckdb_(views|columns|tables)|pg_catalog", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _DAMAGE = re.compile(r"TProtocolException|TTransportException|ZSTD|decompress|corrupt", re.IGNORECASE)
@@ -67,17 +70,17 @@ class Answer:
         return self._run(lambda answer: answer.columns)
 
     def _run(self, fetch: Callable[[duckdb.DuckDBPyRelation], Fetched]) -> Fetched:
+        views = all_views(self.root)
         for attempt in range(1, ATTEMPTS + 1):
             try:
                 with open_connection() as connection:
                     statement = _single_query(connection, self.query)
-                    views = all_views(self.root)
                     bind(connection, views, views if _LISTS_VIEWS.search(statement) else _named(statement, views))
                     return fetch(connection.sql(statement))
             except duckdb.Error as error:
                 if attempt < ATTEMPTS and isinstance(error, duckdb.IOException):
                     continue
-                raise _translate(error, self.query) from error
+                raise _translate(error, self.query, views) from error
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
 
@@ -99,7 +102,7 @@ def _named(statement: str, views: dict[str, View]) -> list[str]:
 def _single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     """Return the one statement of a query, refusing anything that is not a question."""
     statements = connection.extract_statements(query)
-    if len(statements) != 1 or statements[0].type != duckdb.StatementType.SELECT:
+    if len(statements) != 1 or statements[0].type not in _QUESTIONS:
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
         raise QueryError(
             f"a single SELECT is run, got {kinds}\n"
@@ -108,7 +111,7 @@ def _single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     return str(statements[0].query)
 
 
-def _translate(error: duckdb.Error, query: str) -> Exception:
+def _translate(error: duckdb.Error, query: str, views: Iterable[str]) -> Exception:
     """Turn DuckDB's error into ours: torn data, or a query that is wrong."""
     text = str(error)
     path = _PARQUET_PATH.search(text)
@@ -118,6 +121,15 @@ def _translate(error: duckdb.Error, query: str) -> Exception:
         )
     if _DAMAGE.search(text) and not isinstance(error, (duckdb.ParserException, duckdb.BinderException)):
         return CorruptLakeError(f"a part of the lake is torn: {text.splitlines()[0]}\n`lake check` names it")
+    unknown = _UNKNOWN_TABLE.search(text)
+    if unknown:
+        return QueryError(_no_such_view(unknown[1], views))
     shown = "\n".join(line for line in text.splitlines() if line.strip())[:700]
-    hint = "\n`select name, one_row_is from help` lists the views" if isinstance(error, duckdb.CatalogException) else ""
-    return QueryError(f"{shown}{hint}" if query.strip() else "the query is empty")
+    return QueryError(shown if query.strip() else "the query is empty")
+
+
+def _no_such_view(name: str, views: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, [view for view in views if not view.endswith("_parts")], n=3)
+    meant = f"; did you mean {', '.join(near)}?" if near else ""
+    how_to_list = "`select name, one_row_is from help` lists them"
+    return f"there is no view {name}{meant}\n{how_to_list}"

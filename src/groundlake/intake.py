@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     import pyarrow as pa
 
 
+DECIDED_BY_THE_LAKE = frozenset({"revision", "placement", "part", "recorded_at", "fact_rows"})
+"""Ledger columns that say where and when a run was committed."""
+
+
 @dataclass(frozen=True)
 class Prepared:
     """A run with all defaults filled in, before validation."""
@@ -43,6 +47,9 @@ def prepare(run: Mapping[str, object], frames: Mapping[str, pl.DataFrame]) -> Pr
         raise UsageError(f"the ledger has no column {unknown[0]!r}; docs/tables.md lists the columns of runs")
     if not run.get("hardware_id"):
         raise UsageError("a run needs a hardware_id: the device it was made on")
+    _refuse_what_the_lake_decides(run)
+    for name, value in run.items():
+        _refuse_unstorable(name, value)
     row: dict[str, object] = {
         "run_id": new_id(),
         "revision": 0,
@@ -121,6 +128,31 @@ def _with_keys(name: str, frame: pl.DataFrame, row: Mapping[str, object]) -> pl.
     schema = table.polars_schema()
     absent = [key for key in table.keys() if key not in own]
     return frame.with_columns(pl.lit(row[key], dtype=schema[key]).alias(key) for key in [*absent, "run_id"])
+
+
+def _refuse_what_the_lake_decides(run: Mapping[str, object]) -> None:
+    taken = sorted(DECIDED_BY_THE_LAKE & {name for name, value in run.items() if value is not None})
+    if taken:
+        raise UsageError(f"{taken[0]} is filled in by the lake; leave it out of the run")
+    if run.get("status") == "retracted":
+        raise UsageError("a run is not written as retracted; write it, and withdraw it with Lake.retract")
+
+
+def _refuse_unstorable(name: str, value: object) -> None:
+    """Refuse text that is no Unicode, and fields of a struct that the contract does not have."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise UsageError(f"{name}: {value!r} has a lone surrogate, which is no text; repair the string") from None
+    dtype = Runs.polars_schema()[name]
+    inner = dtype.inner if isinstance(dtype, pl.List) else dtype
+    if isinstance(inner, pl.Struct):
+        known = {part.name for part in inner.fields}
+        for item in value if isinstance(value, (list, tuple)) else [value]:
+            unknown = sorted(set(item) - known) if isinstance(item, dict) else []
+            if unknown:
+                raise UsageError(f"{name} has no field {unknown[0]!r}; there are {', '.join(sorted(known))}")
 
 
 def _naive_utc(value: object) -> object:

@@ -20,7 +20,7 @@ from groundlake.errors import UsageError
 from groundlake.schemas.base import ANCHOR_KEY, HIVE_NULL, MAX_ENCODED_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Mapping
 
     from groundlake.schemas import Table
 
@@ -97,16 +97,14 @@ def anchor_path(table: type[Table]) -> PurePosixPath:
 def parts_glob(table: type[Table], version: int) -> str:
     """Glob, below the root, of the table's parts of one contract version.
 
-    The newest version's glob is open-ended, so that an old reader does not silently miss newer parts.
+    The newest version's glob is open-ended, so that an old reader does not silently miss newer parts; the first
+    version's is `*.v[0-9][0-9]`, a later one's (2 to 9) takes the versions up to 9.
     """
-    name = f"*.v0[{version}-9].parquet" if version == table.version() else f"*.v{version:02d}.parquet"
+    if version < table.version():
+        name = f"*.v{version:02d}.parquet"
+    else:
+        name = "*.v[0-9][0-9].parquet" if version == 1 else f"*.v0[{version}-9].parquet"
     return str(PurePosixPath(table.table_name(), *("*" for _ in table.keys()), name))
-
-
-def parse_keys(folders: Iterable[str]) -> dict[str, str]:
-    """Read key values from folder names such as `model=resnet18`; other names are left out."""
-    pairs = (folder.split("=", 1) for folder in folders if "=" in folder)
-    return {name: decode_key(value) for name, value in pairs}
 
 
 def _refuse_bad_key(text: str, encoded: str) -> None:

@@ -93,11 +93,38 @@ def read_parts(table: type[Table], paths: list[Path], keys: Mapping[str, object]
 
 
 def scan_parts(table: type[Table], paths: list[Path]) -> pl.LazyFrame:
-    """Scan parts without their keys; columns that an older contract lacked are NULL, newer ones are left out."""
+    """Scan parts without their keys.
+
+    Columns that the contract of an older part lacked are NULL, newer ones are left out; any other column that a part
+    lacks is an error when the scan is collected.
+    """
+    by_version: dict[int, list[Path]] = {}
+    for path in paths:
+        name = PartName.parse(path.name)
+        by_version.setdefault(min(name.version if name else 1, table.version()), []).append(path)
+    return pl.concat([_scan_version(table, version, found) for version, found in by_version.items()])
+
+
+def _scan_version(table: type[Table], version: int, paths: list[Path]) -> pl.LazyFrame:
     stored = {name: dtype for name, dtype in table.polars_schema().items() if name not in table.keys()}
-    return pl.scan_parquet(
-        paths, schema=stored, missing_columns="insert", extra_columns="ignore", hive_partitioning=False, glob=False
-    )
+    later = {name for name, since in table.added().items() if since > version}
+    known = {name: dtype for name, dtype in stored.items() if name not in later}
+    rows = pl.scan_parquet(paths, schema=known, extra_columns="ignore", hive_partitioning=False, glob=False)
+    if not later:
+        return rows
+    absent = [pl.lit(None, dtype=stored[name]).alias(name) for name in stored if name in later]
+    return rows.with_columns(absent).select(list(stored))
+
+
+def shown_rows(table: type[Table], rows: pl.LazyFrame, visible: pl.LazyFrame) -> pl.LazyFrame:
+    """Keep the fact rows that a visible run points at, and of those the latest where the contract says so."""
+    identity = ["hardware_id", "run_id", "part"]
+    if not table.latest_by():
+        return rows.join(visible.select(identity), on=identity, how="semi")
+    columns = table.polars_schema().names()
+    dated = rows.join(visible.select(*identity, "recorded_at"), on=identity, how="inner")
+    latest = dated.sort("recorded_at", "run_id").unique(subset=list(table.latest_by()), keep="last")
+    return latest.select(columns)
 
 
 def leaf_files(root: Path, table: type[Table], keys: Mapping[str, object]) -> Iterator[tuple[dict[str, str], Path]]:

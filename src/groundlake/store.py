@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeVar
 
 import polars as pl
 
-from groundlake.answer import Answer
+from groundlake.answer import Answer, open_connection
 from groundlake.commit import Commit, ensure_anchor, environment_error
-from groundlake.compaction import compact_ledger
 from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
 from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, utc_now
-from groundlake.integrity import Finding, inspect
 from groundlake.layout import new_id
-from groundlake.ledger import Ledger, leaf_files, read_parts, scan_parts
+from groundlake.ledger import Ledger, leaf_files, read_parts, scan_parts, shown_rows
 from groundlake.schemas import FACT_TABLES, KEYS, TABLES, Runs, Table
-from groundlake.viewfile import write_view_file
 from groundlake.views import all_views, bind
 
 if TYPE_CHECKING:
@@ -27,13 +25,15 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from groundlake.integrity import Finding
+
 Result = TypeVar("Result")
 
 RUNS_PER_LEDGER_FILE = 100
 """A batch import publishes at most this many runs at once: what a crash can make it repeat."""
 
 READ_ATTEMPTS = 4
-"""How often a read is tried when a file vanishes under it, because a compaction or vacuum moved its rows."""
+"""How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
 
 
 class Recordable(Protocol):
@@ -158,7 +158,7 @@ class Lake:
 
     def _commit(self, prepared: list[Prepared]) -> list[str]:
         """Validate, stage and publish runs of one hardware id: facts first, the ledger last."""
-        self._refuse_known_runs(prepared)
+        _refuse_twins(prepared)
         part = new_id()
         ledger = ledger_frame(prepared, part)
         written = {name for run in prepared for name in run.frames}
@@ -166,6 +166,7 @@ class Lake:
         for table, rows in facts.items():
             table.check(rows)
         Runs.check(ledger)
+        self._refuse_known_runs(prepared)
         self.create()
         with Commit(self.root) as commit:
             for table, rows in facts.items():
@@ -181,15 +182,15 @@ class Lake:
             commit.publish()
 
     def _refuse_known_runs(self, prepared: list[Prepared]) -> None:
-        hardware_id = str(prepared[0].row["hardware_id"])
-        given = Counter(str(run.row["run_id"]) for run in prepared if run.own_id)
-        twice = [run_id for run_id, count in given.items() if count > 1]
+        """A run is written once: no id that the caller chose may be in the ledger, whatever its state."""
+        given = {str(run.row["run_id"]) for run in prepared if run.own_id}
         if not given:
             return
-        known = set(_retry(partial(self._ledger.all_rows, hardware_id))["run_id"]) & set(given)
-        for run_id in [*twice, *sorted(known)]:
+        hardware_id = str(prepared[0].row["hardware_id"])
+        known = set(_retry(partial(self._ledger.all_rows, hardware_id))["run_id"]) & given
+        if known:
             raise RunExistsError(
-                f"run {run_id} of {hardware_id} is in {self.root} already; a run is written once\n"
+                f"run {min(known)} of {hardware_id} is in {self.root} already; a run is written once\n"
                 "leave run_id out for a new measurement, or set parent_run_id to continue this one"
             )
 
@@ -202,8 +203,6 @@ class Lake:
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection in memory with every view bound; `lake.db` is not opened."""
-        from groundlake.answer import open_connection
-
         self._require()
         connection = open_connection()
         views = all_views(self.root)
@@ -228,54 +227,53 @@ class Lake:
         Args:
             table: Name of a table.
             **keys: Any of hardware_id, precision, model, batch, run_id; all rows that equal them are returned.
+
+        Raises:
+            UsageError: An unknown table or key, or a value of a wrong kind.
+            CorruptLakeError: A part is torn or foreign; the message names it.
         """
         return _retry(lambda: self._read(table, keys))
 
     def scan(self, table: str, **keys: object) -> pl.LazyFrame:
         """Return a LazyFrame over the visible rows of a table; arguments as for `frame`."""
         contract = _contract(table)
-        _check_keys(contract, keys)
+        keys = _checked_keys(contract, keys)
         self._require()
+        visible = self._visible(keys)
         if contract is Runs:
             return self._read(table, keys).lazy()
+        schema = contract.polars_schema()
         parts = [
             scan_parts(contract, [path]).with_columns(
-                pl.lit(value, dtype=contract.polars_schema()[name]).alias(name) for name, value in found.items()
+                pl.lit(value, dtype=schema[name]).alias(name) for name, value in found.items()
             )
-            for found, path in self._visible_files(contract, keys)
+            for found, path in self._files(contract, keys, visible)
         ]
-        if not parts:
-            return contract.empty_frame().lazy()
-        visible = self._visible(keys).lazy()
-        rows = pl.concat(parts).select(contract.polars_schema().names())
-        return rows.join(visible, on=["hardware_id", "run_id", "part"], how="semi")
+        rows = pl.concat(parts).select(schema.names()) if parts else contract.empty_frame().lazy()
+        return shown_rows(contract, rows, visible.lazy())
 
     def _read(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
         contract = _contract(table)
-        _check_keys(contract, keys)
+        keys = _checked_keys(contract, keys)
         self._require()
-        conditions: list[pl.Expr] = [pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items())]  # noqa: FBT003 - no condition keeps all rows
+        visible = self._visible(keys)
         if contract is Runs:
-            hardware_id = keys.get("hardware_id")
-            return self.runs(None if hardware_id is None else str(hardware_id)).filter(conditions)
-        frames = [read_parts(contract, [path], found) for found, path in self._visible_files(contract, keys)]
-        if not frames:
-            return contract.empty_frame()
-        return pl.concat(frames).join(self._visible(keys), on=["hardware_id", "run_id", "part"], how="semi")
+            return visible.filter(pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items()))  # noqa: FBT003 - no condition keeps all rows
+        frames = [read_parts(contract, [path], found) for found, path in self._files(contract, keys, visible)]
+        rows = pl.concat(frames) if frames else contract.empty_frame()
+        return shown_rows(contract, rows.lazy(), visible.lazy()).collect()
 
     def _visible(self, keys: Mapping[str, object]) -> pl.DataFrame:
-        """Identity of the current runs that may have rows with these keys."""
+        """Current runs that may have rows with these keys; a fact row's own keys are not the run's."""
         hardware_id = keys.get("hardware_id")
         current = self.runs(None if hardware_id is None else str(hardware_id))
-        if "run_id" in keys:
-            current = current.filter(pl.col("run_id") == keys["run_id"])
-        return current.select("hardware_id", "run_id", "part")
+        return current.filter(pl.col("run_id") == keys["run_id"]) if "run_id" in keys else current
 
-    def _visible_files(
-        self, contract: type[Table], keys: Mapping[str, object]
+    def _files(
+        self, contract: type[Table], keys: Mapping[str, object], visible: pl.DataFrame
     ) -> Iterator[tuple[dict[str, object], Path]]:
-        """Resolve the ledger first, then name the parts it points at: such readers never meet a dead part."""
-        current = set(self._visible(keys)["part"])
+        """Name the parts that the visible runs point at: such readers never meet a dead part."""
+        current = set(visible["part"])
         folders = {name: value for name, value in keys.items() if name in contract.keys()}
         for found, path in leaf_files(self.root, contract, folders):
             if path.name.split(".", 1)[0] in current:
@@ -294,17 +292,23 @@ class Lake:
 
     def bind_views(self) -> Path:
         """Write the view file beside the root, replacing an older one atomically; returns its path."""
+        from groundlake.viewfile import write_view_file
+
         self._require()
         self.create()
         return write_view_file(self.root, self.view_file)
 
     def check(self) -> list[Finding]:
         """Compare the ledger, the files and the contracts; an empty list means that all is well."""
+        from groundlake.integrity import inspect
+
         self._require()
         return _retry(partial(inspect, self.root))
 
     def compact_runs(self, *, at_least: int = 2) -> dict[str, int]:
         """Merge the ledger files of each hardware id that has this many; returns how many were merged, by id."""
+        from groundlake.compaction import compact_ledger
+
         self._require()
         counts = {
             name: _retry(partial(compact_ledger, self.root, self._ledger, name, at_least))
@@ -313,17 +317,36 @@ class Lake:
         return {name: merged for name, merged in counts.items() if merged}
 
 
+def _refuse_twins(prepared: list[Prepared]) -> None:
+    given = Counter(str(run.row["run_id"]) for run in prepared)
+    twice = [run_id for run_id, count in given.items() if count > 1]
+    if twice:
+        raise RunExistsError(
+            f"run {twice[0]} is given twice in one call; a run is written once\ngive each its own run_id"
+        )
+
+
 def _contract(table: str) -> type[Table]:
     if table not in TABLES:
         raise UsageError(f"no table {table!r}; there are {', '.join(TABLES)}")
     return TABLES[table]
 
 
-def _check_keys(contract: type[Table], keys: Mapping[str, object]) -> None:
+def _checked_keys(contract: type[Table], keys: Mapping[str, object]) -> dict[str, object]:
+    """Refuse keys that the table does not have and values of a wrong kind; whole numbers become int."""
     allowed = [*KEYS, "run_id"] if contract is Runs else [*contract.keys(), "run_id"]
-    unknown = sorted(set(keys) - set(allowed))
-    if unknown:
-        raise UsageError(f"{contract.table_name()} cannot be read by {unknown[0]!r}; give any of {', '.join(allowed)}")
+    checked: dict[str, object] = {}
+    for name, value in keys.items():
+        if name not in allowed:
+            raise UsageError(f"{contract.table_name()} cannot be read by {name!r}; give any of {', '.join(allowed)}")
+        if name == "batch" and isinstance(value, SupportsIndex) and not isinstance(value, bool):
+            checked[name] = operator.index(value)
+        elif name != "batch" and isinstance(value, str):
+            checked[name] = value
+        else:
+            wanted = "a whole number" if name == "batch" else "a text"
+            raise UsageError(f"{name} is {wanted}, got {value!r}; leave it out to read all of them")
+    return checked
 
 
 def _retry(read: Callable[[], Result]) -> Result:

@@ -88,10 +88,15 @@ def fact_view_sql(table: type[Table]) -> str:
     compaction commits.
     """
     columns = ", ".join(f"t.{spec.name}" for spec in table.columns())
-    return (
+    sql = (
         f"SELECT {columns}\nFROM runs r\nJOIN {table.table_name()}_parts t\n"
         "    ON t.hardware_id = r.hardware_id AND t.run_id = r.run_id AND t.part = r.part"
     )
+    if not table.latest_by():
+        return sql
+    groups = ", ".join(f"t.{name}" for name in table.latest_by())
+    latest = f"row_number() OVER (PARTITION BY {groups} ORDER BY r.recorded_at DESC, r.run_id DESC)"
+    return f"{sql}\nQUALIFY {latest} = 1"
 
 
 def parts_sql(table: type[Table], root: Path) -> str:

@@ -219,9 +219,9 @@ def test_a_type_that_polars_lacks_says_to_cast_it(cli, lake: Lake) -> None:
 
 def test_ls_and_show_with_wrong_names_say_what_exists(cli, lake: Lake) -> None:
     assert "the lake has dev" in cli("ls", "jetson", code=2).stderr
-    assert "there are dev" in cli("show", "jetson", "net", code=2).stderr
-    assert "there are net" in cli("show", "dev", "resnet", code=2).stderr
-    assert "there are net" in cli("show", "dev", "net", "--batch", "64", code=2).stderr
+    assert "the lake has dev" in cli("show", "jetson", "net", code=2).stderr
+    assert "the lake has net" in cli("show", "dev", "resnet", code=2).stderr
+    assert "the lake has net" in cli("show", "dev", "net", "--batch", "64", code=2).stderr
     cli("init", "--root", "empty")
     assert "nothing yet" in cli("ls", "dev", "--root", "empty", code=2).stderr
 

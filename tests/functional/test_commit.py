@@ -7,12 +7,14 @@ import os
 import subprocess
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 import pytest
 
 from groundlake.commit import Commit, Staged, publish, stage_part
 from groundlake.errors import (
     ContractViolationError,
+    CorruptLakeError,
     LakeEnvironmentError,
     LakeNotFoundError,
     RunExistsError,
@@ -305,3 +307,62 @@ def test_a_full_disk_loses_nothing_acknowledged_and_leaves_no_rubbish(small_disk
     subprocess.run(["mount", "-o", "remount,size=4m", small_disk], check=True)
     lake.write(RUN, subgraph_timings=timings())
     assert lake.sql("select count(*) from runs").rows() == [(len(acknowledged) + 1,)]
+
+
+def test_what_the_lake_decides_and_what_no_ledger_can_hold_is_refused(lake: Lake) -> None:
+    refused: dict[str, dict[str, object]] = {
+        "part is filled in by the lake": {"part": "mine"},
+        "fact_rows is filled in by the lake": {"fact_rows": [{"table": "estimates", "rows": 1}]},
+        "withdraw it with Lake.retract": {"status": "retracted"},
+        "system_before has no field 'bogus'": {"system_before": {"bogus": "x"}},
+        "sources has no field 'url'": {"sources": [{"url": "x"}]},
+        "lone surrogate": {"note": "\udc00"},
+    }
+    for message, columns in refused.items():
+        with pytest.raises(UsageError, match=message):
+            lake.write({"hardware_id": "dev", **columns})
+    assert not lake.exists
+
+
+def test_a_bad_hardware_id_is_one_error_with_and_without_a_run_id(lake: Lake) -> None:
+    for run in ({"hardware_id": "123"}, {"hardware_id": "123", "run_id": "r"}):
+        with pytest.raises(ContractViolationError, match="hardware_id: key fails"):
+            lake.write(run)
+
+
+def test_a_subgraph_stands_once_in_a_run(lake: Lake, timings) -> None:
+    twice = pl.concat([timings(), timings()])
+    with pytest.raises(ContractViolationError, match="subgraph_id_once_in_run fails"):
+        lake.write({"hardware_id": "dev", "precision": "fp32", "model": "m", "batch": 1}, subgraph_timings=twice)
+    assert not lake.exists
+
+
+def test_keys_of_a_frame_are_texts_and_whole_numbers(lake: Lake, timings) -> None:
+    lake.write({"hardware_id": "dev", "precision": "fp32", "model": "m", "batch": 1}, subgraph_timings=timings())
+    whole = np.int64(1)
+    assert lake.frame("subgraph_timings", hardware_id="dev", batch=whole).height == timings().height
+    for keys in ({"hardware_id": None}, {"batch": "1"}, {"model": 1}, {"batch": True}):
+        for table in ("runs", "subgraph_timings"):
+            with pytest.raises(UsageError, match="leave it out to read all of them"):
+                lake.frame(table, **keys)
+
+
+def test_the_latest_specification_of_a_device_is_shown(lake: Lake) -> None:
+    for name in ("first", "second"):
+        rows = pl.DataFrame([{"name": name, "device": "cpu"}])
+        lake.write({"hardware_id": "dev", "kind": "hardware_spec"}, hardware=rows)
+    lake.write(
+        {"hardware_id": "other", "kind": "hardware_spec"}, hardware=pl.DataFrame([{"name": "x", "device": "cpu"}])
+    )
+    assert sorted(lake.sql("select hardware_id, name from hardware").rows()) == [("dev", "second"), ("other", "x")]
+    assert lake.frame("hardware", hardware_id="dev")["name"].to_list() == ["second"]
+    assert sorted(lake.scan("hardware").collect()["name"]) == ["second", "x"]
+
+
+def test_a_part_that_lacks_a_column_is_an_error_not_null(lake: Lake, timings) -> None:
+    keys = {"precision": "fp32", "model": "m", "batch": 1}
+    lake.write({"hardware_id": "dev", **keys}, subgraph_timings=timings())
+    [path] = lake.root.glob("subgraph_timings/hardware_id=dev/*/*/*/*.parquet")
+    pl.read_parquet(path, hive_partitioning=False).drop("latency_mean_ms").write_parquet(path)
+    with pytest.raises(CorruptLakeError, match=path.name):
+        lake.frame("subgraph_timings", hardware_id="dev")

@@ -14,7 +14,6 @@ from groundlake.layout import (
     decode_key,
     encode_key,
     leaf_folder,
-    parse_keys,
     parts_glob,
 )
 from groundlake.schemas import Hardware, Runs, SubgraphTimings
@@ -69,11 +68,3 @@ def test_the_newest_versions_glob_is_open_ended() -> None:
     assert parts_glob(SubgraphTimings, 1) == f"subgraph_timings/*/*/*/*/{pattern}"
     assert [version for version in range(1, 10) if fnmatch(f"x.v0{version}.parquet", pattern)] == list(range(1, 10))
     assert not fnmatch("x.v01.parquet.tmp", pattern)
-
-
-def test_folders_that_are_no_keys_are_left_out() -> None:
-    assert parse_keys(["subgraph_timings", "model=a%2Fb", "batch=4", "x=y=z"]) == {
-        "model": "a/b",
-        "batch": "4",
-        "x": "y=z",
-    }

@@ -91,7 +91,7 @@ def show(
     ).sort("precision", "batch")
     if chosen.is_empty():
         known = sorted(set(summary["model"])) if not summary.is_empty() else lake.hardware_ids()
-        raise UsageError(f"no run of {model!r} on {hardware_id!r} with these options; there are {_known(known)}")
+        raise UsageError(f"no run of {model!r} on {hardware_id!r} with these options; the lake has {_known(known)}")
     if chosen.height > 1:
         print_rows(chosen, form, output)
         return
@@ -114,4 +114,4 @@ def _subgraphs(settings: Settings, configuration: dict[str, object]) -> pl.DataF
 
 
 def _known(names: list[str]) -> str:
-    return ", ".join(names) if names else "nothing yet (`lake ingest` measures this machine)"
+    return ", ".join(names) if names else "no runs yet (`lake ingest` measures this machine)"

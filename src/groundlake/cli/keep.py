@@ -8,7 +8,7 @@ import typer
 
 from groundlake.cli.app import KEEP, START, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
-from groundlake.cli.settings import Settings, command
+from groundlake.cli.settings import Settings, command, how_to_ask
 from groundlake.errors import CorruptLakeError, LakeError, UsageError
 
 
@@ -24,7 +24,7 @@ def init(settings: Settings) -> None:
 def views(settings: Settings) -> None:
     """Write the view file anew, for example after moving the lake."""
     path = settings.lake.bind_views()
-    print(f'{path}\nask: duckdb -readonly {path.name} "select * from model_summary"')
+    print(f"{path}\n{how_to_ask(path)}")
 
 
 @command(app, KEEP)

@@ -10,7 +10,7 @@ import typer
 
 from groundlake.cli.app import KEEP, START, app
 from groundlake.cli.progress import progress
-from groundlake.cli.settings import Settings, command
+from groundlake.cli.settings import Settings, command, how_to_ask
 from groundlake.errors import LakeError
 
 if TYPE_CHECKING:
@@ -61,7 +61,9 @@ def v2_json(
     """Write the canonical v2.0 JSON tree with manifests: the latest good run of each configuration."""
     from groundlake.importers import export_v2_json
 
-    print("\n".join(export_v2_json(settings.lake, dest, hw).lines()))
+    with progress("export", quiet=settings.quiet) as show:
+        report = export_v2_json(settings.lake, dest, hw, on_progress=show)
+    print("\n".join(report.lines()))
 
 
 def print_report(settings: Settings, report: MigrationReport | ImportReport, *, dry_run: bool) -> None:
@@ -79,5 +81,4 @@ def finish(settings: Settings, lake: Lake) -> None:
     """End work that wrote runs: merge a ledger that has become loose, write the view file, say how to ask."""
     lake.compact_runs(at_least=LOOSE_LEDGER_FILES)
     path = lake.bind_views()
-    if not settings.quiet:
-        print(f'data in {lake.root}, views in {path}\nask: duckdb -readonly {path.name} "select * from model_summary"')
+    settings.remark(f"data in {lake.root}, views in {path}\n{how_to_ask(path)}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import shlex
 import sys
 import traceback
 from dataclasses import dataclass, replace
@@ -47,6 +48,11 @@ class Settings:
         """Say something that is not the result: on stderr, when a person is looking."""
         if not self.quiet and sys.stderr.isatty():
             print(text, file=sys.stderr)
+
+
+def how_to_ask(view_file: Path) -> str:
+    """Say how to ask more with DuckDB's command line, from the folder the user is in."""
+    return f'ask: duckdb -readonly {shlex.quote(os.path.relpath(view_file))} "select * from model_summary"'
 
 
 def command(
