@@ -56,7 +56,7 @@ def inspect(root: Path) -> list[Finding]:
         sound[name] = []
         for path in sorted((root / name).rglob("*")) if (root / name).is_dir() else []:
             if path.is_file():
-                finding = _inspect_file(root, table, path)
+                finding = inspect_file(root, table, path)
                 findings += [finding] if finding else []
                 sound[name] += [] if finding else [path]
         if sound[name] and not (root / anchor_path(table)).exists():
@@ -76,7 +76,8 @@ def inspect(root: Path) -> list[Finding]:
     return findings + orphans + list(_missing_rows(before, rows))
 
 
-def _inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
+def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
+    """Say what is wrong with one file of a table's folder, if anything is: its name, its pages, its footer."""
     if path.name.endswith(STAGED_SUFFIX):
         return Finding(
             "leftover",

@@ -8,6 +8,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from groundlake.errors import CorruptLakeError, LakeError, UsageError
@@ -196,3 +198,19 @@ def test_a_lake_is_not_merged_into_itself(lake: Lake):
     lake.create()
     with pytest.raises(UsageError, match="this lake itself"):
         import_folder(lake, lake.root)
+
+
+def test_rows_that_break_the_contract_are_not_merged(lake: Lake, tmp_path: Path):
+    other = Lake(tmp_path / "other")
+    other.write_record(record())
+    [path] = other.root.glob("subgraph_timings/hardware_id=desk/*/*/*/*.parquet")
+    sound = pq.read_table(path, partitioning=None)
+    below_zero = sound.set_column(sound.schema.get_field_index("latency_min_ms"), "latency_min_ms", pa.array([-7.0]))
+    for table, complaint in (
+        (below_zero, "latency_min_ms: greater_than_or_equal_to fails"),
+        (sound.select([0]), "differ"),
+    ):
+        pq.write_table(table, path)
+        with pytest.raises(CorruptLakeError, match=complaint):
+            import_folder(lake, other.root)
+        assert lake.runs().is_empty() if lake.exists else True

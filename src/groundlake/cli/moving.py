@@ -11,7 +11,7 @@ import typer
 from groundlake.cli.app import KEEP, START, app
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command, how_to_ask
-from groundlake.errors import LakeError
+from groundlake.errors import LakeError, UsageError
 
 if TYPE_CHECKING:
     from groundlake.importers import ImportReport, MigrationReport
@@ -45,6 +45,8 @@ def migrate_v1(
     from groundlake.importers import Zones
     from groundlake.importers import migrate_v1 as migrate
 
+    if report_file and not report_file.absolute().parent.is_dir():
+        raise UsageError(f"--report {report_file}: its folder does not exist; nothing was imported")
     with progress("migrate", quiet=settings.quiet) as show:
         report = migrate(settings.lake, roots, zones=Zones.parse(tz or ()), dry_run=dry_run, on_progress=show)
     if report_file:

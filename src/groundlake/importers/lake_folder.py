@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 from groundlake.commit import Staged, environment_error, publish, sync_folders, write_atomically
-from groundlake.errors import CorruptLakeError, UsageError
+from groundlake.errors import ContractViolationError, CorruptLakeError, UsageError
 from groundlake.importers.v1_tree import migrate_v1
-from groundlake.layout import STAGED_SUFFIX, PartName
+from groundlake.integrity import inspect_file
+from groundlake.layout import STAGED_SUFFIX, PartName, decode_key
 from groundlake.ledger import Ledger, leaf_files, read_parts
-from groundlake.schemas import FACT_TABLES, Runs
+from groundlake.schemas import FACT_TABLES, TABLES, Runs
 from groundlake.store import Lake
 from groundlake.views import QUARANTINE_FOLDER
 
@@ -85,7 +82,7 @@ def import_folder(
 
     Raises:
         UsageError: The folder does not exist, or has nothing of the device.
-        CorruptLakeError: A part of the other lake is torn; no run of it was published.
+        CorruptLakeError: A part of the other lake is torn, or breaks its contract; no run of it was published.
     """
     path = Path(folder)
     if not path.is_dir():
@@ -117,7 +114,23 @@ def merge_lake(
     """
     if os.path.realpath(lake.root) == os.path.realpath(other.root):
         raise UsageError(f"{other.root} is this lake itself: nothing to import")
-    report = ImportReport(dry_run=dry_run)
+    report, facts, ledger = _plan(lake, other, hardware_id, dry_run=dry_run)
+    if dry_run:
+        return report
+    lake.create()
+    try:
+        for group in (facts, ledger):
+            _copy(group, lake, other, lambda done: on_progress(done, report.parts, "copy") if on_progress else None)
+        _copy_quarantine(lake, other)
+    except OSError as error:
+        raise environment_error(error, lake.root) from error
+    return report
+
+
+def _plan(
+    lake: Lake, other: Lake, hardware_id: str | None, *, dry_run: bool
+) -> tuple[ImportReport, list[Path], list[Path]]:
+    """Compare two lakes: the report, and the fact and ledger files that the first one lacks."""
     ledger = Ledger(other.root)
     names = ledger.hardware_ids()
     if hardware_id is not None and hardware_id not in names:
@@ -127,27 +140,17 @@ def merge_lake(
     known = _statements(Ledger(lake.root))
     wanted = {part for name in names for part in ledger.all_rows(name)["part"]}
     facts = [path for path in _fact_files(other.root) if _part(path) in wanted]
-    before = _shown(lake)
-    report.runs = len({run for run in _shown(other) - before if run[0] in names})
     missing_facts = [path for path in facts if not _is_there(lake, other, path)]
     missing_ledger = [path for path in ledger_files if not _is_there(lake, other, path) and not _says(path) <= known]
-    report.parts = len(missing_facts) + len(missing_ledger)
-    report.present = len(facts) + len(ledger_files) - report.parts
-    report.bytes = sum(path.stat().st_size for path in [*missing_facts, *missing_ledger])
-    if dry_run:
-        return report
-    lake.create()
-    try:
-        copied = 0
-        for group in (missing_facts, missing_ledger):
-            _copy(group, lake, other)
-            copied += len(group)
-            if on_progress:
-                on_progress(copied, report.parts, "copy")
-        _copy_quarantine(lake, other)
-    except OSError as error:
-        raise environment_error(error, lake.root) from error
-    return report
+    missing = [*missing_facts, *missing_ledger]
+    report = ImportReport(
+        dry_run=dry_run,
+        parts=len(missing),
+        present=len(facts) + len(ledger_files) - len(missing),
+        runs=len({run for run in _shown(other) - _shown(lake) if run[0] in names}),
+        bytes=sum(path.stat().st_size for path in missing),
+    )
+    return report, missing_facts, missing_ledger
 
 
 def _statements(ledger: Ledger) -> set[tuple[str, int, int, str]]:
@@ -189,15 +192,17 @@ def _is_there(lake: Lake, other: Lake, path: Path) -> bool:
     return True
 
 
-def _copy(paths: list[Path], lake: Lake, other: Lake) -> None:
-    """Copy parts under temporary names, verify them, then give them their names."""
+def _copy(paths: list[Path], lake: Lake, other: Lake, on_copied: Callable[[int], None]) -> None:
+    """Check parts against their contracts, copy them under temporary names, then give them their names."""
     staged: list[Staged] = []
     try:
-        for path in paths:
+        for done, path in enumerate(paths, start=1):
+            _verify(other.root, path)
             final = lake.root / path.relative_to(other.root)
             final.parent.mkdir(parents=True, exist_ok=True)
             staged.append(Staged(final.with_name(f"{final.name}.{os.getpid()}{STAGED_SUFFIX}"), final))
             _copy_file(path, staged[-1].temporary)
+            on_copied(done)
         for part in staged:
             publish(part)
     finally:
@@ -207,21 +212,31 @@ def _copy(paths: list[Path], lake: Lake, other: Lake) -> None:
 
 
 def _copy_file(source: Path, target: Path) -> None:
+    content = source.read_bytes()
     with target.open("wb") as file:
-        file.write(source.read_bytes())
+        file.write(content)
         file.flush()
         os.fsync(file.fileno())
-    _verify(target, source)
 
 
-def _verify(copy: Path, source: Path) -> None:
-    try:
-        pq.read_metadata(copy)
-        pl.read_parquet(copy, hive_partitioning=False)
-    except (pa.ArrowException, pl.exceptions.PolarsError, OSError) as error:
+def _verify(root: Path, path: Path) -> None:
+    """Refuse a part that is torn or foreign, or whose rows break the contract: every write is checked, a copy too."""
+    table = TABLES[path.relative_to(root).parts[0]]
+    finding = inspect_file(root, table, path)
+    if finding is not None:
         raise CorruptLakeError(
-            f"{source}: cannot be read ({str(error).splitlines()[0]})\n"
-            "copy it again from the device; no run of that lake was published"
+            f"{path}: {finding.what}\ncopy it again from the device; no run of that lake was published"
+        )
+    keys = {
+        name: decode_key(value)
+        for name, value in (part.split("=", 1) for part in path.parent.parts[-len(table.keys()) :])
+    }
+    typed = {name: int(value) if name == "batch" else value for name, value in keys.items()}
+    try:
+        table.check(read_parts(table, [path], typed))
+    except ContractViolationError as error:
+        raise CorruptLakeError(
+            f"{path}: its rows break the contract, so no run of that lake was published\n{error}"
         ) from error
 
 
