@@ -13,7 +13,7 @@ import polars as pl
 
 from groundlake.errors import CorruptLakeError
 from groundlake.layout import PartName, anchor_folder, decode_key, encode_key
-from groundlake.schemas import Runs
+from groundlake.schemas import KEYS, Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -71,6 +71,20 @@ def current_rows(statements: pl.DataFrame) -> pl.DataFrame:
         .filter(pl.col("status") != "retracted")
         .sort("run_id")
     )
+
+
+def good_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Keep the runs that measured a model, and succeeded."""
+    return runs.filter((pl.col("status") == "ok") & (pl.col("kind") == "efficiency"))
+
+
+def latest_good(runs: pl.DataFrame) -> pl.DataFrame:
+    """Keep the latest good run of each configuration: greatest `started_at`, then `run_id`; no start is earliest.
+
+    The view `latest_runs` says the same in SQL.
+    """
+    ordered = good_runs(runs).sort("started_at", "run_id", nulls_last=False)
+    return ordered.unique(subset=list(KEYS), keep="last", maintain_order=True)
 
 
 def read_parts(table: type[Table], paths: list[Path], keys: Mapping[str, object]) -> pl.DataFrame:

@@ -9,16 +9,16 @@ from math import log2
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
-import polars as pl
-
 from groundlake.errors import LakeNotFoundError
 from groundlake.ground_truth.json_tree import Configuration, JsonTree
 from groundlake.ground_truth.record import MeasurementRecord, ModelSummary, summary_of
-from groundlake.ledger import Ledger
+from groundlake.ledger import Ledger, latest_good
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    import polars as pl
 
 SHOWN_CONFIGURATIONS = 5
 
@@ -102,16 +102,13 @@ class LakeSource:
         names = self._ledger.files(hardware_id)
         kept = self._latest.get(hardware_id)
         if kept is None or kept[0] != names:
-            kept = (names, _latest_good(self.lake.runs(hardware_id)))
+            kept = (names, _by_configuration(latest_good(self.lake.runs(hardware_id))))
             self._latest[hardware_id] = kept
         return kept[1]
 
 
-def _latest_good(runs: pl.DataFrame) -> dict[Configuration, dict[str, Any]]:
-    """Greatest `started_at`, then `run_id`, among the runs that succeeded; an unknown start counts as earliest."""
-    good = runs.filter((pl.col("status") == "ok") & (pl.col("kind") == "efficiency"))
-    latest = good.sort("started_at", "run_id", nulls_last=False)
-    return {Configuration(run["precision"], run["model"], run["batch"]): run for run in latest.iter_rows(named=True)}
+def _by_configuration(runs: pl.DataFrame) -> dict[Configuration, dict[str, Any]]:
+    return {Configuration(run["precision"], run["model"], run["batch"]): run for run in runs.iter_rows(named=True)}
 
 
 def _keys(configuration: Configuration) -> dict[str, Any]:

@@ -6,12 +6,10 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
 from groundlake.ground_truth.columns import from_frame
 from groundlake.ground_truth.record import date_text
 from groundlake.importers.candidates import Candidate, content_id
-from groundlake.ledger import Ledger
+from groundlake.ledger import Ledger, good_runs
 
 if TYPE_CHECKING:
     from groundlake.store import Lake
@@ -54,7 +52,7 @@ class LedgerState:
         state.ids = set(Ledger(lake.root).all_rows(hardware_id)["run_id"])
         current = lake.runs(hardware_id).select(_COLUMNS)
         state.withdrawn = state.ids - set(current["run_id"])
-        for run in current.filter((pl.col("status") == "ok") & (pl.col("kind") == "efficiency")).iter_rows(named=True):
+        for run in good_runs(current).iter_rows(named=True):
             state.shown[(hardware_id, run["precision"], run["model"], run["batch"], date_text(run))].append(run)
         return state
 

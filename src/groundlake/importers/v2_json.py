@@ -14,6 +14,7 @@ from groundlake.ground_truth.json_tree import Configuration, FileEntry, write_ma
 from groundlake.ground_truth.layouts import MEASUREMENTS, PRECISIONS, Place, safe_name
 from groundlake.ground_truth.reading import parse_json
 from groundlake.ground_truth.record import MeasurementRecord, ModelSummary
+from groundlake.ledger import good_runs, latest_good
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -100,7 +101,7 @@ def export_v2_json(
     if hardware_id is not None and hardware_id not in known:
         raise UsageError(f"no runs of {hardware_id} in {lake.root}; there are {', '.join(known) or 'none'}")
     names = known if hardware_id is None else [hardware_id]
-    latest = {name: _latest(lake.runs(name)) for name in names}
+    latest = {name: latest_good(lake.runs(name)) for name in names}
     report = ExportReport()
     total, done = sum(rows.height for rows in latest.values()), 0
     for name, runs in latest.items():
@@ -115,12 +116,6 @@ def export_v2_json(
             report.manifests += 1
         _count_left_behind(lake, name, runs, report)
     return report
-
-
-def _latest(runs: pl.DataFrame) -> pl.DataFrame:
-    good = runs.filter((pl.col("status") == "ok") & (pl.col("kind") == "efficiency"))
-    ordered = good.sort("started_at", "run_id", nulls_last=False)
-    return ordered.unique(subset=["precision", "model", "batch"], keep="last", maintain_order=True)
 
 
 def _export(
@@ -172,12 +167,12 @@ def _count_left_behind(lake: Lake, hardware_id: str, exported: pl.DataFrame, rep
     left = report.not_carried
     runs = lake.runs(hardware_id)
     others = runs.join(exported.select("run_id"), on="run_id", how="anti")
-    good = (pl.col("status") == "ok") & (pl.col("kind") == "efficiency")
     kinds = {
         "failed runs": others.filter(pl.col("status") == "failed").height,
-        "older runs of an exported configuration": others.filter(good).height,
+        "older runs of an exported configuration": good_runs(others).height,
     }
-    for kind, count in others.filter((pl.col("status") == "ok") & ~good).group_by("kind").len().sort("kind").rows():
+    other_kinds = others.filter((pl.col("status") == "ok") & (pl.col("kind") != "efficiency"))
+    for kind, count in other_kinds.group_by("kind").len().sort("kind").rows():
         kinds[f"runs of kind {kind}"] = count
     for rows in runs["fact_rows"].drop_nulls():
         for fact in rows:

@@ -7,9 +7,8 @@ import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from groundlake.errors import UsageError
+from groundlake.ledger import good_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -195,7 +194,7 @@ def measured_already(lake: Lake, hardware_id: str) -> set[Configuration]:
     """Configurations of a device with a good efficiency run, imported ones included."""
     if not lake.exists:
         return set()
-    good = lake.runs(hardware_id).filter((pl.col("status") == "ok") & (pl.col("kind") == "efficiency"))
+    good = good_runs(lake.runs(hardware_id))
     return {Configuration(*row) for row in good.select("model", "precision", "batch").iter_rows()}
 
 
