@@ -64,9 +64,11 @@ class Cli:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {
-            name: value for name, value in os.environ.items() if name not in {"LAKE_ROOT", "COLUMNS", "FORCE_COLOR"}
-        } | {"NO_COLOR": "1"}
+        # The last three make Typer write for a terminal that is not there.
+        left_out = {"LAKE_ROOT", "COLUMNS", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"}
+        self.environment = {name: value for name, value in os.environ.items() if name not in left_out} | {
+            "NO_COLOR": "1"
+        }
 
     def __call__(self, *arguments: str | Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `lake` with these arguments and check its exit code."""

@@ -223,7 +223,7 @@ def test_ls_and_show_with_wrong_names_say_what_exists(cli, lake: Lake) -> None:
     assert "the lake has net" in cli("show", "dev", "resnet", code=2).stderr
     assert "the lake has net" in cli("show", "dev", "net", "--batch", "64", code=2).stderr
     cli("init", "--root", "empty")
-    assert "nothing yet" in cli("ls", "dev", "--root", "empty", code=2).stderr
+    assert "no runs yet" in cli("ls", "dev", "--root", "empty", code=2).stderr
 
 
 def test_ls_and_show_print_configurations_and_subgraphs(cli, lake: Lake) -> None:
