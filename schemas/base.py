@@ -109,7 +109,7 @@ class Table(pa.DataFrameModel):
     @classmethod
     def table_name(cls) -> str:
         """Name of the table, of its folder and of its view."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{cls.__name__} is a base of contracts; a contract names its table")
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:

@@ -272,10 +272,9 @@ def test_init_makes_a_lake_once_and_does_nothing_to_one_that_is_there(cli, tmp_p
     assert {path: path.stat().st_ino for path in (tmp_path / "lake").rglob("*.parquet")} == files
 
 
-def test_the_installed_script_is_the_same_program(lake: Lake, tmp_path: Path) -> None:
+def test_the_installed_script_is_the_same_program(lake: Lake, tmp_path: Path, need) -> None:
     script = Path(sys.executable).with_name("lake")
-    if not script.exists():
-        pytest.skip("the script `lake` is not installed beside this Python")
+    need("lake", present=script.exists(), reason="the script `lake` is not installed beside this Python")
     done = subprocess.run(
         [script, "ls"], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"LAKE_ROOT": ""}
     )

@@ -150,3 +150,10 @@ def test_a_zone_is_refused_where_there_is_no_date_to_read_in_it(
     assert "--from" in cli("ingest", "--tz", "UTC", "--dry-run", code=2).stderr
     assert "no time zone 'Mars'" in cli("ingest", "--from", naive_dates, "--tz", "Mars", code=2).stderr
     assert not lake_root.exists()
+
+
+def test_a_zone_for_a_lake_is_refused_for_its_times_are_utc(cli, tmp_path: Path) -> None:
+    cli("init", "--root", "other")
+    refused = cli("ingest", "--from", "other", "--tz", "America/New_York", code=2)
+    assert "UTC already" in refused.stderr
+    assert not (tmp_path / "lake").exists()

@@ -74,6 +74,8 @@ def ingest(
     What the lake holds is skipped unless --repeat is given. A model that fails becomes a failed run with its reason.
     """
     if folder is not None:
+        if tz and (folder / "runs").is_dir():
+            raise UsageError(f"--tz {tz[0]}: {folder} is a lake, whose times are UTC already; leave it out")
         _import(settings, folder, hw, tz or [], dry_run=dry_run)
         return
     if tz:
