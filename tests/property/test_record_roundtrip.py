@@ -139,3 +139,10 @@ def test_any_value_is_taken_as_it_is_or_refused_at_its_key(value: object, key: s
         assert checked.subgraphs[key] == [float(value) if key == "arithmetic_intensity" else value]
         assert not isinstance(value, bool)
         assert not isinstance(value, float) or math.isfinite(value)
+
+
+@settings(max_examples=200, deadline=None)
+@given(value=st.floats(allow_nan=False, allow_infinity=False), digits=st.integers(0, 40))
+def test_a_number_is_read_as_the_nearest_double_however_it_is_spelled(value: float, digits: int):
+    for text in (repr(value), f"{value:.{digits}e}", f"{value:.{digits}f}"):
+        assert parse_json(f"[{text}]".encode()) == ([float(text)], None)
