@@ -139,13 +139,15 @@ def _refuse_what_the_lake_decides(run: Mapping[str, object]) -> None:
 
 
 def _refuse_unstorable(name: str, value: object) -> None:
-    """Refuse text that is no Unicode, and fields of a struct that the contract does not have."""
+    """Refuse text that is no Unicode or stands for a list, and fields of a struct that the contract does not have."""
     if isinstance(value, str):
         try:
             value.encode()
         except UnicodeEncodeError:
             raise UsageError(f"{name}: {value!r} has a lone surrogate, which is no text; repair the string") from None
     dtype = Runs.polars_schema()[name]
+    if isinstance(dtype, pl.List) and isinstance(value, str):
+        raise UsageError(f"{name} is a list, got the text {value!r}; give [{value!r}]")
     inner = dtype.inner if isinstance(dtype, pl.List) else dtype
     if isinstance(inner, pl.Struct):
         known = {part.name for part in inner.fields}

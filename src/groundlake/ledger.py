@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -16,7 +16,7 @@ from groundlake.layout import PartName, anchor_folder, decode_key, encode_key
 from groundlake.schemas import KEYS, Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from groundlake.schemas import Table
@@ -139,6 +139,29 @@ def shown_rows(table: type[Table], rows: pl.LazyFrame, visible: pl.LazyFrame) ->
     dated = rows.join(visible.select(*identity, "recorded_at"), on=identity, how="inner")
     latest = dated.sort("recorded_at", "run_id").unique(subset=list(table.latest_by()), keep="last")
     return latest.select(columns)
+
+
+def refuse_lost_rows(table: type[Table], runs: Iterable[Mapping[str, Any]], rows: pl.DataFrame) -> None:
+    """Compare the rows that were read of whole runs with what the ledger says of them: fewer would look complete.
+
+    Args:
+        table: Fact table.
+        runs: Ledger rows.
+        rows: All rows of these runs that were found.
+
+    Raises:
+        CorruptLakeError: A file of these runs was removed, or cut; the message names the run.
+    """
+    found = dict(rows.group_by("run_id").len().iter_rows())
+    for run in runs:
+        got = found.get(run["run_id"], 0)
+        said = sum(count["rows"] for count in run["fact_rows"] or () if count["table"] == table.table_name())
+        if got < said:
+            raise CorruptLakeError(
+                f"{table.table_name()}: run {run['run_id']} of {run['hardware_id']} has {got} of its {said} rows: "
+                f"a file {run['part']}.v*.parquet is gone\n"
+                "restore it from a copy, or measure again; `lake check` lists every such file"
+            )
 
 
 def leaf_files(root: Path, table: type[Table], keys: Mapping[str, object]) -> Iterator[tuple[dict[str, str], Path]]:

@@ -16,7 +16,7 @@ from groundlake.commit import Commit, ensure_anchor, environment_error
 from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
 from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, utc_now
 from groundlake.layout import new_id
-from groundlake.ledger import Ledger, leaf_files, read_parts, scan_parts, shown_rows
+from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, scan_parts, shown_rows
 from groundlake.schemas import FACT_TABLES, KEYS, TABLES, Runs, Table
 from groundlake.views import all_views, bind
 
@@ -230,7 +230,8 @@ class Lake:
 
         Raises:
             UsageError: An unknown table or key, or a value of a wrong kind.
-            CorruptLakeError: A part is torn or foreign; the message names it.
+            CorruptLakeError: A part is torn, foreign or gone; the message names it. That one is gone is noticed where
+                whole runs are read: by hardware_id and run_id, or all.
         """
         return _retry(lambda: self._read(table, keys))
 
@@ -261,7 +262,10 @@ class Lake:
             return visible.filter(pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items()))  # noqa: FBT003 - no condition keeps all rows
         frames = [read_parts(contract, [path], found) for found, path in self._files(contract, keys, visible)]
         rows = pl.concat(frames) if frames else contract.empty_frame()
-        return shown_rows(contract, rows.lazy(), visible.lazy()).collect()
+        shown = shown_rows(contract, rows.lazy(), visible.lazy()).collect()
+        if not contract.latest_by() and set(keys) <= {"hardware_id", "run_id"}:
+            refuse_lost_rows(contract, visible.iter_rows(named=True), shown)
+        return shown
 
     def _visible(self, keys: Mapping[str, object]) -> pl.DataFrame:
         """Current runs that may have rows with these keys; a fact row's own keys are not the run's."""

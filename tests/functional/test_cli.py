@@ -207,6 +207,14 @@ def test_other_forms_of_a_question_are_run(query: str, lake: Lake) -> None:
     assert lake.sql(query).rows()
 
 
+@pytest.mark.parametrize("comment", ["-- the number of runs", "--runs = all", "--one\n--two -- three"])
+def test_a_question_may_begin_with_a_comment(comment: str, cli, lake: Lake) -> None:
+    query = f"{comment}\nselect 7 as seven"
+    assert cli("sql", query, "--format=csv").stdout == "seven\n7\n"
+    assert cli("sql", "--format", "csv", query).stdout == "seven\n7\n"
+    assert "No such option: --fromat" in cli("sql", "select 1", "--fromat", "csv", code=2).stderr
+
+
 def test_an_unknown_view_points_to_help(cli, lake: Lake) -> None:
     errors = cli("sql", "select * from model_sumary", code=2).stderr
     assert "model_sumary" in errors

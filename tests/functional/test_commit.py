@@ -317,6 +317,7 @@ def test_what_the_lake_decides_and_what_no_ledger_can_hold_is_refused(lake: Lake
         "system_before has no field 'bogus'": {"system_before": {"bogus": "x"}},
         "sources has no field 'url'": {"sources": [{"url": "x"}]},
         "lone surrogate": {"note": "\udc00"},
+        "warnings is a list, got the text 'hot'": {"warnings": "hot"},
     }
     for message, columns in refused.items():
         with pytest.raises(UsageError, match=message):

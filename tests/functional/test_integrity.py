@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from groundlake.errors import CorruptLakeError
+from groundlake.ground_truth import GroundTruthLoader
 from groundlake.layout import anchor_path
 from groundlake.schemas import TABLES, Runs, SubgraphTimings
 from groundlake.store import Lake
@@ -107,6 +108,22 @@ def test_a_missing_part_is_reported_for_its_run(lake: Lake, cli) -> None:
     done = cli("check", code=4)
     assert f"missing_rows: dev run {run_id}" in done.stdout
     assert "0 of 500 rows of subgraph_timings" in done.stdout
+
+
+def test_readers_of_whole_runs_refuse_an_answer_without_a_missing_part(lake: Lake) -> None:
+    latest = lake.runs().sort("started_at", "run_id")["part"][-1]
+    next((lake.root / "subgraph_timings").rglob(f"{latest}.*")).unlink()
+    loader = GroundTruthLoader(lake.root)
+    readers = (
+        lambda: lake.frame("subgraph_timings"),
+        lambda: lake.frame("subgraph_timings", hardware_id="dev"),
+        lambda: loader.load("dev", "net", "fp32", 1),
+        lambda: loader.load_all("dev"),
+    )
+    for read in readers:
+        with pytest.raises(CorruptLakeError, match=f"0 of its 500 rows: a file {latest}"):
+            read()
+    assert loader.load_model_summary("dev", "net", "fp32", 1)
 
 
 def test_a_foreign_file_is_named(lake: Lake, cli) -> None:

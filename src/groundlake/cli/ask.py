@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from typer.core import TyperCommand
 
 from groundlake.cli.app import ASK, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
@@ -26,7 +28,18 @@ SUBGRAPH_COLUMNS = (
 )
 
 
-@command(app, ASK)
+_COMMENT = re.compile(r"--[^=]*\s")
+
+
+class QueryCommand(TyperCommand):
+    """A command whose query may begin with an SQL comment, which looks like an option."""
+
+    def parse_args(self, ctx: typer.Context, args: list[str]) -> list[str]:  # type: ignore[override] # typer passes its own context
+        """Set a space before what begins with a comment: no option has a space in its name."""
+        return super().parse_args(ctx, [f" {arg}" if _COMMENT.match(arg) else arg for arg in args])
+
+
+@command(app, ASK, cls=QueryCommand)
 def sql(
     settings: Settings,
     query: Annotated[str, typer.Argument(help="One SELECT; `select * from help` lists the views.")],

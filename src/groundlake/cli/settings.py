@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from groundlake.errors import INTERRUPTED, LakeEnvironmentError, LakeError
 
@@ -56,7 +57,7 @@ def how_to_ask(view_file: Path) -> str:
 
 
 def command(
-    app: typer.Typer, panel: str, name: str | None = None
+    app: typer.Typer, panel: str, name: str | None = None, cls: type[TyperCommand] = TyperCommand
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command whose first parameter is `settings`; the shared options are added to it."""
 
@@ -79,7 +80,7 @@ def command(
         ]
         run.__signature__ = inspect.Signature(shared)  # type: ignore[attr-defined] # typer reads it
         run.__annotations__ = {parameter.name: parameter.annotation for parameter in shared}
-        app.command(name, rich_help_panel=panel)(run)
+        app.command(name, cls=cls, rich_help_panel=panel)(run)
         return function
 
     return register

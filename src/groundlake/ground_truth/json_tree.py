@@ -14,22 +14,12 @@ from groundlake.errors import LakeEnvironmentError, LakeError
 from groundlake.ground_truth.columns import settled, totals
 from groundlake.ground_truth.dates import start_in_utc
 from groundlake.ground_truth.files import read_limited
-from groundlake.ground_truth.layouts import LAYOUTS, Place, batch_of, place_of, plain_name
+from groundlake.ground_truth.layouts import KNOWN_BY_NAME, LAYOUTS, Place, batch_of, place_of, plain_name
 from groundlake.ground_truth.reading import Checked, check_measurement, parse_json
 from groundlake.ground_truth.record import MeasurementRecord, ModelSummary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
-
-NOT_MEASUREMENTS = frozenset(
-    {
-        "manifest.json",
-        "efficiency_curves.json",
-        "curves.json",
-        "calibration_metadata.json",
-    }
-)
-"""Files that stand beside measurements under these names and are none."""
 
 SHOWN_FILES = 4
 
@@ -232,7 +222,7 @@ def _json_files(root: Path) -> Iterator[Path]:
     for folder, folders, names in os.walk(os.path.abspath(root), onerror=_refuse):  # noqa: PTH100 - resolve() follows links
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         for name in sorted(names):
-            if name.lower().endswith(".json") and name not in NOT_MEASUREMENTS:
+            if name.lower().endswith(".json") and name not in KNOWN_BY_NAME:
                 yield Path(folder, name)
 
 

@@ -40,6 +40,14 @@ PRECISIONS = frozenset(
 )
 """Folder names known to be precisions; any other is one when it equals the precision in the file."""
 
+KNOWN_BY_NAME = {
+    "manifest.json": "manifest",
+    "efficiency_curves.json": "efficiency_curves",
+    "curves.json": "efficiency_curves",
+    "calibration_metadata.json": "calibration_metadata",
+}
+"""Files that stand beside measurements and are none: name to kind."""
+
 FOLDERS_READ = 3
 MAX_BATCH = 2**63 - 1
 

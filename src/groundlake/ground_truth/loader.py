@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from groundlake.errors import LakeNotFoundError
 from groundlake.ground_truth.json_tree import Configuration, JsonTree
 from groundlake.ground_truth.record import MeasurementRecord, ModelSummary, summary_of
-from groundlake.ledger import Ledger, latest_good
+from groundlake.ledger import Ledger, latest_good, refuse_lost_rows
+from groundlake.schemas import SubgraphTimings
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -56,6 +57,7 @@ class LakeSource:
     """A lake: the latest good run of each configuration, resolved from the ledger without a glob."""
 
     lake: Lake
+    _ledger: Ledger = field(init=False)
     _latest: dict[str, tuple[list[Path], dict[Configuration, dict[str, Any]]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -82,6 +84,7 @@ class LakeSource:
         timings = self.lake.frame(
             "subgraph_timings", hardware_id=hardware_id, **_keys(configuration), run_id=run["run_id"]
         )
+        refuse_lost_rows(SubgraphTimings, [run], timings)
         return MeasurementRecord.from_run(run, timings)
 
     def records(self, hardware_id: str, configurations: Iterable[Configuration]) -> list[MeasurementRecord]:
@@ -90,6 +93,7 @@ class LakeSource:
         precisions = {run["precision"] for run in runs}
         keys: dict[str, Any] = {"precision": precisions.pop()} if len(precisions) == 1 else {}
         timings = self.lake.frame("subgraph_timings", hardware_id=hardware_id, **keys)
+        refuse_lost_rows(SubgraphTimings, runs, timings)
         by_run = timings.partition_by("run_id", as_dict=True)
         return [MeasurementRecord.from_run(run, by_run.get((run["run_id"],), timings.clear())) for run in runs]
 

@@ -11,18 +11,12 @@ from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
 from groundlake.ground_truth.files import read_limited
+from groundlake.ground_truth.layouts import KNOWN_BY_NAME, place_of, plain_name
 from groundlake.ground_truth.reading import Problem
 from groundlake.ground_truth.wording import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-
-SKIPPED_BY_NAME = {
-    "efficiency_curves.json": "efficiency_curves",
-    "curves.json": "efficiency_curves",
-    "manifest.json": "manifest",
-    "calibration_metadata.json": "calibration_metadata",
-}
 
 
 @dataclass(frozen=True)
@@ -50,6 +44,15 @@ class Walk:
     def total(self) -> int:
         """Number of files that were found."""
         return len(self.json) + sum(self.skipped.values()) - self.skipped["linked_folder"]
+
+    def keep_only(self, hardware_id: str) -> set[str]:
+        """Leave out the files that lie in no folder of this device; returns the other devices by their folders."""
+        others = [file for file in self.json if not _lies_in(file.path, hardware_id)]
+        self.skipped["other_device"] += len(others)
+        self.json = [file for file in self.json if _lies_in(file.path, hardware_id)]
+        self.manifests = [file for file in self.manifests if _lies_in(file.path, hardware_id)]
+        self.metadata = [file for file in self.metadata if _lies_in(file.path, hardware_id)]
+        return {place.hardware_id for place in (place_of(file.path) for file in others) if place}
 
 
 def walk(roots: Iterable[Path]) -> Walk:
@@ -106,14 +109,18 @@ def _files(root: Path, found: Walk) -> Iterator[tuple[Path, Problem | None]]:
         yield Path(error.filename), Problem("unreadable", "", f"the folder cannot be listed: {error.strerror}")
 
 
+def _lies_in(path: Path, hardware_id: str) -> bool:
+    return hardware_id in map(plain_name, path.parent.parts)
+
+
 def _is_link(path: Path) -> bool:
     return os.path.islink(path)  # noqa: PTH114 - is_symlink() raises where a path is too long for the system
 
 
 def _sort_in(found: Walk, file: Found) -> None:
     name = file.path.name
-    if name in SKIPPED_BY_NAME:
-        found.skipped[SKIPPED_BY_NAME[name]] += 1
+    if name in KNOWN_BY_NAME:
+        found.skipped[KNOWN_BY_NAME[name]] += 1
         listed = {"manifest.json": found.manifests, "calibration_metadata.json": found.metadata}.get(name)
         if listed is not None:
             listed.append(file)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from groundlake.commit import Staged, environment_error, publish, sync_folders, write_atomically
 from groundlake.errors import ContractViolationError, CorruptLakeError, UsageError
@@ -50,10 +50,6 @@ class ImportReport:
     def set_aside(self) -> int:
         """Always 0: what cannot be copied raises."""
         return 0
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return vars(self)
 
     def lines(self) -> list[str]:
         """Return the report for the terminal, one line each."""

@@ -9,9 +9,8 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
-from groundlake.ground_truth.layouts import plain_name
 from groundlake.importers.candidates import Candidate, Skipped, read_candidate
-from groundlake.importers.files import Found, walk
+from groundlake.importers.files import Found, Walk, walk
 from groundlake.importers.frames import KEPT_BYTES, FrameStore
 from groundlake.importers.ledger_state import LedgerState
 from groundlake.importers.manifests import compare
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from groundlake.importers.manifests import Difference
     from groundlake.store import Lake
 
     Progress = Callable[[int, int, str], None]
@@ -57,10 +55,10 @@ class _Input:
         """Devices with a good file or a failed attempt."""
         return {file.hardware_id for file in self.candidates} | {attempt.hardware_id for attempt in self.attempts}
 
-    def keep_only(self, hardware_id: str) -> None:
-        """Leave out the files of all other devices."""
+    def keep_only(self, hardware_id: str, others: set[str]) -> None:
+        """Leave out the files of all other devices; some may have been left out unread."""
         if hardware_id not in self.hardware_ids():
-            there = ", ".join(sorted(self.hardware_ids())) or "none"
+            there = ", ".join(sorted(self.hardware_ids() | others)) or "none"
             raise UsageError(f"no measurements of {hardware_id} in these folders; there are {there}")
         before = len(self.candidates)
         self.candidates = [file for file in self.candidates if file.hardware_id == hardware_id]
@@ -100,14 +98,12 @@ def migrate_v1(
     zones = zones or Zones()
     report = MigrationReport(dry_run=dry_run, import_id=new_id())
     found = walk(roots)
+    others = found.keep_only(hardware_id) if hardware_id is not None else set()
     frames = FrameStore(kept_bytes)
-    read = _read(lake, found.json, frames, tell)
-    read.skipped += found.skipped
-    read.quarantined += [Entry.of(folder.uri, None, None, problem) for folder, problem in found.unreadable]
-    _read_metadata(found.metadata, zones, read)
-    _refuse_idle_zones(zones, read)
+    read = _read(lake, found, zones, frames, tell)
+    _refuse_idle_zones(zones, read.hardware_ids() | others)
     if hardware_id is not None:
-        read.keep_only(hardware_id)
+        read.keep_only(hardware_id, others)
     plans = _plan(lake, read)
     attempts = _new_attempts(lake, read)
     new = [run for plan in plans.values() for run in plan.new]
@@ -115,7 +111,7 @@ def migrate_v1(
     rows = [ledger_row(run, zones, usual) for run in new]
     report.files = found.total
     report.warnings = Counter(text.split(":")[0] for row in rows for text in row["warnings"] or ())
-    report.manifest_differences = _compare_manifests(found.manifests, read, hardware_id)
+    report.manifest_differences = [each for file in found.manifests for each in compare(file, read.candidates)]
     _count(report, read, plans, attempts)
     if dry_run:
         report.newly_quarantined = len({entry.identity for entry in report.quarantined} - known_entries(lake))
@@ -137,18 +133,26 @@ def _plan(lake: Lake, read: _Input) -> dict[str, Plan]:
     return {name: resolve(files, read.state(lake, name)) for name, files in sorted(by_hardware.items())}
 
 
-def _compare_manifests(manifests: Sequence[Found], read: _Input, hardware_id: str | None) -> list[Difference]:
-    wanted = [file for file in manifests if hardware_id in (None, plain_name(file.path.parent.name))]
-    return [difference for file in wanted for difference in compare(file, read.candidates)]
-
-
 def _tell_nobody(done: int, total: int, step: str) -> None:
     """Progress that nobody asked for."""
 
 
-def _read(lake: Lake, files: Sequence[Found], frames: FrameStore, tell: Progress) -> _Input:
-    """Read every file once; rows are kept for the first file of each content that the lake does not have."""
-    read = _Input()
+def _read(lake: Lake, found: Walk, zones: Zones, frames: FrameStore, tell: Progress) -> _Input:
+    """Read every file once."""
+    read = _Input(skipped=Counter(found.skipped))
+    read.quarantined += [Entry.of(folder.uri, None, None, problem) for folder, problem in found.unreadable]
+    _read_measurements(lake, found.json, frames, tell, read)
+    for file in found.metadata:
+        for attempt in read_attempts(file, zones):
+            if isinstance(attempt, Entry):
+                read.quarantined.append(attempt)
+            else:
+                read.attempts.append(attempt)
+    return read
+
+
+def _read_measurements(lake: Lake, files: Sequence[Found], frames: FrameStore, tell: Progress, read: _Input) -> None:
+    """Sort files into `read`; rows are kept for the first file of each content that the lake does not have."""
     seen: set[tuple[str, str]] = set()
     for done, file in enumerate(sorted(files, key=lambda found: found.uri), start=1):
         result = read_candidate(file)
@@ -168,21 +172,10 @@ def _read(lake: Lake, files: Sequence[Found], frames: FrameStore, tell: Progress
     refused = [file for file in read.candidates if file.content in frames.refused]
     read.quarantined += [file.refuse("contract", frames.refused[file.content]) for file in refused]
     read.candidates = [file for file in read.candidates if file.content not in frames.refused]
-    return read
 
 
-def _read_metadata(files: Sequence[Found], zones: Zones, read: _Input) -> None:
-    for file in files:
-        for attempt in read_attempts(file, zones):
-            if isinstance(attempt, Entry):
-                read.quarantined.append(attempt)
-            else:
-                read.attempts.append(attempt)
-
-
-def _refuse_idle_zones(zones: Zones, read: _Input) -> None:
+def _refuse_idle_zones(zones: Zones, found: set[str]) -> None:
     """A zone for a device that is not there is a slip of the pen, and its dates would be an hour or six off."""
-    found = read.hardware_ids()
     idle = sorted(set(zones.by_hardware) - found)
     if idle:
         raise UsageError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import polars as pl
 
@@ -60,10 +60,6 @@ class ExportReport:
     unchanged: int = 0
     manifests: int = 0
     not_carried: Counter[str] = field(default_factory=Counter)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Return everything as JSON values."""
-        return {**vars(self), "not_carried": dict(self.not_carried)}
 
     def lines(self) -> list[str]:
         """Return the report for the terminal, one line each."""
