@@ -36,7 +36,6 @@ subgraphs AS (
         hardware_id,
         run_id,
         count(*) AS num_rows,
-        count(CASE WHEN efficiency_mean > 1 THEN 1 END) AS num_above_1,
         max(efficiency_mean) AS largest_efficiency,
         count(CASE WHEN total_bytes = 0 THEN 1 END) AS num_without_bytes,
         sum(latency_mean_ms) AS latency_ms,
@@ -45,50 +44,47 @@ subgraphs AS (
     FROM subgraph_timings
     GROUP BY hardware_id, run_id
 ),
-checked AS (
-    SELECT
-        g.hardware_id,
-        g.precision,
-        g.model,
-        g.batch,
-        g.run_id,
-        g.num_subgraphs,
-        g.total_latency_ms,
-        coalesce(s.num_rows, 0) AS num_rows,
-        coalesce(s.num_above_1, 0) AS num_above_1,
-        s.largest_efficiency,
-        coalesce(s.num_without_bytes, 0) AS num_without_bytes,
-        s.latency_ms,
-        s.latency_without_flops_ms / NULLIF(s.latency_ms, 0) AS share_without_flops,
-        s.fewest_samples
-    FROM good g
-    LEFT JOIN subgraphs s ON s.hardware_id = g.hardware_id AND s.run_id = g.run_id
-),
 graphs AS (
-    SELECT model, batch, flops_method, total_flops, count(*) AS num_runs
+    SELECT
+        model,
+        batch,
+        flops_method,
+        total_flops,
+        count(*) AS num_runs,
+        max(count(*)) OVER (PARTITION BY model, batch, flops_method) AS most_runs,
+        first_value(total_flops) OVER (
+            PARTITION BY model, batch, flops_method ORDER BY count(*) DESC, total_flops
+        ) AS usual_flops
     FROM good
     WHERE total_flops IS NOT NULL
     GROUP BY model, batch, flops_method, total_flops
 ),
-usual_graphs AS (
-    SELECT model, batch, flops_method, total_flops, num_runs
-    FROM (
-        SELECT
-            model,
-            batch,
-            flops_method,
-            total_flops,
-            num_runs,
-            row_number() OVER (PARTITION BY model, batch, flops_method ORDER BY num_runs DESC, total_flops) AS place
-        FROM graphs
-    ) AS ranked
-    WHERE place = 1
-),
-peaks AS (
-    SELECT hardware_id, precision, theoretical_peak_flops AS peak
-    FROM good
-    WHERE theoretical_peak_flops IS NOT NULL
-    GROUP BY hardware_id, precision, theoretical_peak_flops
+checked AS (
+    SELECT
+        r.hardware_id,
+        r.precision,
+        r.model,
+        r.batch,
+        r.run_id,
+        s.largest_efficiency,
+        s.num_without_bytes,
+        s.latency_without_flops_ms / NULLIF(s.latency_ms, 0) AS share_without_flops,
+        s.fewest_samples,
+        r.num_subgraphs - coalesce(s.num_rows, 0) AS num_rows_missing,
+        s.latency_ms / NULLIF(r.total_latency_ms, 0) - 1 AS latency_difference,
+        abs(s.latency_ms - r.total_latency_ms) > 1e-6 * r.total_latency_ms AS latency_differs,
+        CAST(r.total_flops AS DOUBLE) / NULLIF(g.usual_flops, 0) - 1 AS flops_difference,
+        g.num_runs < g.most_runs AS flops_differ,
+        r.end_to_end_latency_ms,
+        r.theoretical_peak_flops,
+        r.started_at_zone_source
+    FROM good r
+    LEFT JOIN subgraphs s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
+    LEFT JOIN graphs g
+        ON g.model = r.model
+        AND g.batch = r.batch
+        AND g.flops_method IS NOT DISTINCT FROM r.flops_method
+        AND g.total_flops = r.total_flops
 ),
 numbered AS (
     SELECT
@@ -107,135 +103,57 @@ numbered AS (
             (11), (12), (13), (14), (15), (16), (17), (18), (19), (20)
     ) AS n (position)
     WHERE g.warnings IS NOT NULL
+),
+peaks AS (
+    SELECT hardware_id, precision, theoretical_peak_flops AS peak
+    FROM good
+    WHERE theoretical_peak_flops IS NOT NULL
+    GROUP BY hardware_id, precision, theoretical_peak_flops
 )
 SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'efficiency_above_1' AS finding,
-    largest_efficiency AS value,
-    'Faster than the recorded peak (value: largest efficiency): peak too low, or FLOPs counted too high' AS explanation
-FROM checked
-WHERE num_above_1 > 0
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'zero_bytes' AS finding,
-    CAST(num_without_bytes AS DOUBLE) AS value,
-    'Subgraphs counted with no bytes (value: how many) have no arithmetic intensity' AS explanation
-FROM checked
-WHERE num_without_bytes > 0
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'work_without_flops' AS finding,
-    share_without_flops AS value,
-    'Subgraphs counted with no FLOPs take much of the latency (value: their share)' AS explanation
-FROM checked
-WHERE share_without_flops > 0.1
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'few_samples' AS finding,
-    CAST(fewest_samples AS DOUBLE) AS value,
-    'A subgraph was timed in fewer than 30 passes (value: how many): its interval is wide' AS explanation
-FROM checked
-WHERE fewest_samples < 30
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'rows_missing' AS finding,
-    CAST(num_subgraphs - num_rows AS DOUBLE) AS value,
-    'The run counts another number of subgraphs than there are rows (value: how many more)' AS explanation
-FROM checked
-WHERE num_subgraphs <> num_rows
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'summary_differs' AS finding,
-    latency_ms / NULLIF(total_latency_ms, 0) - 1 AS value,
-    'The latencies of the subgraphs do not add up to the total of the run (value: relative difference)' AS explanation
-FROM checked
-WHERE abs(latency_ms - total_latency_ms) > 1e-6 * total_latency_ms
-UNION ALL
-SELECT
-    g.run_id,
-    g.hardware_id,
-    g.precision,
-    g.model,
-    g.batch,
-    'flops_differ' AS finding,
-    CAST(g.total_flops AS DOUBLE) / NULLIF(u.total_flops, 0) - 1 AS value,
-    'The graph has other FLOPs than most runs of this model at this batch size (value: relative difference)' AS explanation
-FROM good g
-JOIN graphs own
-    ON own.model = g.model
-    AND own.batch = g.batch
-    AND own.flops_method IS NOT DISTINCT FROM g.flops_method
-    AND own.total_flops = g.total_flops
-JOIN usual_graphs u
-    ON u.model = g.model
-    AND u.batch = g.batch
-    AND u.flops_method IS NOT DISTINCT FROM g.flops_method
-WHERE own.num_runs < u.num_runs
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'no_end_to_end' AS finding,
-    CAST(NULL AS DOUBLE) AS value,
-    'The whole model was not timed: total_latency_ms sums separately timed subgraphs' AS explanation
-FROM good
-WHERE end_to_end_latency_ms IS NULL
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'no_peak' AS finding,
-    CAST(NULL AS DOUBLE) AS value,
-    'No peak was recorded: there is no efficiency' AS explanation
-FROM good
-WHERE theoretical_peak_flops IS NULL
-UNION ALL
-SELECT
-    run_id,
-    hardware_id,
-    precision,
-    model,
-    batch,
-    'assumed_utc' AS finding,
-    CAST(NULL AS DOUBLE) AS value,
-    'The file names no time zone, UTC was assumed: started_at may be off by hours' AS explanation
-FROM good
-WHERE started_at_zone_source = 'assumed_utc'
+    c.run_id,
+    c.hardware_id,
+    c.precision,
+    c.model,
+    c.batch,
+    f.finding,
+    CASE f.finding
+        WHEN 'efficiency_above_1' THEN c.largest_efficiency
+        WHEN 'zero_bytes' THEN CAST(c.num_without_bytes AS DOUBLE)
+        WHEN 'work_without_flops' THEN c.share_without_flops
+        WHEN 'few_samples' THEN CAST(c.fewest_samples AS DOUBLE)
+        WHEN 'rows_missing' THEN CAST(c.num_rows_missing AS DOUBLE)
+        WHEN 'summary_differs' THEN c.latency_difference
+        WHEN 'flops_differ' THEN c.flops_difference
+    END AS value,
+    f.explanation
+FROM checked c
+CROSS JOIN (
+    VALUES
+        ('efficiency_above_1', 'Faster than the recorded peak (value: largest efficiency): peak too low, or FLOPs counted too high'),
+        ('zero_bytes', 'Subgraphs counted with no bytes (value: how many) have no arithmetic intensity'),
+        ('work_without_flops', 'Subgraphs counted with no FLOPs take much of the latency (value: their share)'),
+        ('few_samples', 'A subgraph was timed in fewer than 30 passes (value: how many): its interval is wide'),
+        ('rows_missing', 'The run counts another number of subgraphs than there are rows (value: how many more)'),
+        ('summary_differs', 'The latencies of the subgraphs do not add up to the total of the run (value: relative difference)'),
+        ('flops_differ', 'The graph has other FLOPs than most runs of this model at this batch size (value: relative difference)'),
+        ('no_end_to_end', 'The whole model was not timed: total_latency_ms sums separately timed subgraphs'),
+        ('no_peak', 'No peak was recorded: there is no efficiency'),
+        ('assumed_utc', 'The file names no time zone, UTC was assumed: started_at may be off by hours')
+) AS f (finding, explanation)
+WHERE
+    CASE f.finding
+        WHEN 'efficiency_above_1' THEN c.largest_efficiency > 1
+        WHEN 'zero_bytes' THEN c.num_without_bytes > 0
+        WHEN 'work_without_flops' THEN c.share_without_flops > 0.1
+        WHEN 'few_samples' THEN c.fewest_samples < 30
+        WHEN 'rows_missing' THEN c.num_rows_missing <> 0
+        WHEN 'summary_differs' THEN c.latency_differs
+        WHEN 'flops_differ' THEN c.flops_differ
+        WHEN 'no_end_to_end' THEN c.end_to_end_latency_ms IS NULL
+        WHEN 'no_peak' THEN c.theoretical_peak_flops IS NULL
+        WHEN 'assumed_utc' THEN c.started_at_zone_source = 'assumed_utc'
+    END
 UNION ALL
 SELECT
     run_id,
@@ -245,7 +163,17 @@ SELECT
     batch,
     'warning' AS finding,
     CAST(num_warnings AS DOUBLE) AS value,
-    replace(split_part(substring(listed, 3, length(listed) - 4), '","', position), chr(92) || '"', '"') AS explanation
+    -- The text as it was before JSON put a backslash before each quote and each backslash.
+    replace(
+        replace(
+            replace(
+                split_part(substring(listed, 3, length(listed) - 4), '","', position),
+                chr(92) || chr(92), chr(1)
+            ),
+            chr(92) || '"', '"'
+        ),
+        chr(1), chr(92)
+    ) AS explanation
 FROM numbered
 WHERE position <= num_warnings
 UNION ALL

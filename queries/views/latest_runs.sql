@@ -23,33 +23,8 @@ SELECT
     throughput_fps,
     num_subgraphs,
     session_id
-FROM (
-    SELECT
-        hardware_id,
-        precision,
-        model,
-        batch,
-        run_id,
-        started_at,
-        device,
-        thermal_profile,
-        theoretical_peak_flops,
-        theoretical_peak_source,
-        timing_method,
-        flops_method,
-        total_flops,
-        total_bytes,
-        total_latency_ms,
-        total_latency_std_ms,
-        end_to_end_latency_ms,
-        throughput_fps,
-        num_subgraphs,
-        session_id,
-        row_number() OVER (
-            PARTITION BY hardware_id, precision, model, batch
-            ORDER BY started_at DESC NULLS LAST, run_id DESC
-        ) AS place
-    FROM runs
-    WHERE status = 'ok' AND kind = 'efficiency'
-) AS ranked
-WHERE place = 1
+FROM runs
+WHERE status = 'ok' AND kind = 'efficiency'
+QUALIFY row_number() OVER (
+    PARTITION BY hardware_id, precision, model, batch ORDER BY started_at DESC NULLS LAST, run_id DESC
+) = 1

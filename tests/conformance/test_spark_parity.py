@@ -82,7 +82,10 @@ def fill(root: Path) -> None:
     lake.write(run(started_at=None, started_at_zone_source=None), subgraph_timings=timings(9))
     gone = lake.write(run(started_at=later + dt.timedelta(days=1)), subgraph_timings=timings(5))
     lake.retract(gone, "dev_a", "throttled")
-    lake.write(run(precision="fp16", warnings=['a: "quoted", text', "b: größer"]), subgraph_timings=timings(2))
+    lake.write(
+        run(precision="fp16", warnings=['a: "quoted", text', "b: größer", r'c: C:\new "\\x"']),
+        subgraph_timings=timings(2),
+    )
     lake.write(run(precision="bf16", timing_method="node_events", theoretical_peak_flops=3e9, flops_method=None))
     for batch in (4, 16):
         lake.write(run(batch=batch, total_latency_ms=3.8 * batch**0.7), subgraph_timings=timings(batch**0.7))

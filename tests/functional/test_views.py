@@ -343,7 +343,7 @@ def test_what_is_doubtful_about_a_run_is_a_finding(
 
 
 def test_each_recorded_warning_is_a_finding_with_its_text(lake: Lake) -> None:
-    texts = ['flops_per_batch: 0.1 % off "here"', "clock: it's, odd", "[x]"]
+    texts = ['flops_per_batch: 0.1 % off "here"', "clock: it's, odd", r'path: C:\new\"x" \\host']
     put(lake, run_id="r", warnings=texts)
     rows = lake.sql("select finding, value, explanation from data_quality").rows()
     assert sorted(rows) == sorted(("warning", 3.0, text) for text in texts)

@@ -44,7 +44,6 @@ NOT_PORTABLE = {
     "concat treats NULL differently": r"\bconcat(_ws)?\s*\(",
     "varchar needs a length in Spark": r"\bvarchar\b",
     "timestamp with a zone": r"\b(timestamptz|timestamp)\b",
-    "qualify is missing in Spark before 4.3": r"\bqualify\b",
     "group by all": r"\b(group|order)\s+by\s+all\b",
     "file access": r"\b(read_\w+|parquet_scan|glob)\s*\(",
     "path or template": r"[{}$?]|'[^'\n]*\.(parquet|json|csv)'",
@@ -160,7 +159,6 @@ def test_no_column_has_a_type_that_only_one_engine_has(name: str, described: dic
     [
         ("SELECT x::int FROM t", "cast with ::"),
         ("SELECT t.* FROM t", "select *"),
-        ("SELECT a FROM t QUALIFY row_number() OVER (ORDER BY a) = 1", "qualify is missing in Spark before 4.3"),
         ("SELECT list(a) FROM t", "list function"),
         ("SELECT a FROM read_parquet('x')", "file access"),
         ("SELECT a FROM 'lake/runs.parquet'", "path or template"),
