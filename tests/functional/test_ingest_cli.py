@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from v1_json import measurement, put
 
 from groundlake.store import Lake
 
@@ -93,44 +93,12 @@ def test_a_dry_run_without_torch_shows_the_plan_and_says_what_it_could_not_check
     assert not lake_root.exists()
 
 
-def document(hardware_id: str) -> dict[str, Any]:
-    latency = {"mean": 2.0, "std": 0.1, "min": 1.9, "max": 2.2, "ci_lower": 1.9, "ci_upper": 2.1, "samples": 20}
-    work = {
-        "subgraph_id": 0,
-        "fusion_pattern": "Linear",
-        "operation_type": "matmul",
-        "flops": 1000,
-        "total_bytes": 10,
-        "arithmetic_intensity": 100.0,
-        "theoretical_peak_flops": 1e9,
-        "measured_latency": latency,
-        "achieved_flops": 5e5,
-        "efficiency": dict.fromkeys(latency, 0.0005) | {"samples": 20},
-        "node_names": ["fc"],
-        "source_model": "resnet18",
-    }
-    return {
-        "schema_version": "1.0",
-        "measurement_type": "efficiency",
-        "model": "resnet18",
-        "hardware_id": hardware_id,
-        "device": "cpu",
-        "precision": "FP32",
-        "thermal_profile": None,
-        "theoretical_peak_flops": 1e9,
-        "measurement_date": "2026-02-05T10:00:00",
-        "tool_version": "test",
-        "subgraphs": [work],
-    }
-
-
 @pytest.fixture
 def naive_dates(tmp_path: Path) -> Path:
     """JSON of two devices with dates that name no zone."""
     for hardware_id in ("desk", "shelf"):
-        folder = tmp_path / "calibration_data" / hardware_id / "fp32" / "measurements"
-        folder.mkdir(parents=True)
-        (folder / "resnet18.json").write_text(json.dumps(document(hardware_id)))
+        place = tmp_path / "calibration_data" / hardware_id / "fp32/measurements/resnet18.json"
+        put(place, measurement(hardware_id=hardware_id))
     return tmp_path / "calibration_data"
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from v1_json import DATE, measurement, put
 
 from groundlake.errors import UsageError
 from groundlake.importers import Zones, import_folder, migrate_v1
@@ -16,48 +17,6 @@ from groundlake.store import Lake
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-DATE = "2026-02-05T10:00:00.123456"
-
-
-def measurement(model: str = "resnet18", mean: float = 2.0, **changes: object) -> dict[str, Any]:
-    """The JSON of a small measurement of schema 1.0."""
-    latency = {
-        "mean": mean,
-        "std": 0.1,
-        "min": mean - 0.1,
-        "max": mean + 0.2,
-        "ci_lower": mean - 0.05,
-        "ci_upper": mean + 0.05,
-        "samples": 20,
-    }
-    row = {
-        "subgraph_id": 0,
-        "fusion_pattern": "Linear",
-        "operation_type": "matmul",
-        "flops": 1000,
-        "total_bytes": 10,
-        "arithmetic_intensity": 100.0,
-        "theoretical_peak_flops": 1e9,
-        "measured_latency": latency,
-        "achieved_flops": 5e5,
-        "efficiency": dict.fromkeys(latency, 0.0005) | {"samples": 20},
-        "node_names": ["fc"],
-        "source_model": model,
-    }
-    return {
-        "schema_version": "1.0",
-        "measurement_type": "efficiency",
-        "model": model,
-        "hardware_id": "desk",
-        "device": "cpu",
-        "precision": "FP32",
-        "thermal_profile": None,
-        "theoretical_peak_flops": 1e9,
-        "measurement_date": DATE,
-        "tool_version": "measure_efficiency.py v1.0",
-        "subgraphs": [row],
-    } | changes
 
 
 def canonical(batch: int = 1, **changes: Any) -> dict[str, Any]:
@@ -73,12 +32,6 @@ def canonical(batch: int = 1, **changes: Any) -> dict[str, Any]:
         "throughput_fps": batch / (mean / 1000),
     }
     return {"model_summary": summary} | content
-
-
-def put(path: Path, content: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
 
 
 @pytest.fixture
@@ -358,6 +311,9 @@ def test_one_device_of_a_folder_can_be_imported(tree: Path, lake: Lake):
     report = import_folder(lake, tree, hardware_id="other")
     assert report.to_dict()["skipped"] == {"other_device": 1}
     assert lake.hardware_ids() == ["other"]
+    put(tree / "other/measurements/fp32/vgg16_b1.json", "{")
+    assert import_folder(lake, tree, hardware_id="desk").quarantined == []
+    assert [entry.code for entry in import_folder(lake, tree, hardware_id="other").quarantined] == ["truncated_json"]
     with pytest.raises(UsageError, match="there are desk, other"):
         import_folder(lake, tree, hardware_id="third")
 

@@ -3,54 +3,23 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from v1_json import measurement, put
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
 
-def measurement() -> dict[str, Any]:
-    latency = {"mean": 2.0, "std": 0.1, "min": 1.9, "max": 2.2, "ci_lower": 1.9, "ci_upper": 2.1, "samples": 20}
-    row = {
-        "subgraph_id": 0,
-        "fusion_pattern": "Linear",
-        "operation_type": "matmul",
-        "flops": 1000,
-        "total_bytes": 10,
-        "arithmetic_intensity": 100.0,
-        "theoretical_peak_flops": 1e9,
-        "measured_latency": latency,
-        "achieved_flops": 5e5,
-        "efficiency": dict.fromkeys(latency, 0.0005) | {"samples": 20},
-        "node_names": ["fc"],
-        "source_model": "efficientnet_b4",
-    }
-    return {
-        "schema_version": "1.0",
-        "measurement_type": "efficiency",
-        "model": "efficientnet_b4",
-        "hardware_id": "desk",
-        "device": "cpu",
-        "precision": "FP32",
-        "thermal_profile": None,
-        "theoretical_peak_flops": 1e9,
-        "measurement_date": "2026-02-05T10:00:00",
-        "tool_version": "test",
-        "subgraphs": [row],
-    }
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A root with one good legacy file and one cut one."""
-    folder = tmp_path / "calibration_data/desk/fp32/measurements"
-    folder.mkdir(parents=True)
-    (folder / "efficientnet_b4.json").write_text(json.dumps(measurement()))
-    (folder / "resnet18.json").write_text('{"schema_version": "1.0", ')
-    return tmp_path / "calibration_data"
+    root = tmp_path / "calibration_data"
+    put(root / "desk/fp32/measurements/efficientnet_b4.json", measurement("efficientnet_b4"))
+    put(root / "desk/fp32/measurements/resnet18.json", '{"schema_version": "1.0", ')
+    return root
 
 
 def test_a_migration_with_a_bad_file_imports_the_rest_and_exits_1(cli: Callable, tree: Path, tmp_path: Path):

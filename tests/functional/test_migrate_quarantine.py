@@ -7,6 +7,7 @@ import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from v1_json import measurement, put
 
 from groundlake.errors import CorruptLakeError
 from groundlake.importers import migrate_v1
@@ -18,56 +19,28 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def measurement(**changes: object) -> dict[str, Any]:
-    """The JSON of a small measurement of schema 2.0."""
-    latency = {"mean": 2.0, "std": 0.1, "min": 1.9, "max": 2.2, "ci_lower": 1.9, "ci_upper": 2.1, "samples": 20}
-    row = {
-        "subgraph_id": 0,
-        "fusion_pattern": "Linear",
-        "operation_type": "matmul",
-        "flops": 1000,
-        "total_bytes": 10,
-        "arithmetic_intensity": 100.0,
-        "theoretical_peak_flops": 1e9,
-        "measured_latency": latency,
-        "achieved_flops": 5e5,
-        "efficiency": dict.fromkeys(latency, 0.0005) | {"samples": 20},
-        "node_names": ["fc"],
-        "source_model": "resnet18",
-    }
-    return {
-        "schema_version": "2.0",
-        "measurement_type": "efficiency",
-        "model": "resnet18",
-        "hardware_id": "desk",
-        "device": "cpu",
-        "precision": "FP32",
-        "thermal_profile": None,
-        "theoretical_peak_flops": 1e9,
-        "measurement_date": "2026-02-05T10:00:00",
-        "tool_version": "test",
-        "batch_size": 1,
-        "subgraphs": [row],
-    } | changes
+def good(**changes: object) -> dict[str, Any]:
+    """The content of a good file of schema 2.0."""
+    return measurement(**({"schema_version": "2.0", "batch_size": 1, "tool_version": "test"} | changes))
 
 
 def with_latency(**changes: object) -> str:
-    content = measurement()
+    content = good()
     content["subgraphs"][0]["measured_latency"].update(changes)
     return json.dumps(content)
 
 
 def without(key: str) -> str:
-    content = measurement()
+    content = good()
     del content["subgraphs"][0][key]
     return json.dumps(content)
 
 
 def two_subgraphs(**changes: object) -> list[dict[str, Any]]:
-    return [row | {"subgraph_id": number} | changes for number, row in enumerate(measurement()["subgraphs"] * 2)]
+    return [row | {"subgraph_id": number} | changes for number, row in enumerate(good()["subgraphs"] * 2)]
 
 
-GOOD = json.dumps(measurement())
+GOOD = json.dumps(good())
 PLACE = "desk/measurements/fp32/resnet18_b1.json"
 BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "cut": (PLACE, GOOD[:300], "truncated_json"),
@@ -79,27 +52,27 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "list": (PLACE, "[]", "wrong_type"),
     "text for number": (PLACE, with_latency(mean="2.0"), "wrong_type"),
     "bool for integer": (PLACE, with_latency(samples=True), "wrong_type"),
-    "date": (PLACE, json.dumps(measurement(measurement_date="5 Feb")), "wrong_type"),
+    "date": (PLACE, json.dumps(good(measurement_date="5 Feb")), "wrong_type"),
     "nan": (PLACE, with_latency(std=float("nan")), "not_finite"),
     "huge": (PLACE, GOOD.replace('"mean": 2.0', '"mean": 1e999'), "not_finite"),
     "negative": (PLACE, with_latency(min=-1.9), "negative_latency"),
     "missing": (PLACE, without("flops"), "missing_field"),
-    "nothing measured": (PLACE, json.dumps(measurement(subgraphs=[])), "missing_field"),
+    "nothing measured": (PLACE, json.dumps(good(subgraphs=[])), "missing_field"),
     "mean above max": (PLACE, with_latency(mean=3.0, ci_upper=3.1), "contract"),
     "no samples": (PLACE, with_latency(samples=0), "contract"),
     "variance beyond floats": (PLACE, with_latency(std=1e200), "contract"),
     "flops that add up beyond 64 bits": (
         PLACE,
-        json.dumps(measurement(subgraphs=two_subgraphs(flops=2**62))),
+        json.dumps(good(subgraphs=two_subgraphs(flops=2**62))),
         "contract",
     ),
-    "end of the calendar": (PLACE, json.dumps(measurement(measurement_date="0001-01-01T00:00+05:00")), "wrong_type"),
+    "end of the calendar": (PLACE, json.dumps(good(measurement_date="0001-01-01T00:00+05:00")), "wrong_type"),
     "batch beyond 64 bits": (
         "measurements/desk/fp32/resnet18_b99999999999999999999.json",
-        json.dumps(measurement(schema_version="1.0", batch_size=None)),
+        json.dumps(good(schema_version="1.0", batch_size=None)),
         "batch_unknown",
     ),
-    "run id with a space": (PLACE, json.dumps(measurement(run_id="a b")), "contract"),
+    "run id with a space": (PLACE, json.dumps(good(run_id="a b")), "contract"),
     "stray measurement": ("desk/somewhere/resnet18_b1.json", GOOD, "unknown_layout"),
     "stray json": ("desk/settings.json", "{}", "unknown_layout"),
     "measurements as device": ("measurements/measurements/fp32/resnet18_b1.json", GOOD, "unknown_layout"),
@@ -107,7 +80,7 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
     "other precision": ("desk/measurements/bf16/resnet18_b1.json", GOOD, "contradicting_precision"),
     "no batch": (
         "desk/fp32/measurements/resnet18_second.json",
-        json.dumps(measurement(schema_version="1.0", batch_size=None)),
+        json.dumps(good(schema_version="1.0", batch_size=None)),
         "batch_unknown",
     ),
     "device of digits": ("4090/measurements/fp32/resnet18_b1.json", GOOD, "bad_key"),
@@ -117,17 +90,11 @@ BAD_FILES: dict[str, tuple[str, str | bytes, str]] = {
 }
 
 
-def put(path: Path, content: str | bytes) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    return path
-
-
 @pytest.fixture
 def tree(tmp_path: Path) -> Path:
     """A root with one good file."""
     root = tmp_path / "data"
-    put(root / "good/measurements/fp32/resnet18_b1.json", json.dumps(measurement(hardware_id="good")))
+    put(root / "good/measurements/fp32/resnet18_b1.json", json.dumps(good(hardware_id="good")))
     return root
 
 
@@ -241,7 +208,7 @@ def test_a_name_that_is_no_unicode_does_not_stop_the_import(tree: Path, lake_roo
 
 
 def test_keys_and_texts_that_are_no_unicode_do_not_stop_the_import(tree: Path, lake_root: Path):
-    put(tree / PLACE, json.dumps(measurement(**{"half \ud800": 1})))
+    put(tree / PLACE, json.dumps(good(**{"half \ud800": 1})))
     attempts = {"start_time": "2026-02-05", "hardware_info": {"device_type": "\ud800"}, "errors": ["a@fp32@b1"]}
     put(tree / "desk/calibration_metadata.json", json.dumps(attempts))
     listed = {"hardware_id": "\ud800", "measurements": [{"model": "\ud800", "total_latency_ms": 10**400}]}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
+from v1_json import measurement, put
 
 from groundlake.errors import LakeEnvironmentError, LakeError, LakeNotFoundError
 from groundlake.ground_truth import GroundTruthLoader, MeasurementRecord
@@ -16,38 +16,6 @@ from groundlake.store import Lake
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-
-def measurement(model: str = "resnet18", date: str = "2026-02-05T10:00:00", **changes: object) -> dict[str, Any]:
-    """The JSON of a small measurement of schema 1.0."""
-    latency = {"mean": 2.0, "std": 0.1, "min": 1.9, "max": 2.2, "ci_lower": 1.9, "ci_upper": 2.1, "samples": 20}
-    row = {
-        "subgraph_id": 0,
-        "fusion_pattern": "Linear",
-        "operation_type": "matmul",
-        "flops": 1000,
-        "total_bytes": 10,
-        "arithmetic_intensity": 100.0,
-        "theoretical_peak_flops": 1e9,
-        "measured_latency": latency,
-        "achieved_flops": 5e5,
-        "efficiency": dict.fromkeys(latency, 0.0005) | {"samples": 20},
-        "node_names": ["fc"],
-        "source_model": model,
-    }
-    return {
-        "schema_version": "1.0",
-        "measurement_type": "efficiency",
-        "model": model,
-        "hardware_id": "desk",
-        "device": "cpu",
-        "precision": "FP32",
-        "thermal_profile": None,
-        "theoretical_peak_flops": 1e9,
-        "measurement_date": date,
-        "tool_version": "test",
-        "subgraphs": [row],
-    } | changes
 
 
 def deep_folder(folder: Path) -> Path:
@@ -61,12 +29,6 @@ def deep_folder(folder: Path) -> Path:
         at = inner
     os.close(at)
     return folder
-
-
-def put(path: Path, content: object) -> Path:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(content if isinstance(content, str) else json.dumps(content))
-    return path
 
 
 @pytest.fixture
@@ -123,7 +85,7 @@ def test_a_bad_file_is_named_and_never_left_out_silently(tree: Path):
 
 
 def test_the_latest_of_two_measurements_is_taken_from_a_tree(tree: Path):
-    put(tree / "measurements/desk/fp32/resnet18_b4.json", measurement(date="2026-03-01T00:00:00"))
+    put(tree / "measurements/desk/fp32/resnet18_b4.json", measurement(measurement_date="2026-03-01T00:00:00"))
     record = GroundTruthLoader(tree).load("desk", "resnet18", "FP32", 4)
     assert record.measurement_date == "2026-03-01T00:00:00"
 
@@ -131,12 +93,12 @@ def test_the_latest_of_two_measurements_is_taken_from_a_tree(tree: Path):
 def test_the_latest_good_run_of_a_lake_is_taken(lake_root: Path):
     lake = Lake(lake_root)
     for hour in ("12", "08"):
-        lake.write_record(MeasurementRecord.from_dict(measurement(date=f"2026-02-05T{hour}:00:00")))
+        lake.write_record(MeasurementRecord.from_dict(measurement(measurement_date=f"2026-02-05T{hour}:00:00")))
     failed = {"hardware_id": "desk", "model": "resnet18", "precision": "fp32", "batch": 1, "status": "failed"}
     lake.write(failed | {"error": "out of memory"})
     loader = GroundTruthLoader(lake_root)
     assert loader.load("desk", "resnet18", "fp32", 1).measurement_date == "2026-02-05T12:00:00"
-    later = lake.write_record(MeasurementRecord.from_dict(measurement(date="2026-02-05T13:00:00")))
+    later = lake.write_record(MeasurementRecord.from_dict(measurement(measurement_date="2026-02-05T13:00:00")))
     assert loader.load("desk", "resnet18", "fp32", 1).run_id == later
     lake.retract(later, "desk", "the fan was off")
     assert loader.load("desk", "resnet18", "fp32", 1).measurement_date == "2026-02-05T12:00:00"
@@ -180,7 +142,7 @@ def test_a_file_above_64_mib_is_named_and_not_read(tree: Path):
 
 
 def test_a_tree_gives_what_an_import_would_take(tmp_path: Path):
-    other = measurement(date="2026-02-05T11:00:00+01:00", precision="INT8-DYN")
+    other = measurement(measurement_date="2026-02-05T11:00:00+01:00", precision="INT8-DYN")
     put(tmp_path / "data/desk/int8-dyn/measurements/resnet18.json", other)
     put(tmp_path / "data/_desk/fp32/measurements/resnet18.JSON", measurement())
     for name, total in (("vgg16", 40.0), ("vgg16_b1", 50.0)):
