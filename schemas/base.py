@@ -81,7 +81,7 @@ class ColumnSpec:
 
 @dataclass(frozen=True)
 class Rule:
-    """A named condition that every row of a contract meets; `holds` is a boolean expression per row."""
+    """A named condition that every row of a contract meets: `holds` is a boolean expression per row; NULL passes."""
 
     name: str
     column: str
@@ -94,7 +94,7 @@ def in_order(*columns: str) -> pl.Expr:
         (pl.col(low) <= pl.col(high) + ULP_TOLERANCE * pl.max_horizontal(pl.col(low).abs(), pl.col(high).abs()))
         for low, high in pairwise(columns)
     ]
-    return pl.all_horizontal([step.fill_null(value=True) for step in steps])
+    return pl.all_horizontal(steps)
 
 
 class Table(pa.DataFrameModel):
@@ -203,14 +203,14 @@ class Table(pa.DataFrameModel):
             if not field.nullable:
                 found.append(Rule("not_nullable", name, value.is_not_null()))
             found += [
-                Rule(check.name, name, _CHECK_EXPRESSIONS[check.name](value, check.statistics).fill_null(value=True))
+                Rule(check.name, name, _CHECK_EXPRESSIONS[check.name](value, check.statistics))
                 for check in field.checks
             ]
             finite = _finite(name, field.dtype.type)
             if finite is not None:
                 found.append(Rule("finite", name, finite))
         found += [Rule("key", key, _valid_key(key)) for key in KEYS if key != "batch" and key in cls.polars_schema()]
-        found += [Rule(name, "row", holds.fill_null(value=True)) for name, holds in cls.row_rules().items()]
+        found += [Rule(name, "row", holds) for name, holds in cls.row_rules().items()]
         return tuple(found)
 
     @classmethod
@@ -259,7 +259,8 @@ class Table(pa.DataFrameModel):
 @cache
 def _fused_schema(contract: type[Table]) -> pa.DataFrameSchema:
     """All rules of the contract as one check on the frame; `Table.check` has compared columns and types before."""
-    # One output column for each rule: polars takes three times as long to fold them into a single expression.
+    # One output column for each rule: polars takes three times as long to fold them into a single expression. all()
+    # passes over NULL.
     verdicts = [rule.holds.all().alias(str(number)) for number, rule in enumerate(contract.rules())]
 
     def meets_contract(data: pa.PolarsData) -> bool:
@@ -286,7 +287,8 @@ def per_column_schema(contract: type[Table]) -> pa.DataFrameSchema:
 
 
 def _as_check(rule: Rule) -> pa.Check:
-    return pa.Check(lambda data: data.lazyframe.select(rule.holds.alias(rule.name)), name=rule.name, error=rule.name)
+    holds = rule.holds.fill_null(value=True).alias(rule.name)
+    return pa.Check(lambda data: data.lazyframe.select(holds), name=rule.name, error=rule.name)
 
 
 def explain(contract: type[Table], frame: pl.DataFrame) -> str:
@@ -351,9 +353,9 @@ def _columns_read(rule: Rule) -> list[str]:
 def _finite(name: str, dtype: pl.DataType) -> pl.Expr | None:
     """Every number is finite: NaN and infinity are never measurements."""
     if dtype == pl.Float64:
-        return pl.col(name).is_finite().fill_null(value=True)
+        return pl.col(name).is_finite()
     if dtype == pl.List(pl.Float64):
-        return pl.col(name).list.eval(pl.element().is_finite()).list.all().fill_null(value=True)
+        return pl.col(name).list.eval(pl.element().is_finite()).list.all()
     return None
 
 
@@ -372,7 +374,7 @@ def _valid_key(name: str) -> pl.Expr:
     )
     if name == "precision":
         valid &= value == value.str.to_lowercase()
-    return valid.fill_null(value=True)
+    return valid
 
 
 _INTEGERS = (pl.Int8, pl.Int16, pl.Int32, pl.Int64, pl.UInt8, pl.UInt16, pl.UInt32)
