@@ -345,6 +345,10 @@ def test_another_device_is_refused_and_a_new_name_is_taken(tmp_path):
     assert judge("jetson_orin_agx_maxn", found).kind == "other_machine"
     assert judge("lab_box", found).kind == "new_name"
     assert judge("JETSON_ORIN_30W", found).kind == "other_machine"
+    for short in ("h100", "H100", "jetson_orin", "rtx"):
+        assert judge(short, found).kind == "other_machine"
+    assert "h100_pcie, h100_sxm" in judge("h100", found).reason
+    assert judge("h100box", found).kind == "new_name"
 
 
 def test_a_new_name_becomes_a_row_that_the_lake_knows_by_both_names(tmp_path, lake_root):

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 GIB = 2**30
+SHOWN_IDS = 4
 SAME_CLOCK = 0.01
 """Relative difference of two clocks below which they are the same."""
 
@@ -94,6 +95,10 @@ def judge(hardware_id: str, detected: Detected) -> Verdict:
     cased = next((known for known in registry() if known.lower() == hardware_id.lower()), None)
     if wanted is None and cased is not None:
         return Verdict("other_machine", f"{hardware_id} differs from {cased} in case only: ids keep their case")
+    family = [known for known in registry() if known.lower().startswith(f"{hardware_id.lower()}_")]
+    if wanted is None and family:
+        which = ", ".join(sorted(family)[:SHOWN_IDS])
+        return Verdict("other_machine", f"{hardware_id} is no whole id: the registry has {which}")
     if wanted is None:
         return Verdict("new_name", f"{hardware_id} is not in the registry: taken as the name of this machine")
     if wanted.name == detected.spec.name and wanted.power_mode != detected.spec.power_mode:
