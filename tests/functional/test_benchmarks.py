@@ -67,3 +67,5 @@ def test_each_promise_is_timed_once(result: dict[str, Any]) -> None:
     doors = [(row["what"], row["door"]) for row in result["rows"]]
     assert len(set(doors)) == len(doors)
     assert {what for what, _ in doors} >= {*BESIDE_JSON, "lake --help", "commit, 1 writer (p50)"}
+    (shares,) = [row["note"] for row in result["rows"] if row["what"] == "commit, 1 writer (p50)"]
+    assert all(f"{name} " in shares for name in ("Pandera", "Parquet", "fsync", "rest")), shares
