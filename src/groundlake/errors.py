@@ -8,6 +8,7 @@
         LakeNotFoundError          2  the root that should be read does not exist
         QueryError                 2  the SQL does not parse, bind or run
       MissingDependencyError       3  an extra, a device or a sensor is missing
+        NoSensorError              3  a power sensor is not there, or may not be read
       CorruptLakeError             4  data in the lake is torn, missing or foreign
       LakeEnvironmentError         5  disk, permission, busy device, network
 
@@ -58,6 +59,10 @@ class MissingDependencyError(LakeError):
     """An extra, a device or a sensor is missing; the message names what to install or connect."""
 
     exit_code: ClassVar[int] = 3
+
+
+class NoSensorError(MissingDependencyError):
+    """A power sensor is not there, or may not be read; the message says why, and how to change that."""
 
 
 class CorruptLakeError(LakeError):

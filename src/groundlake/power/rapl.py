@@ -1,0 +1,93 @@
+"""Energy counters of x86 processors: RAPL, read through the kernel's powercap folders."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from groundlake import machine
+from groundlake.errors import NoSensorError
+from groundlake.power.sampler import COUNTER, Rail, Reading
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SOURCE = "rapl"
+MICRO = 1e-6
+
+_POWERCAP = "sys/class/powercap"
+_READABLE = "sudo chmod a+r /sys/class/powercap/*/energy_uj   (until the next boot)"
+
+
+@dataclass
+class _Counter:
+    """One RAPL domain. The register wraps at `range_uj`; the wraps seen so far are added up.
+
+    Two wraps between two reads cannot be told from one: a package at 200 W wraps after about 20 minutes, reads are
+    a fraction of a second apart.
+    """
+
+    rail: Rail
+    path: Path
+    range_uj: float
+    _last_uj: float | None = field(default=None)
+    _wrapped_uj: float = field(default=0.0)
+
+    def energy_j(self) -> float | None:
+        value = machine.read_number(self.path)
+        if value is None:
+            return None
+        if self._last_uj is not None and value < self._last_uj:
+            self._wrapped_uj += self.range_uj
+        self._last_uj = value
+        return (value + self._wrapped_uj) * MICRO
+
+
+class RaplSampler:
+    """All RAPL domains that may be read: packages, cores, memory.
+
+    Raises:
+        NoSensorError: There is none, or none may be read.
+    """
+
+    def __init__(self, root: Path = machine.ROOT) -> None:
+        zones = machine.folder(root / _POWERCAP, "*rapl:*")
+        if not zones:
+            raise NoSensorError(f"no RAPL domain in {root / _POWERCAP} (virtual machines and ARM have none)")
+        counters = [_counter(zone) for zone in zones]
+        self._counters = [counter for counter in counters if counter is not None and counter.energy_j() is not None]
+        if not self._counters:
+            raise NoSensorError(f"{zones[0] / 'energy_uj'} may be read by root only\n  {_READABLE}")
+
+    @property
+    def rails(self) -> list[Rail]:
+        """Rails such as package-0, package-0/core and package-0/dram."""
+        return [counter.rail for counter in self._counters]
+
+    def read(self) -> list[Reading]:
+        """Read every counter; one that does not answer is left out.
+
+        Raises:
+            OSError: No counter answers.
+        """
+        values = [(counter.rail, counter.energy_j()) for counter in self._counters]
+        readings = [Reading(rail=rail, energy_counter_j=value) for rail, value in values if value is not None]
+        if not readings:
+            raise OSError("RAPL: no counter answers")
+        return readings
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _counter(zone: Path) -> _Counter | None:
+    """Describe a domain; None where it is no counter, as the zone above the packages of some kernels."""
+    name = machine.read_text(zone / "name")
+    range_uj = machine.read_number(zone / "max_energy_range_uj")
+    if name is None or not range_uj:
+        return None
+    kind, *numbers = zone.name.split(":")
+    package = int(numbers[0])
+    above = machine.read_text(zone.with_name(f"{kind}:{numbers[0]}") / "name") if len(numbers) > 1 else None
+    rail = Rail(source=SOURCE, name=f"{above}/{name}" if above else name, semantics=COUNTER, device_index=package)
+    return _Counter(rail, zone / "energy_uj", range_uj)

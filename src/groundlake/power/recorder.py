@@ -1,0 +1,185 @@
+"""Read sensors on a schedule, in a thread of their own, on the clock that the timings use."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from itertools import pairwise
+from statistics import median
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+import polars as pl
+from typing_extensions import Self
+
+from groundlake.schemas import PowerTimeseries
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from groundlake.power.sampler import Rail, Reading, Sampler
+
+DEFAULT_HZ = 20.0
+GAP_PERIODS = 3.0
+"""Two reads further apart than this many periods are a gap: nothing is known of the time between them."""
+
+STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFacts:
+    """What is true of one rail's series: enough to refuse an energy that the sensor could not resolve.
+
+    Attributes:
+        rail: What was measured, and what a reading means.
+        requested_period_s: Time between two reads, as asked for.
+        observed_period_s: Median time between two reads; None below two readings.
+        value_period_s: Mean time between two changes of the value: how often the sensor really measures; None where
+            it never changed.
+        distinct_share: Share of the readings that differ from the one before.
+        failed_reads: Reads that this rail did not answer.
+        gaps: Pairs of readings further apart than three requested periods.
+    """
+
+    rail: Rail
+    requested_period_s: float
+    observed_period_s: float | None
+    value_period_s: float | None
+    distinct_share: float | None
+    failed_reads: int
+    gaps: int
+
+
+@dataclass
+class _Series:
+    phases: list[str] = field(default_factory=list)
+    moments_s: list[float] = field(default_factory=list)
+    readings: list[Reading] = field(default_factory=list)
+
+
+class Recorder:
+    """Reads samplers at a steady rate while a block runs.
+
+    A read that is late is not made up for: the schedule goes on with the next moment that is still to come. A sensor
+    that fails leaves a gap, which is counted and never filled, and is asked again at the next moment.
+
+    Args:
+        samplers: Open sensors; they are closed when the block ends.
+        hz: Reads per second.
+        clock: Seconds, monotonic: the clock of the timings.
+    """
+
+    def __init__(
+        self, samplers: Sequence[Sampler], hz: float = DEFAULT_HZ, clock: Callable[[], float] = perf_counter
+    ) -> None:
+        self.phase = "warmup"
+        self._samplers = list(samplers)
+        self._period_s = 1.0 / hz
+        self._clock = clock
+        self._series: dict[Rail, _Series] = {rail: _Series() for sampler in samplers for rail in sampler.rails}
+        self._asked: dict[Rail, int] = dict.fromkeys(self._series, 0)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="groundlake-power", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join(STOP_TIMEOUT_S)
+        for sampler in self._samplers:
+            sampler.close()
+
+    def now(self) -> float:
+        """Read the clock that readings are stamped with, in s."""
+        return self._clock()
+
+    def frame(self, start_s: float) -> pl.DataFrame:
+        """Return the readings so far as rows of `power_timeseries`, without keys.
+
+        Args:
+            start_s: Moment of the clock that becomes timestamp 0: the start of the measurement.
+        """
+        rows = [
+            {
+                "phase": phase,
+                "source": rail.source,
+                "rail": rail.name,
+                "device_index": rail.device_index,
+                "device_uuid": rail.device_uuid,
+                "timestamp_s": moment - start_s,
+                "power_w": reading.power_w,
+                "energy_counter_j": reading.energy_counter_j,
+                "temperature_c": reading.temperature_c,
+            }
+            for rail, series in self._series.items()
+            for phase, moment, reading in zip(series.phases, series.moments_s, series.readings, strict=True)
+        ]
+        schema = PowerTimeseries.polars_schema()
+        return pl.DataFrame(rows, schema={name: schema[name] for name in COLUMNS})
+
+    def facts(self) -> list[SeriesFacts]:
+        """Say what is true of each rail's series."""
+        return [self._facts(rail, series) for rail, series in self._series.items()]
+
+    def _facts(self, rail: Rail, series: _Series) -> SeriesFacts:
+        steps = [later - earlier for earlier, later in pairwise(series.moments_s)]
+        values = [
+            reading.power_w if reading.power_w is not None else reading.energy_counter_j for reading in series.readings
+        ]
+        changes = [
+            moment for moment, (one, other) in zip(series.moments_s[1:], pairwise(values), strict=True) if one != other
+        ]
+        spans = [later - earlier for earlier, later in pairwise(changes)]
+        return SeriesFacts(
+            rail=rail,
+            requested_period_s=self._period_s,
+            observed_period_s=median(steps) if steps else None,
+            value_period_s=sum(spans) / len(spans) if spans else None,
+            distinct_share=(len(changes) + 1) / len(values) if values else None,
+            failed_reads=self._asked[rail] - len(values),
+            gaps=sum(step > GAP_PERIODS * self._period_s for step in steps),
+        )
+
+    def _run(self) -> None:
+        due_s = self._clock()
+        while not self._stop.wait(max(0.0, due_s - self._clock())):
+            for sampler in self._samplers:
+                self._read(sampler)
+            due_s += self._period_s
+            late_s = self._clock() - due_s
+            if late_s > 0:
+                due_s += self._period_s * -(-late_s // self._period_s)
+
+    def _read(self, sampler: Sampler) -> None:
+        phase, before_s = self.phase, self._clock()
+        for rail in sampler.rails:
+            self._asked[rail] += 1
+        try:
+            readings = sampler.read()
+        except OSError:
+            return
+        moment_s = (before_s + self._clock()) / 2  # the read took from here to there; its middle errs the least
+        for reading in readings:
+            series = self._series[reading.rail]
+            series.phases.append(phase)
+            series.readings.append(reading)
+            series.moments_s.append(moment_s)
+
+
+COLUMNS = (
+    "phase",
+    "source",
+    "rail",
+    "device_index",
+    "device_uuid",
+    "timestamp_s",
+    "power_w",
+    "energy_counter_j",
+    "temperature_c",
+)
+"""Columns of `power_timeseries` that a recorder knows; the keys are the run's."""

@@ -1,0 +1,91 @@
+"""A recorded trace in the place of a sensor: for tests, and for machines that have none."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from groundlake.errors import UsageError
+from groundlake.power.sampler import INSTANT, Rail, Reading
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+SOURCE = "replay"
+VALUES = ("power_w", "energy_counter_j", "temperature_c")
+COLUMNS = {"timestamp_s": pl.Float64, "rail": pl.String, **dict.fromkeys(VALUES, pl.Float64)}
+
+
+class ReplaySampler:
+    """Plays a trace: a read gives what each rail said last, counted from the first read.
+
+    A row whose values are all NULL is a moment at which the sensor did not answer. Behind the last row of the trace
+    the sensor is gone.
+
+    Args:
+        trace: Columns timestamp_s (from 0), rail, and any of power_w, energy_counter_j, temperature_c.
+        semantics: What its readings mean.
+        clock: Seconds, monotonic; the one that the recorder stamps with.
+
+    Raises:
+        UsageError: The trace has no rows, or lacks a column.
+    """
+
+    def __init__(
+        self, trace: pl.DataFrame, *, semantics: str = INSTANT, clock: Callable[[], float] = perf_counter
+    ) -> None:
+        if trace.is_empty() or not {"timestamp_s", "rail"} <= set(trace.columns):
+            raise UsageError("a trace to replay has rows, with the columns timestamp_s, rail and power_w at least")
+        known = trace.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items() if name in trace.columns)
+        absent = [pl.lit(None, dtype=pl.Float64).alias(name) for name in VALUES if name not in known.columns]
+        rows = known.with_columns(absent).sort("timestamp_s", maintain_order=True)
+        self._rails = {
+            name: Rail(source=SOURCE, name=name, semantics=semantics) for name in rows["rail"].unique().sort()
+        }
+        self._moments = {name: _column(rows, name, "timestamp_s") for name in self._rails}
+        self._values = {name: rows.filter(rail=name).select(VALUES).rows() for name in self._rails}
+        self._end_s = float(rows["timestamp_s"][-1])
+        self._clock = clock
+        self._start_s: float | None = None
+
+    @classmethod
+    def of_file(cls, path: Path, **options: Any) -> ReplaySampler:  # noqa: ANN401 - those of the constructor
+        """Open a trace in CSV or Parquet."""
+        return cls(pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path), **options)
+
+    @property
+    def rails(self) -> list[Rail]:
+        """Rails of the trace, by name."""
+        return list(self._rails.values())
+
+    def read(self) -> list[Reading]:
+        """Give what each rail said last.
+
+        Raises:
+            OSError: The trace is over, or no rail answered at this moment.
+        """
+        now_s = self._clock()
+        self._start_s = now_s if self._start_s is None else self._start_s
+        elapsed_s = now_s - self._start_s
+        if elapsed_s > self._end_s:
+            raise OSError(f"the trace ended after {self._end_s:g} s")
+        readings = []
+        for name, rail in self._rails.items():
+            at = bisect_right(self._moments[name], elapsed_s) - 1
+            values = dict(zip(VALUES, self._values[name][at], strict=True)) if at >= 0 else {}
+            if any(value is not None for value in values.values()):
+                readings.append(Reading(rail=rail, **values))
+        if not readings:
+            raise OSError(f"the trace has no reading at {elapsed_s:g} s")
+        return readings
+
+    def close(self) -> None:
+        """Nothing is held open."""
+
+
+def _column(rows: pl.DataFrame, rail: str, name: str) -> list[float]:
+    return rows.filter(pl.col("rail") == rail)[name].to_list()

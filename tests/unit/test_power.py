@@ -1,0 +1,390 @@
+"""Power sensors, each against a planted tree or a driver module with the real signatures, and the recorder."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from groundlake.errors import NoSensorError, UsageError
+from groundlake.power import Rail, Reading, Recorder, open_sensors
+from groundlake.power.jetson import JetsonSampler
+from groundlake.power.nvml import NvmlSampler
+from groundlake.power.rapl import RaplSampler
+from groundlake.power.replay import ReplaySampler
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+FAKE_PYNVML = """
+from ctypes import Structure, Union, c_double, c_int, c_int64, c_longlong, c_uint, c_uint32, c_ulong, c_ulonglong
+from ctypes import c_ushort
+
+NVML_SUCCESS, NVML_ERROR_NOT_SUPPORTED, NVML_TEMPERATURE_GPU = 0, 3, 0
+NVML_FI_DEV_POWER_INSTANT = 186
+NVML_DEVICE_ARCH_VOLTA, NVML_DEVICE_ARCH_AMPERE = 5, 7
+GPUS = {gpus!r}
+
+class NVMLError(Exception):
+    pass
+
+class c_nvmlValue_t(Union):
+    _fields_ = [("dVal", c_double), ("uiVal", c_uint), ("ulVal", c_ulong), ("ullVal", c_ulonglong),
+                ("sllVal", c_longlong), ("siVal", c_int), ("usVal", c_ushort)]
+
+class c_nvmlFieldValue_t(Structure):
+    _fields_ = [("fieldId", c_uint32), ("scopeId", c_uint32), ("timestamp", c_int64), ("latencyUsec", c_int64),
+                ("valueType", c_uint), ("nvmlReturn", c_uint), ("value", c_nvmlValue_t)]
+
+def _known(handle, name):
+    value = GPUS[handle].get(name)
+    if value is None:
+        raise NVMLError("Not Supported")
+    return value
+
+def nvmlInit():
+    pass
+
+def nvmlShutdown():
+    pass
+
+def nvmlDeviceGetCount():
+    return len(GPUS)
+
+def nvmlDeviceGetHandleByIndex(index):
+    return index
+
+def nvmlDeviceGetName(handle):
+    return _known(handle, "name")
+
+def nvmlDeviceGetUUID(handle):
+    return _known(handle, "uuid")
+
+def nvmlDeviceGetArchitecture(device):
+    return _known(device, "architecture")
+
+def nvmlDeviceGetPowerUsage(handle):
+    return _known(handle, "usage_mw")
+
+def nvmlDeviceGetTotalEnergyConsumption(handle):
+    return _known(handle, "energy_mj")
+
+def nvmlDeviceGetTemperature(handle, sensor):
+    return _known(handle, "temperature_c")
+
+def nvmlDeviceGetFieldValues(handle, fieldIds):
+    values = (c_nvmlFieldValue_t * len(fieldIds))()
+    for value, field in zip(values, fieldIds):
+        instant = GPUS[handle].get("instant_mw") if field == NVML_FI_DEV_POWER_INSTANT else None
+        value.fieldId = field
+        value.nvmlReturn = NVML_ERROR_NOT_SUPPORTED if instant is None else NVML_SUCCESS
+        value.value.uiVal = instant or 0
+    return values
+"""
+ORIN = {
+    "in1_label": "VDD_GPU_SOC",
+    "in1_input": "19000",
+    "curr1_input": "500",
+    "in2_label": "VDD_CPU_CV",
+    "in2_input": "19000",
+    "curr2_input": "100",
+    "in3_label": "VIN_SYS_5V0",
+    "in3_input": "5000",
+    "curr3_input": "1000",
+    "in3_enable": "1",
+    "in7_label": "sum of shunt voltages",
+    "in7_input": "12",
+}
+
+
+def plant(root: Path, files: dict[str, str]) -> Path:
+    for name, text in files.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text + "\n", encoding="utf-8")
+    return root
+
+
+def below(folder: str, files: dict[str, str]) -> dict[str, str]:
+    return {f"{folder}/{name}": text for name, text in files.items()}
+
+
+def watts(sampler: Any) -> dict[str, float]:
+    return {reading.rail.name: pytest.approx(reading.power_w) for reading in sampler.read()}
+
+
+@pytest.fixture
+def gpu_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+    """A tree with an NVIDIA driver, and a module `pynvml` whose GPUs answer as given."""
+    before = sys.modules.pop("pynvml", None)
+
+    def build(*gpus: dict[str, Any]) -> Path:
+        (tmp_path / "modules").mkdir()
+        (tmp_path / "modules" / "pynvml.py").write_text(FAKE_PYNVML.format(gpus=list(gpus)), encoding="utf-8")
+        monkeypatch.syspath_prepend(tmp_path / "modules")
+        (tmp_path / "root/proc/driver/nvidia").mkdir(parents=True)
+        return tmp_path / "root"
+
+    yield build
+    sys.modules.pop("pynvml", None)
+    if before is not None:
+        sys.modules["pynvml"] = before
+
+
+H200 = {"name": "NVIDIA H200", "uuid": "GPU-1", "architecture": 9, "usage_mw": 90_000, "temperature_c": 41}
+
+
+def test_every_gpu_is_a_rail_with_instant_power_where_the_driver_has_it(gpu_machine) -> None:
+    second = {**H200, "uuid": "GPU-2", "instant_mw": 150_000}
+    sampler = NvmlSampler(gpu_machine({**H200, "instant_mw": 123_456, "energy_mj": 9_000_500}, second))
+    first, other = sampler.read()
+    assert first.rail == Rail(source="nvml", name="gpu", semantics="instant", device_index=0, device_uuid="GPU-1")
+    assert (first.power_w, first.energy_counter_j, first.temperature_c) == (123.456, 9000.5, 41.0)
+    assert (other.rail.device_index, other.rail.device_uuid) == (1, "GPU-2")
+    assert (other.power_w, other.energy_counter_j) == (150.0, None)
+    assert [rail.device_index for rail in sampler.rails] == [0, 1]
+
+
+@pytest.mark.parametrize(
+    ("gpu", "semantics", "power_w"),
+    [
+        (H200, "average_1s", 90.0),
+        ({**H200, "name": "NVIDIA A100-SXM4-80GB", "architecture": 7}, "instant", 90.0),
+        ({**H200, "name": "NVIDIA A10", "architecture": 7}, "average_1s", 90.0),
+        ({**H200, "name": "Tesla V100", "architecture": 5}, "instant", 90.0),
+        ({**H200, "architecture": None}, "average_unknown", 90.0),
+        ({**H200, "usage_mw": None, "energy_mj": 1000}, "counter", None),
+    ],
+)
+def test_what_power_usage_means_depends_on_the_chip(gpu: dict[str, Any], semantics: str, power_w, gpu_machine) -> None:
+    sampler = NvmlSampler(gpu_machine(gpu))
+    (reading,) = sampler.read()
+    assert (reading.rail.semantics, reading.power_w) == (semantics, power_w)
+
+
+def test_a_gpu_that_falls_off_the_bus_is_left_out_and_none_at_all_is_an_error(gpu_machine) -> None:
+    sampler = NvmlSampler(gpu_machine(H200, {**H200, "uuid": "GPU-2"}))
+    gpus = sys.modules["pynvml"].GPUS
+    gpus[0].clear()
+    assert [reading.rail.device_uuid for reading in sampler.read()] == ["GPU-2"]
+    gpus[1].clear()
+    with pytest.raises(OSError, match="no GPU answers"):
+        sampler.read()
+
+
+def test_gpus_without_power_and_machines_without_gpus_have_no_sensor(gpu_machine, tmp_path: Path) -> None:
+    with pytest.raises(NoSensorError, match="no NVIDIA driver"):
+        NvmlSampler(tmp_path)
+    with pytest.raises(NoSensorError, match="tells its power"):
+        NvmlSampler(gpu_machine({"name": "NVIDIA GRID"}))
+
+
+@pytest.mark.parametrize("place", ["sys/class/hwmon/hwmon3", "sys/class/hwmon/hwmon3/device"])
+def test_jetson_rails_are_volts_times_amperes(place: str, tmp_path: Path) -> None:
+    plant(tmp_path, below(place, {"name": "ina3221", **ORIN}))
+    plant(tmp_path, below("sys/class/hwmon/hwmon0", {"name": "nct1008", "in1_label": "VDD_X", "in1_input": "1"}))
+    sampler = JetsonSampler(tmp_path)
+    assert watts(sampler) == {"VDD_GPU_SOC": 9.5, "VDD_CPU_CV": 1.9, "VIN_SYS_5V0": 5.0}
+    assert {rail.semantics for rail in sampler.rails} == {"average_unknown"}
+
+
+def test_unconnected_and_disabled_channels_are_no_rails_and_the_averaging_time_is_told(tmp_path: Path) -> None:
+    changes = {"in2_label": "NC", "in3_enable": "0", "update_interval": "17"}
+    plant(tmp_path, below("sys/class/hwmon/hwmon3", {"name": "ina3221", **ORIN, **changes}))
+    (rail,) = JetsonSampler(tmp_path).rails
+    assert (rail.name, rail.semantics) == ("VDD_GPU_SOC", "average_17ms")
+
+
+def test_a_kernel_that_computes_the_power_is_believed(tmp_path: Path) -> None:
+    plant(tmp_path, below("sys/class/hwmon/hwmon1", {"name": "ina3221", **ORIN, "power1_input": "9750000"}))
+    assert watts(JetsonSampler(tmp_path))["VDD_GPU_SOC"] == 9.75
+
+
+def test_the_iio_layout_of_older_kernels_is_read(tmp_path: Path) -> None:
+    device = "sys/bus/i2c/drivers/ina3221x/1-0040/iio:device0"
+    plant(tmp_path, below(device, {"rail_name_0": "POM_5V_IN", "in_power0_input": "4300", "rail_name_1": "NC"}))
+    assert watts(JetsonSampler(tmp_path)) == {"POM_5V_IN": 4.3}
+
+
+def test_a_jetson_rail_that_stops_answering_is_left_out(tmp_path: Path) -> None:
+    monitor = "sys/class/hwmon/hwmon3"
+    sampler = JetsonSampler(plant(tmp_path, below(monitor, {"name": "ina3221", **ORIN})))
+    (tmp_path / monitor / "curr1_input").unlink()
+    assert set(watts(sampler)) == {"VDD_CPU_CV", "VIN_SYS_5V0"}
+    for name in ("in2_input", "in3_input"):
+        (tmp_path / monitor / name).unlink()
+    with pytest.raises(OSError, match="no rail answers"):
+        sampler.read()
+
+
+def test_monitors_that_are_missing_or_unreadable_say_so(tmp_path: Path) -> None:
+    with pytest.raises(NoSensorError, match="no INA3221"):
+        JetsonSampler(tmp_path)
+    only_labels = {"name": "ina3221", "in1_label": "VDD_IN", "in1_input": "", "curr1_input": ""}
+    with pytest.raises(NoSensorError, match="in1_input cannot be read: give your user"):
+        JetsonSampler(plant(tmp_path, below("sys/class/hwmon/hwmon3", only_labels)))
+
+
+def rapl_zone(name: str, energy_uj: int, range_uj: int = 1_000_000) -> dict[str, str]:
+    return {"name": name, "energy_uj": str(energy_uj), "max_energy_range_uj": str(range_uj)}
+
+
+RAPL = "sys/class/powercap"
+
+
+def test_rapl_domains_are_counters_whose_wrap_is_taken_out(tmp_path: Path) -> None:
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:0", rapl_zone("package-0", 900_000)))
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:0:0", rapl_zone("core", 100)))
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:0:1", rapl_zone("dram", 200)))
+    plant(tmp_path, below(f"{RAPL}/intel-rapl-mmio:0", rapl_zone("package-0", 1)))
+    (tmp_path / RAPL / "intel-rapl").mkdir()
+    sampler = RaplSampler(tmp_path)
+    assert [rail.name for rail in sampler.rails] == ["package-0", "package-0/core", "package-0/dram"]
+    assert {rail.semantics for rail in sampler.rails} == {"counter"}
+    package = tmp_path / RAPL / "intel-rapl:0/energy_uj"
+    seen = []
+    for value in ("950000", "50000", "60000", "10000"):
+        package.write_text(value)
+        seen.append(sampler.read()[0].energy_counter_j)
+    assert seen == pytest.approx([0.95, 1.05, 1.06, 2.01])
+    assert sampler.read()[0].power_w is None
+
+
+def test_counters_for_root_only_name_the_command_that_opens_them(tmp_path: Path) -> None:
+    with pytest.raises(NoSensorError, match="no RAPL domain"):
+        RaplSampler(tmp_path)
+    zone = rapl_zone("package-0", 1)
+    zone["energy_uj"] = ""
+    with pytest.raises(NoSensorError, match=r"read by root only\n  sudo chmod a\+r"):
+        RaplSampler(plant(tmp_path, below(f"{RAPL}/intel-rapl:0", zone)))
+
+
+def test_a_machine_opens_the_sensors_it_has_and_says_why_not_the_others(tmp_path: Path) -> None:
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:0", rapl_zone("package-0", 1)))
+    found, reasons = open_sensors(tmp_path)
+    assert [rail.source for sampler in found for rail in sampler.rails] == ["rapl"]
+    assert [reason.split(":")[0] for reason in reasons] == ["jetson_ina3221", "nvml"]
+
+
+class Steps:
+    """A clock that the test moves."""
+
+    def __init__(self) -> None:
+        self.now_s = 0.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+TRACE = pl.DataFrame(
+    {
+        "timestamp_s": [0.0, 0.1, 0.2, 0.2, 0.4],
+        "rail": ["a", "a", "a", "b", "a"],
+        "power_w": [1.0, 2.0, None, 7.0, 3.0],
+    }
+)
+
+
+def test_a_replay_gives_what_each_rail_said_last(tmp_path: Path) -> None:
+    TRACE.write_csv(tmp_path / "trace.csv")
+    clock = Steps()
+    sampler = ReplaySampler.of_file(tmp_path / "trace.csv", clock=clock, semantics="average_1s")
+    assert [(rail.name, rail.semantics) for rail in sampler.rails] == [("a", "average_1s"), ("b", "average_1s")]
+    seen = []
+    for moment in (0.0, 0.15, 0.25, 0.4):
+        clock.now_s = moment
+        seen.append({reading.rail.name: reading.power_w for reading in sampler.read()})
+    assert seen == [{"a": 1.0}, {"a": 2.0}, {"b": 7.0}, {"a": 3.0, "b": 7.0}]
+    clock.now_s = 0.5
+    with pytest.raises(OSError, match=r"ended after 0\.4 s"):
+        sampler.read()
+
+
+@pytest.mark.parametrize("trace", [TRACE.clear(), TRACE.drop("rail")])
+def test_a_trace_without_rows_or_rails_is_refused(trace: pl.DataFrame) -> None:
+    with pytest.raises(UsageError, match="a trace to replay"):
+        ReplaySampler(trace)
+
+
+class Driver:
+    """A sensor whose every read is the test's: numbers are watts, an error is raised; the last one repeats.
+
+    `finished` is set when all of them were read.
+    """
+
+    def __init__(self, *answers: float | Exception, clock: Steps | None = None, step_s: float = 0.0) -> None:
+        self.rails = [Rail(source="replay", name="a", semantics="instant")]
+        self.finished = threading.Event()
+        self.closed = False
+        self._answers = list(answers)
+        self._clock, self._step_s = clock, step_s
+
+    def read(self) -> list[Reading]:
+        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
+        if len(self._answers) == 1:
+            self.finished.set()
+        if self._clock is not None:
+            self._clock.now_s += self._step_s
+        if isinstance(answer, Exception):
+            raise answer
+        return [Reading(rail=self.rails[0], power_w=answer)]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def test_readings_carry_phase_and_moment_and_meet_the_contract(lake_root: Path) -> None:
+    sensor = Driver(5.0, 5.0, 6.0, 7.0)
+    with Recorder([sensor], hz=1000) as recorder:
+        recorder.phase = "measure"
+        start_s = recorder.now()
+        assert sensor.finished.wait(30)
+    assert sensor.closed
+    rows = recorder.frame(start_s)
+    run = {"hardware_id": "dev", "model": "net", "precision": "fp32", "batch": 1}
+    lake = Lake(lake_root)
+    lake.write(run, power_timeseries=rows)
+    kept = lake.frame("power_timeseries")
+    assert kept["power_w"].to_list()[:3] == [5.0, 5.0, 6.0]
+    assert kept["timestamp_s"].is_sorted()
+    assert set(kept["phase"]) <= {"warmup", "measure"}
+    assert kept["phase"][-1] == "measure"
+    assert set(kept.select("source", "rail").rows()) == {("replay", "a")}
+
+
+def test_a_sensor_that_fails_midway_leaves_a_gap_that_is_counted_and_not_filled() -> None:
+    clock = Steps()
+    sensor = Driver(5.0, *[OSError("gone")] * 4, 6.0, 6.0, clock=clock, step_s=0.001)
+    with Recorder([sensor], hz=1000, clock=clock) as recorder:
+        assert sensor.finished.wait(30)
+    (facts,) = recorder.facts()
+    assert recorder.frame(0.0)["power_w"].to_list()[:2] == [5.0, 6.0]
+    assert (facts.failed_reads, facts.gaps) == (4, 1)
+    assert facts.requested_period_s == 0.001
+
+
+def test_a_sensor_that_repeats_itself_is_found_out() -> None:
+    clock = Steps()
+    sensor = Driver(*(float(number // 4) for number in range(16)), clock=clock, step_s=0.01)
+    with Recorder([sensor], hz=100, clock=clock) as recorder:
+        assert sensor.finished.wait(30)
+    (facts,) = recorder.facts()
+    readings = recorder.frame(0.0).height
+    assert facts.distinct_share == pytest.approx(4 / readings)
+    assert facts.value_period_s == pytest.approx(0.04)
+    assert facts.observed_period_s == pytest.approx(0.01)
+
+
+def test_a_rail_that_never_answered_has_facts_without_numbers() -> None:
+    sensor = Driver(OSError("gone"), OSError("gone"))
+    with Recorder([sensor], hz=1000) as recorder:
+        assert sensor.finished.wait(30)
+    (facts,) = recorder.facts()
+    assert recorder.frame(0.0).is_empty()
+    assert (facts.observed_period_s, facts.value_period_s, facts.distinct_share) == (None, None, None)
+    assert facts.failed_reads > 0
