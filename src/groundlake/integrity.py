@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from groundlake.errors import CorruptLakeError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, anchor_path
 from groundlake.ledger import current_rows, leaf_files, read_parts
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
 
@@ -59,7 +59,7 @@ def inspect(root: Path) -> list[Finding]:
                 finding = inspect_file(root, table, path)
                 findings += [finding] if finding else []
                 sound[name] += [] if finding else [path]
-        if sound[name] and not (root / anchor_path(table)).exists():
+        if sound[name] and not any(_is_anchor(root, table, path) for path in sound[name]):
             findings.append(
                 Finding(
                     "missing_anchor",
@@ -129,6 +129,11 @@ def _inspect_content(
     return None
 
 
+def _is_anchor(root: Path, table: type[Table], path: Path) -> bool:
+    """Whether a file is a zero-row part, of this contract version or an earlier one."""
+    return path.parent == root / anchor_folder(table)
+
+
 _RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
 
 
@@ -150,7 +155,7 @@ def _compare(
     for name, table in FACT_TABLES.items():
         for path in sound[name]:
             part = PartName.parse(path.name)
-            if path == root / anchor_path(table) or part is None:
+            if _is_anchor(root, table, path) or part is None:
                 continue
             if part.part not in known_parts:
                 orphans.append(

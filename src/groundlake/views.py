@@ -100,14 +100,16 @@ def fact_view_sql(table: type[Table]) -> str:
 
 
 def parts_sql(table: type[Table], root: Path) -> str:
-    """DuckDB's raw relation over the parts of a table: one glob for each contract version, columns explicit."""
-    if not (root / anchor_path(table)).exists():
-        return empty_sql(table)
+    """DuckDB's raw relation over the parts of a table: one glob for each contract version, columns explicit.
+
+    The newest version's anchor is there from the first write on; before it, a lake that older software wrote has
+    older parts only.
+    """
     hive_types = ", ".join(f"{key}: {sql_type(table.polars_schema()[key])}" for key in table.keys())
     selects = []
     for version in range(table.version(), 0, -1):
         paths = [f"{_literal(root)}/{parts_glob(table, version)}"]
-        if version == table.version():
+        if version == table.version() and (root / anchor_path(table)).exists():
             paths.insert(0, _literal(root / anchor_path(table)))
         elif not any(root.glob(parts_glob(table, version))):
             continue
@@ -121,7 +123,7 @@ def parts_sql(table: type[Table], root: Path) -> str:
         selects.append(
             f"SELECT {columns}\nFROM read_parquet([{listed}], hive_partitioning = true, hive_types = {{{hive_types}}})"
         )
-    return "\nUNION ALL\n".join(selects)
+    return "\nUNION ALL\n".join(selects) or empty_sql(table)
 
 
 def quarantine_sql(root: Path) -> str:

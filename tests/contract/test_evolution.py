@@ -10,8 +10,9 @@ import pytest
 
 from groundlake.commit import Commit, ensure_anchor
 from groundlake.intake import leaves
+from groundlake.integrity import inspect
 from groundlake.ledger import leaf_files, read_parts, scan_parts
-from groundlake.schemas import SubgraphTimings
+from groundlake.schemas import FACT_TABLES, TABLES, SubgraphTimings
 from groundlake.schemas.base import column
 from groundlake.views import fact_view_sql, ledger_view_sql, parts_sql
 
@@ -104,6 +105,23 @@ def test_old_parts_before_the_first_new_write_are_read_once_the_new_anchor_is_th
     ensure_anchor(lake_root, NewTimings)
     rows = duckdb.sql(f"SELECT part, energy_j FROM ({parts_sql(NewTimings, lake_root)})").fetchall()
     assert energies(rows) == {"old": {None}}
+
+
+def test_a_lake_of_older_software_reads_before_anything_new_is_written(lake_root: Path, valid) -> None:
+    put(lake_root, SubgraphTimings, "old", valid(SubgraphTimings))
+    rows = duckdb.sql(f"SELECT part, energy_j FROM ({parts_sql(NewTimings, lake_root)})").fetchall()
+    assert (energies(rows), len(rows)) == ({"old": {None}}, 2)
+    ensure_anchor(lake_root, NewTimings)
+    assert duckdb.sql(f"SELECT part, energy_j FROM ({parts_sql(NewTimings, lake_root)})").fetchall() == rows
+
+
+def test_the_anchors_of_earlier_versions_are_no_findings(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for tables in (TABLES, FACT_TABLES):
+        monkeypatch.setitem(tables, "subgraph_timings", NewTimings)
+    assert {finding.code for finding in inspect(mixed)} == {"orphan"}
+    anchors = list(mixed.rglob("anchor.*"))
+    assert {path.name for path in anchors} == {"anchor.v01.parquet", "anchor.v02.parquet"}
+    assert not {finding.where for finding in inspect(mixed)} & {str(path) for path in anchors}
 
 
 def test_a_filter_on_the_keys_prunes_the_files_of_both_versions(mixed: Path, valid) -> None:
