@@ -29,6 +29,27 @@ SystemStruct = Annotated[
 ]
 SYSTEM_FIELDS = "gpu_clock_mhz, mem_clock_mhz, power_mode, temperature_c, cpu_freq_mhz, cpu_governor, throttle_reasons"
 
+PowerSeriesStruct = pl.Struct(
+    {
+        "source": pl.String(),
+        "rail": pl.String(),
+        "device_index": pl.Int64(),
+        "semantics": pl.String(),
+        "requested_period_s": pl.Float64(),
+        "observed_period_s": pl.Float64(),
+        "value_period_s": pl.Float64(),
+        "distinct_share": pl.Float64(),
+        "failed_reads": pl.Int64(),
+        "gaps": pl.Int64(),
+        "wall_offset_s": pl.Float64(),
+    }
+)
+POWER_SERIES_FIELDS = (
+    "source, rail, device_index, semantics (instant, average_1s, average_<n>ms, average_unknown, counter), requested "
+    "and observed period between reads, value_period_s between changes of the value, distinct_share of the values, "
+    "failed_reads, gaps, and wall_offset_s (Unix time of timestamp 0)"
+)
+
 
 class Runs(Table):
     """A run of any kind: its identity, conditions, status, whole-run summary and provenance."""
@@ -131,11 +152,34 @@ class Runs(Table):
     )
     note: str = column("Free text of whoever measured", nullable=True)
     error: str = column("Why a failed run has no result, or a retracted one was withdrawn", nullable=True)
+    measured_window_s: float = column(
+        "Length of the window that the run's power readings belong to; it begins at their timestamp 0 and spans the "
+        "timed passes of the whole model",
+        unit="s",
+        nullable=True,
+        ge=0,
+    )
+    power_series: Annotated[pl.List, PowerSeriesStruct] = column(
+        f"What is true of each rail's power series: {POWER_SERIES_FIELDS}", nullable=True
+    )
+    power_notes: Annotated[pl.List, pl.String()] = column(
+        "Why a power sensor gave nothing, each as source: reason", nullable=True
+    )
 
     @classmethod
     def table_name(cls) -> str:
         """Name of the ledger."""
         return "runs"
+
+    @classmethod
+    def version(cls) -> int:
+        """Version 2 says what power series a run has."""
+        return 2
+
+    @classmethod
+    def added(cls) -> dict[str, int]:
+        """Columns that version 1 did not have."""
+        return {"measured_window_s": 2, "power_series": 2, "power_notes": 2}
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:

@@ -73,6 +73,19 @@ def run(**columns: object) -> dict[str, object]:
     } | columns
 
 
+def power(watts: float) -> pl.DataFrame:
+    """Readings of a GPU, of a counter, and of a rail with a gap, around a window of one second."""
+    moments = [number / 10 - 0.55 for number in range(22)]
+    shared = {"phase": "measure", "timestamp_s": moments}
+    gpu = pl.DataFrame(
+        shared | {"power_w": [watts + number % 3 for number in range(22)]}, schema_overrides={"power_w": pl.Float64}
+    ).with_columns(source=pl.lit("nvml"), rail=pl.lit("gpu"), device_index=pl.lit(0), temperature_c=pl.lit(40.5))
+    package = pl.DataFrame(shared | {"energy_counter_j": [watts * moment + 1e3 for moment in moments]})
+    gap = gpu.filter((pl.col("timestamp_s") < 0.3) | (pl.col("timestamp_s") > 0.8)).with_columns(device_index=pl.lit(1))
+    counters = package.with_columns(source=pl.lit("rapl"), rail=pl.lit("package-0"))
+    return pl.concat([gpu, counters, gap], how="diagonal_relaxed")
+
+
 def fill(root: Path) -> None:
     """Write a lake with every situation the views tell apart."""
     lake = Lake(root)
@@ -96,6 +109,10 @@ def fill(root: Path) -> None:
     keys = {"hardware_id": "gpu", "precision": "fp32", "model": "big", "device": "cuda"}
     lake.write(keys | {"batch": 64, "status": "failed", "error": "CUDA out of memory"})
     lake.write(keys | {"batch": 64, "status": "failed", "error": "again", "started_at": DAY} | ZONE)
+    powered = {"hardware_id": "gpu", "session_id": "s", "measured_window_s": 1.0, "timed_runs": 50}
+    idle = {"kind": "idle_baseline", "precision": "none", "model": "idle", "batch": 0}
+    lake.write(powered | idle, power_timeseries=power(20.0))
+    lake.write(run(device="cuda", **powered), subgraph_timings=timings(0.02), power_timeseries=power(300.0))
     device = pl.DataFrame({"name": ["Device"], "device": ["cpu"], "aliases": [["gerät µ/50 W"]]})
     lake.write({"hardware_id": "dev_a", "kind": "hardware_spec"}, hardware=device)
     set_aside = {

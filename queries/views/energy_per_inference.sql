@@ -1,0 +1,47 @@
+-- One row for each power rail of the latest good run of a configuration, where its energy is known: energy of one pass and
+-- of one input. The measured window spans the timed passes of the whole model, gaps between them included. Rails of one
+-- device overlap (a module's input feeds the others): compare a rail with itself, and never add rails up.
+-- example: select model, batch, rail, energy_per_input_j, method from energy_per_inference order by energy_per_input_j
+-- column source: Sensor interface that was read: nvml, jetson_ina3221, rapl, replay
+-- column passes [1]: Timed passes in the window
+-- column energy_per_pass_j [J]: Energy of the window, over its passes
+-- column energy_per_input_j [J]: Energy of one pass, over the batch size
+-- column energy_per_input_above_baseline_j [J]: The same, less what the idle device takes; NULL without a baseline
+-- column inputs_per_j [1/J]: Inputs for one joule
+-- column method: What the energy is: the integral of the power, or the difference of the sensor's counter
+WITH known AS (
+    SELECT
+        e.hardware_id,
+        e.precision,
+        e.model,
+        e.batch,
+        e.run_id,
+        e.source,
+        e.rail,
+        e.device_index,
+        r.timed_runs AS passes,
+        coalesce(e.energy_j, e.counter_energy_j) / NULLIF(r.timed_runs, 0) AS energy_per_pass_j,
+        e.energy_above_baseline_j / NULLIF(r.timed_runs, 0) AS above_baseline_per_pass_j,
+        CASE WHEN e.energy_j IS NULL THEN 'counter' ELSE 'integral' END AS method
+    FROM run_energy e
+    JOIN latest_runs l ON l.hardware_id = e.hardware_id AND l.run_id = e.run_id
+    JOIN runs r ON r.hardware_id = e.hardware_id AND r.run_id = e.run_id
+    WHERE e.batch > 0
+)
+SELECT
+    hardware_id,
+    precision,
+    model,
+    batch,
+    run_id,
+    source,
+    rail,
+    device_index,
+    passes,
+    energy_per_pass_j,
+    energy_per_pass_j / NULLIF(batch, 0) AS energy_per_input_j,
+    above_baseline_per_pass_j / NULLIF(batch, 0) AS energy_per_input_above_baseline_j,
+    batch / NULLIF(energy_per_pass_j, 0) AS inputs_per_j,
+    method
+FROM known
+WHERE energy_per_pass_j IS NOT NULL

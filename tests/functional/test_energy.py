@@ -1,0 +1,127 @@
+"""Energy views on a lake: what they refuse and why, the baseline, and energy per inference."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+import pytest
+
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+RUN = {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 4, "session_id": "s"}
+
+
+def power(moments: list[float], watts: list[float | None], rail: str = "a", **columns: Any) -> pl.DataFrame:
+    return pl.DataFrame(
+        {
+            "phase": "measure",
+            "source": "nvml",
+            "rail": rail,
+            "timestamp_s": moments,
+            "power_w": watts,
+            "device_index": 0,
+        }
+    ).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
+
+
+def steady(seconds: float, watts: float, hz: int = 20, **columns: Any) -> pl.DataFrame:
+    """Readings around a level, a little above and below by turns, from before the window to behind it."""
+    count = int((seconds + 2) * hz)
+    moments = [number / hz - 1 for number in range(count + 1)]
+    return power(moments, [watts + (0.5 if number % 2 else -0.5) for number in range(count + 1)], **columns)
+
+
+def energies(lake: Lake) -> list[dict[str, Any]]:
+    return lake.sql("select * from run_energy order by run_id, rail").pl().to_dicts()
+
+
+@pytest.fixture
+def lake(lake_root: Path) -> Lake:
+    return Lake(lake_root)
+
+
+def test_every_rail_of_a_run_has_its_energy(lake: Lake) -> None:
+    rows = pl.concat([steady(2, 100.0), steady(2, 30.0, rail="b")])
+    lake.write({**RUN, "measured_window_s": 2.0}, power_timeseries=rows)
+    first, second = energies(lake)
+    assert (first["rail"], second["rail"]) == ("a", "b")
+    assert (first["energy_j"], second["energy_j"]) == (pytest.approx(200.0), pytest.approx(60.0))
+    assert first["mean_power_w"] == pytest.approx(100.0)
+    assert first["energy_above_baseline_j"] is None
+
+
+@pytest.mark.parametrize(
+    ("window_s", "rows", "reason"),
+    [
+        (None, steady(2, 9.0), "the run does not say how long it measured"),
+        (2.0, power([-1.0, -0.5], [9.0, 9.5]), "fewer than two readings in the window"),
+        (2.0, power([-1.0, 0.0, 1.0, 2.0, 3.0], [9.0] * 5), "the sensor never changed its value"),
+        (2.0, power([0.0, 0.1, 0.2, 0.3, 1.9, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), "the readings leave a gap"),
+        (2.0, power([0.0, 0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0, 5.0]), "the readings leave a gap"),
+        (0.4, power([0.1 * n for n in range(-10, 11)], [5.0] * 10 + [6.0] * 11), "shorter than two updates"),
+    ],
+)
+def test_an_energy_that_is_not_known_is_null_with_the_reason(
+    window_s: float | None, rows: pl.DataFrame, reason: str, lake: Lake
+) -> None:
+    lake.write({**RUN, "measured_window_s": window_s}, power_timeseries=rows)
+    (row,) = energies(lake)
+    assert (row["energy_j"], row["mean_power_w"], row["energy_above_baseline_j"]) == (None, None, None)
+    assert reason in row["reason"]
+
+
+def test_a_counter_goes_on_through_a_gap_of_the_readings(lake: Lake) -> None:
+    moments = [0.0, 0.1, 0.2, 1.8, 1.9, 2.0]
+    rows = power(moments, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]).with_columns(energy_counter_j=50 + pl.col("timestamp_s") * 10)
+    lake.write({**RUN, "measured_window_s": 2.0}, power_timeseries=rows)
+    (row,) = energies(lake)
+    assert (row["energy_j"], row["has_gap"]) == (None, True)
+    assert row["counter_energy_j"] == pytest.approx(20.0)
+
+
+def test_the_baseline_is_the_latest_of_the_session_on_the_same_rail(lake: Lake) -> None:
+    idle = {**RUN, "precision": "none", "model": "idle", "batch": 0, "kind": "idle_baseline", "measured_window_s": 4.0}
+    for day, level in ((2, 20.0), (1, 90.0)):
+        when = {"started_at": dt.datetime(2026, 1, day, tzinfo=dt.timezone.utc), "started_at_zone_source": "clock"}
+        lake.write({**idle, **when, "run_id": f"idle-{day}"}, power_timeseries=steady(4, level))
+    lake.write({**idle, "run_id": "idle-9", "session_id": "other"}, power_timeseries=steady(4, 70.0))
+    lake.write({**RUN, "run_id": "busy", "measured_window_s": 2.0}, power_timeseries=steady(2, 100.0))
+    row = next(row for row in energies(lake) if row["run_id"] == "busy")
+    assert row["baseline_run_id"] == "idle-2"
+    assert row["baseline_power_w"] == pytest.approx(20.0)
+    assert row["energy_above_baseline_j"] == pytest.approx(160.0)
+    idle_row = next(row for row in energies(lake) if row["run_id"] == "idle-1")
+    assert (idle_row["baseline_run_id"], idle_row["energy_j"]) == (None, pytest.approx(360.0))
+
+
+def test_the_energy_of_an_input_is_that_of_the_window_over_passes_and_batch(lake: Lake) -> None:
+    measured = {**RUN, "measured_window_s": 2.0, "timed_runs": 50}
+    lake.write({**measured, "run_id": "a"}, power_timeseries=steady(2, 100.0))
+    (row,) = lake.sql("select * from energy_per_inference").pl().to_dicts()
+    assert (row["run_id"], row["passes"], row["method"]) == ("a", 50, "integral")
+    assert row["energy_per_pass_j"] == pytest.approx(4.0)
+    assert row["energy_per_input_j"] == pytest.approx(1.0)
+    assert row["inputs_per_j"] == pytest.approx(1.0)
+    assert row["energy_per_input_above_baseline_j"] is None
+
+
+def test_the_gpu_series_has_the_columns_of_the_sidecar(lake: Lake) -> None:
+    rows = power([0.0, 0.1], [5.0, 6.0], temperature_c=41.0)
+    other = power([0.0], [7.0]).with_columns(source=pl.lit("rapl"))
+    lake.write(RUN, power_timeseries=pl.concat([rows, other], how="diagonal"))
+    answer = lake.sql(
+        "select timestamp_s, gpu_power_w, gpu_temperature_c, gpu_index from power_timeseries_gpu order by timestamp_s"
+    )
+    assert answer.rows() == [(0.0, 5.0, 41.0, 0), (0.1, 6.0, 41.0, 0)]
+
+
+def test_a_profile_says_which_readings_lie_in_the_window(lake: Lake) -> None:
+    lake.write({**RUN, "measured_window_s": 0.15}, power_timeseries=power([-0.1, 0.0, 0.1, 0.2], [1.0, 2.0, 3.0, 4.0]))
+    rows = lake.sql("select timestamp_s, power_w, method, in_window from power_profile order by timestamp_s").rows()
+    assert [row[3] for row in rows] == [False, True, True, False]
+    assert {row[2] for row in rows} == {"reading"}
