@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 import select
 import signal
@@ -61,6 +62,13 @@ class Unpredictable(nn.Module):
 
     def forward(self, x):
         return x * 2 if bool(x.sum() > 0) else x
+
+
+def busy():
+    return nn.Linear(2000, 2000)
+
+
+busy.input_shape = (2000,)
 
 
 def tiny_saying_where():
@@ -165,6 +173,50 @@ def test_a_measured_model_is_a_run_with_raw_samples_statistics_and_conditions(mo
         else:
             assert row["efficiency_mean"] is row["achieved_flops"] is row["efficiency_samples"] is None
     assert run["total_latency_ms"] == pytest.approx(rows["latency_mean_ms"].sum())
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> str:
+    """A recorded trace of ten minutes: a rail between 10 and 12 W that changes every 2 ms."""
+    moments = pl.Series(range(300_000)) / 500
+    rows = pl.DataFrame({"timestamp_s": moments, "rail": "vdd", "power_w": 10 + (moments * 500) % 3})
+    rows.write_parquet(tmp_path / "trace.parquet")
+    return str(tmp_path / "trace.parquet")
+
+
+def test_power_is_read_around_the_timed_passes_of_the_whole_model(models: str, trace: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    chosen = settings(runs=60, warmup=2, power=trace, power_hz=200)
+    sweep(lake, chosen, [Configuration(f"{models}:busy", "fp32", 64)])
+    (run,) = lake.runs("bench").to_dicts()
+    assert run["measured_window_s"] * 1000 >= sum(run["end_to_end_samples_ms"])
+    (series,) = run["power_series"]
+    assert (series["source"], series["rail"], series["semantics"]) == ("replay", "vdd", "instant")
+    assert series["requested_period_s"] == 0.005
+    assert abs(series["wall_offset_s"] - run["started_at"].replace(tzinfo=dt.timezone.utc).timestamp()) < 60
+    rows = lake.frame("power_timeseries")
+    assert set(rows["phase"]) == {"warmup", "measure"}
+    assert (rows["timestamp_s"].min() < 0, rows["timestamp_s"].max() > run["measured_window_s"]) == (True, True)
+    (energy,) = lake.sql("select * from run_energy").pl().to_dicts()
+    assert energy["reason"] is None
+    assert 10 <= energy["mean_power_w"] <= 12
+    (cost,) = lake.sql("select passes, energy_per_input_j from energy_per_inference").rows()
+    assert cost == (60, pytest.approx(energy["energy_j"] / 60 / 64))
+
+
+def test_a_window_that_no_sensor_resolves_has_no_energy_and_says_why(models: str, trace: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    sweep(lake, settings(power=trace), [Configuration(f"{models}:tiny", "fp32", 1)])
+    (energy,) = lake.sql("select energy_j, reason from run_energy").rows()
+    assert energy == (None, "fewer than two readings in the window")
+
+
+def test_a_run_without_a_power_sensor_says_why(models: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    sweep(lake, settings(power="none"), [Configuration(f"{models}:tiny", "fp32", 1)])
+    (run,) = lake.runs("bench").to_dicts()
+    assert (run["power_notes"], run["power_series"]) == (["power: not asked for"], None)
+    assert lake.frame("power_timeseries").is_empty()
 
 
 def test_without_a_known_peak_there_is_no_efficiency(models: str, lake_root: Path) -> None:

@@ -65,7 +65,20 @@ def test_a_wrong_part_of_a_sweep_is_named(wrong: dict[str, object], named: str) 
         configurations(**wrong)
 
 
-@pytest.mark.parametrize("wrong", [{"runs": 0}, {"warmup": -1}, {"repeat": 0}, {"timeout_s": 0.0}, {"device": "gpu"}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"runs": 0},
+        {"warmup": -1},
+        {"repeat": 0},
+        {"timeout_s": 0.0},
+        {"device": "gpu"},
+        {"power_hz": 0.0},
+        {"power_hz": 5000.0},
+        {"power": "no such trace.csv"},
+        {"power": __file__},
+    ],
+)
 def test_settings_that_cannot_be_measured_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(UsageError, match=next(iter(wrong)).removesuffix("_s")):
         SweepSettings(hardware_id="bench", **wrong)

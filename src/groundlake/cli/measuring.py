@@ -61,6 +61,10 @@ def ingest(
     device: Annotated[
         str | None, typer.Option("--device", metavar="cpu|cuda", help="[default: the best there is]")
     ] = None,
+    power: Annotated[
+        str, typer.Option("--power", metavar="auto|none|FILE", help="Power sensors to read, or a trace to replay.")
+    ] = "auto",
+    power_hz: Annotated[float, typer.Option("--power-hz", help="Reads of each power sensor per second.")] = 20.0,
     session: Annotated[str | None, typer.Option("--session", help="Name of this sweep.")] = None,
     note: Annotated[str | None, typer.Option("--note", help="Free text kept with each run.")] = None,
     tz: Annotated[
@@ -101,6 +105,8 @@ def ingest(
         session=session,
         note=note,
         input_shape=tuple(shape) if shape else None,
+        power=power,
+        power_hz=power_hz,
     )
     if dry_run:
         _print_plan(settings, plan_settings, wanted)

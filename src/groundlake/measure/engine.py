@@ -12,6 +12,7 @@ from torch.fx.passes.shape_prop import TensorMetadata
 
 from groundlake.errors import LakeError
 from groundlake.measure.cut import in_play
+from groundlake.measure.power import PowerWatch
 from groundlake.measure.precision import DTYPES, numerics, require_device, require_precision
 from groundlake.measure.timing import time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
@@ -59,7 +60,10 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         subgraphs = traced.subgraphs()
         times = time_subgraphs(traced, subgraphs, example, warmup=job.warmup, runs=job.runs, on_progress=on_progress)
         under_load = system_state(kind)
-        whole = time_end_to_end(module, example, warmup=job.warmup, runs=job.runs, on_progress=on_progress)
+        with PowerWatch(job.power, job.power_hz) as power:
+            whole = time_end_to_end(
+                module, example, warmup=job.warmup, runs=job.runs, on_progress=on_progress, on_border=power.mark
+            )
     return Measured(
         input_shape=tuple(example.shape),
         subgraphs=subgraphs,
@@ -74,6 +78,7 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         system_before=before,
         system_under_load=under_load,
         system_after=system_state(kind),
+        power=power.record(),
         warnings=warnings,
     )
 

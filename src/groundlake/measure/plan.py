@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
 from groundlake.ledger import good_runs
+from groundlake.measure.power import AUTO, check_source
+from groundlake.power import DEFAULT_HZ
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -94,6 +96,8 @@ class SweepSettings:
         session: Name of the sweep; an id of its own when None.
         note: Free text kept with each run.
         input_shape: Shape of one input without the batch; None takes what is known of the model.
+        power: `auto` reads the power sensors of the machine, `none` reads none; else a recorded trace to replay.
+        power_hz: Reads of each power sensor per second.
     """
 
     hardware_id: str
@@ -108,11 +112,14 @@ class SweepSettings:
     session: str | None = None
     note: str | None = None
     input_shape: tuple[int, ...] | None = None
+    power: str = AUTO
+    power_hz: float = DEFAULT_HZ
 
     def __post_init__(self) -> None:
         for name, value, least in (("warmup", self.warmup, 0), ("runs", self.runs, 1), ("repeat", self.repeat, 1)):
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, got {value}")
+        check_source(self.power, self.power_hz)
         if not self.timeout_s > 0:
             raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout_s}")
         if self.device_kind not in ("cpu", "cuda"):

@@ -55,7 +55,7 @@ class Measurement:
         return cls(run=run, settings=settings, measured=measured, record=record, warnings=warnings)
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
-        """Return the run's columns of the ledger and its rows of `subgraph_timings`, raw samples included."""
+        """Return the run's columns of the ledger, its subgraph timings with raw samples, and its power readings."""
         row, frames = self.record.to_frames()
         measured = self.measured
         whole = summarize(measured.end_to_end_ms)
@@ -73,6 +73,9 @@ class Measurement:
             "system_after": measured.system_after,
             "warnings": list(self.warnings) or None,
         }
+        if measured.power is not None:
+            row |= measured.power.ledger_columns()
+            frames = {**frames, "power_timeseries": measured.power.rows}
         samples = pl.Series(
             "latency_samples_ms", [list(each) for each in measured.subgraph_ms], dtype=pl.List(pl.Float64)
         )

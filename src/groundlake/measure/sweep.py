@@ -237,6 +237,8 @@ class _Supervisor:
             warmup=settings.warmup,
             runs=settings.runs,
             input_shape=settings.input_shape,
+            power=settings.power,
+            power_hz=settings.power_hz,
         )
 
 

@@ -197,6 +197,7 @@ def time_end_to_end(
     warmup: int,
     runs: int,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
+    on_border: Callable[[], None] = lambda: None,
 ) -> tuple[float, ...]:
     """Time the model as its user runs it, without instrumentation.
 
@@ -206,6 +207,7 @@ def time_end_to_end(
         warmup: Passes before timing.
         runs: Timed passes.
         on_progress: As for `time_subgraphs`.
+        on_border: Called before the first timed pass, and behind the last.
 
     Returns:
         Shape (runs,): latency of each pass in ms.
@@ -214,6 +216,8 @@ def time_end_to_end(
     samples = []
     with _quiet():
         for number in range(warmup + runs):
+            if number == warmup:
+                on_border()
             clock.reuse()
             start = clock.mark()
             module(example)
@@ -222,6 +226,7 @@ def time_end_to_end(
             if number >= warmup:
                 samples.append(clock.elapsed_ms(start, end))
             on_progress("whole model", number + 1, warmup + runs)
+        on_border()
     return tuple(samples)
 
 

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
     from groundlake.measure.cut import Subgraph
+    from groundlake.measure.power import PowerRecord
 
 START_TIMEOUT_S = 300.0
 """Importing torch from a cold disk may take a minute; it is not part of any configuration's time."""
@@ -50,6 +51,8 @@ class Job:
     warmup: int
     runs: int
     input_shape: tuple[int, ...] | None = None
+    power: str = "none"
+    power_hz: float = 20.0
 
 
 @dataclass(frozen=True)
@@ -71,6 +74,7 @@ class Measured:
         started_at: Aware, UTC.
         software: Versions and fingerprints, named as in the ledger.
         system_under_load: Read between the timed passes of both kinds.
+        power: What the power sensors said around the timed passes of the whole model.
         warnings: Each as `code: text`.
     """
 
@@ -87,6 +91,7 @@ class Measured:
     system_before: dict[str, Any]
     system_under_load: dict[str, Any]
     system_after: dict[str, Any]
+    power: PowerRecord | None = None
     warnings: tuple[str, ...] = ()
 
 

@@ -83,14 +83,16 @@ class Recorder:
         self._thread = threading.Thread(target=self._run, name="groundlake-power", daemon=True)
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if self._samplers:
+            self._thread.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stop.set()
-        self._thread.join(STOP_TIMEOUT_S)
+        if self._samplers:
+            self._thread.join(STOP_TIMEOUT_S)
         for sampler in self._samplers:
             sampler.close()
 

@@ -1,0 +1,125 @@
+"""Power readings around the timed passes of the whole model. Imports no torch."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from typing_extensions import Self
+
+from groundlake.errors import UsageError
+from groundlake.power import Recorder, open_sensors
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    import polars as pl
+
+    from groundlake.power import Sampler, SeriesFacts
+
+AUTO, NONE = "auto", "none"
+TRACE_SUFFIXES = (".csv", ".parquet")
+MAX_HZ = 1000.0
+MARGIN_PERIODS = 2
+"""Periods of reading before the first pass and behind the last, so that the window's ends lie between readings."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PowerRecord:
+    """What the power sensors said about one run.
+
+    Attributes:
+        rows: Readings as rows of `power_timeseries`, without keys; timestamp 0 is the start of the first timed pass.
+        window_s: From there to the end of the last timed pass, in s.
+        series: What is true of each rail, as the ledger has it.
+        notes: Why a sensor gave nothing, each as `source: reason`.
+    """
+
+    rows: pl.DataFrame
+    window_s: float
+    series: tuple[dict[str, Any], ...]
+    notes: tuple[str, ...]
+
+    def ledger_columns(self) -> dict[str, object]:
+        """Columns of the run that say what its power readings are."""
+        return {
+            "measured_window_s": self.window_s,
+            "power_series": list(self.series) or None,
+            "power_notes": list(self.notes) or None,
+        }
+
+
+def check_source(source: str, hz: float) -> None:
+    """Raise unless this can be asked for.
+
+    Raises:
+        UsageError: No such trace, or a rate that no recorder keeps.
+    """
+    if not 0 < hz <= MAX_HZ:
+        raise UsageError(f"power_hz must be above 0 and at most {MAX_HZ:g} reads per second, got {hz:g}")
+    if source not in (AUTO, NONE) and not (Path(source).suffix in TRACE_SUFFIXES and Path(source).is_file()):
+        raise UsageError(f"power must be auto, none, or a recorded trace (.csv or .parquet) to replay, got {source!r}")
+
+
+class PowerWatch:
+    """Reads the power sensors while a block runs; `mark` is called at both ends of the measured window.
+
+    Args:
+        source: `auto` for the sensors of this machine, `none`, or the path of a trace to replay.
+        hz: Reads per second of each sensor.
+    """
+
+    def __init__(self, source: str, hz: float) -> None:
+        samplers, self._notes = _open(source)
+        self._margin_s = MARGIN_PERIODS / hz if samplers else 0.0
+        self._recorder = Recorder(samplers, hz)
+        self._marks_s: list[float] = []
+
+    def __enter__(self) -> Self:
+        self._recorder.__enter__()
+        time.sleep(self._margin_s)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            time.sleep(self._margin_s)
+        self._recorder.__exit__(kind, error, trace)
+
+    def mark(self) -> None:
+        """Note the present moment: called once at the start of the measured window, and once at its end."""
+        self._marks_s.append(self._recorder.now())
+        self._recorder.phase = "measure"
+
+    def record(self) -> PowerRecord:
+        """Return what was read, once the block has ended and both ends were marked."""
+        start_s, end_s = self._marks_s
+        wall_offset_s = time.time() - self._recorder.now() + start_s
+        return PowerRecord(
+            rows=self._recorder.frame(start_s),
+            window_s=end_s - start_s,
+            series=tuple(_ledger_entry(facts, wall_offset_s) for facts in self._recorder.facts()),
+            notes=tuple(self._notes),
+        )
+
+
+def _open(source: str) -> tuple[list[Sampler], list[str]]:
+    if source == NONE:
+        return [], ["power: not asked for"]
+    if source == AUTO:
+        return open_sensors()
+    from groundlake.power.replay import ReplaySampler
+
+    return [ReplaySampler.of_file(Path(source))], []
+
+
+def _ledger_entry(facts: SeriesFacts, wall_offset_s: float) -> dict[str, Any]:
+    """Facts of one rail under the names of the ledger's struct."""
+    flat = asdict(facts)
+    rail = flat.pop("rail")
+    del rail["device_uuid"]  # it stands in the rows
+    name = rail.pop("name")
+    return {**rail, "rail": name, **flat, "wall_offset_s": wall_offset_s}
