@@ -186,7 +186,7 @@ def trace(tmp_path: Path) -> str:
 
 def test_power_is_read_around_the_timed_passes_of_the_whole_model(models: str, trace: str, lake_root: Path) -> None:
     lake = Lake(lake_root)
-    chosen = settings(runs=60, warmup=2, power=trace, power_hz=200)
+    chosen = settings(runs=60, warmup=2, power=trace, power_hz=200, baseline_s=0.0)
     sweep(lake, chosen, [Configuration(f"{models}:busy", "fp32", 64)])
     (run,) = lake.runs("bench").to_dicts()
     assert run["measured_window_s"] * 1000 >= sum(run["end_to_end_samples_ms"])
@@ -204,11 +204,33 @@ def test_power_is_read_around_the_timed_passes_of_the_whole_model(models: str, t
     assert cost == (60, pytest.approx(energy["energy_j"] / 60 / 64))
 
 
+def test_a_sweep_with_a_sensor_begins_with_an_idle_baseline(models: str, trace: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    chosen = settings(runs=60, power=trace, power_hz=200, baseline_s=0.3)
+    sweep(lake, chosen, [Configuration(f"{models}:busy", "fp32", 64)])
+    idle, busy = lake.runs("bench").sort("started_at").to_dicts()
+    assert (idle["kind"], idle["model"], idle["precision"], idle["batch"]) == ("idle_baseline", "idle", "none", 0)
+    assert idle["session_id"] == busy["session_id"]
+    assert idle["measured_window_s"] >= 0.3
+    assert set(lake.frame("power_timeseries", run_id=idle["run_id"])["phase"]) == {"baseline"}
+    (above,) = lake.sql("select * from run_energy where kind = 'efficiency'").pl().to_dicts()
+    assert above["baseline_run_id"] == idle["run_id"]
+    expected = above["energy_j"] - above["baseline_power_w"] * above["window_s"]
+    assert above["energy_above_baseline_j"] == pytest.approx(expected)
+    again = sweep(lake, chosen, [Configuration(f"{models}:busy", "fp32", 64)])
+    assert len(again.skipped) == 1
+    assert lake.runs("bench").height == 2
+
+
 def test_a_window_that_no_sensor_resolves_has_no_energy_and_says_why(models: str, trace: str, lake_root: Path) -> None:
     lake = Lake(lake_root)
-    sweep(lake, settings(power=trace), [Configuration(f"{models}:tiny", "fp32", 1)])
-    (energy,) = lake.sql("select energy_j, reason from run_energy").rows()
-    assert energy == (None, "fewer than two readings in the window")
+    sweep(lake, settings(power=trace, baseline_s=0.0), [Configuration(f"{models}:tiny", "fp32", 1)])
+    ((energy_j, reason),) = lake.sql("select energy_j, reason from run_energy").rows()
+    assert energy_j is None
+    assert reason in (
+        "fewer than two readings in the window",
+        "the window is shorter than two updates of the sensor",
+    )
 
 
 def test_a_run_without_a_power_sensor_says_why(models: str, lake_root: Path) -> None:

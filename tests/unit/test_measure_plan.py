@@ -75,6 +75,7 @@ def test_a_wrong_part_of_a_sweep_is_named(wrong: dict[str, object], named: str) 
         {"device": "gpu"},
         {"power_hz": 0.0},
         {"power_hz": 5000.0},
+        {"baseline_s": -1.0},
         {"power": "no such trace.csv"},
         {"power": __file__},
     ],

@@ -65,6 +65,9 @@ def ingest(
         str, typer.Option("--power", metavar="auto|none|FILE", help="Power sensors to read, or a trace to replay.")
     ] = "auto",
     power_hz: Annotated[float, typer.Option("--power-hz", help="Reads of each power sensor per second.")] = 20.0,
+    baseline: Annotated[
+        float, typer.Option("--baseline", metavar="S", help="Idle baseline before the first run, in s; 0: none.")
+    ] = 5.0,
     session: Annotated[str | None, typer.Option("--session", help="Name of this sweep.")] = None,
     note: Annotated[str | None, typer.Option("--note", help="Free text kept with each run.")] = None,
     tz: Annotated[
@@ -107,6 +110,7 @@ def ingest(
         input_shape=tuple(shape) if shape else None,
         power=power,
         power_hz=power_hz,
+        baseline_s=baseline,
     )
     if dry_run:
         _print_plan(settings, plan_settings, wanted)

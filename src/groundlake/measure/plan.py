@@ -43,6 +43,10 @@ FULL_BATCHES: dict[str, tuple[int, ...]] = {
 """Models and batch sizes of the imported measurements, so that a full sweep can be compared with all of them."""
 
 
+BASELINE_S = 5.0
+"""Sensors that average over a second need several; every sweep waits for it once."""
+
+
 @dataclass(frozen=True)
 class SweepSet:
     """Models, precisions and batch sizes under one name."""
@@ -98,6 +102,7 @@ class SweepSettings:
         input_shape: Shape of one input without the batch; None takes what is known of the model.
         power: `auto` reads the power sensors of the machine, `none` reads none; else a recorded trace to replay.
         power_hz: Reads of each power sensor per second.
+        baseline_s: Length of the idle baseline before the first run, where there is a sensor; 0 takes none.
     """
 
     hardware_id: str
@@ -114,12 +119,15 @@ class SweepSettings:
     input_shape: tuple[int, ...] | None = None
     power: str = AUTO
     power_hz: float = DEFAULT_HZ
+    baseline_s: float = BASELINE_S
 
     def __post_init__(self) -> None:
         for name, value, least in (("warmup", self.warmup, 0), ("runs", self.runs, 1), ("repeat", self.repeat, 1)):
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, got {value}")
         check_source(self.power, self.power_hz)
+        if self.baseline_s < 0:
+            raise UsageError(f"baseline must be at least 0 seconds, got {self.baseline_s:g}")
         if not self.timeout_s > 0:
             raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout_s}")
         if self.device_kind not in ("cpu", "cuda"):

@@ -69,12 +69,17 @@ class PowerWatch:
     Args:
         source: `auto` for the sensors of this machine, `none`, or the path of a trace to replay.
         hz: Reads per second of each sensor.
+        phase: What goes on in the measured window: measure, or baseline where nothing does.
     """
 
-    def __init__(self, source: str, hz: float) -> None:
+    def __init__(self, source: str, hz: float, *, phase: str = "measure") -> None:
         samplers, self._notes = _open(source)
+        self.has_sensors = bool(samplers)
+        self._phase = phase
         self._margin_s = MARGIN_PERIODS / hz if samplers else 0.0
         self._recorder = Recorder(samplers, hz)
+        if phase == "baseline":
+            self._recorder.phase = phase  # an idle device does not warm up
         self._marks_s: list[float] = []
 
     def __enter__(self) -> Self:
@@ -92,7 +97,7 @@ class PowerWatch:
     def mark(self) -> None:
         """Note the present moment: called once at the start of the measured window, and once at its end."""
         self._marks_s.append(self._recorder.now())
-        self._recorder.phase = "measure"
+        self._recorder.phase = self._phase
 
     def record(self) -> PowerRecord:
         """Return what was read, once the block has ended and both ends were marked."""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import LakeEnvironmentError, MissingDependencyError
 from groundlake.layout import new_id
+from groundlake.measure.baseline import idle_baseline
 from groundlake.measure.plan import Plan, plan
 from groundlake.measure.record import FailedMeasurement, Measurement
 from groundlake.measure.worker import Failed, Job, Measured, Preflight, Progress, Worker, WorkerLostError
@@ -81,7 +82,8 @@ def sweep(
     """Measure configurations one after another in a process of their own, and write each at once.
 
     A configuration that fails, hangs or kills its process becomes a failed run with the reason, and the sweep goes
-    on. An interruption stops the measuring process and passes through; what was finished stays in the lake.
+    on. An interruption stops the measuring process and passes through; what was finished stays in the lake. Where
+    there is a power sensor, an idle baseline is taken first, as a run of its own.
 
     Args:
         lake: Where the runs go; it is made by the first of them.
@@ -105,6 +107,9 @@ def sweep(
         raise MissingDependencyError("measuring needs torch\n  pip install 'groundlake[measure]'")
     with _supervised(settings) as supervisor:
         supervisor.check(todo)
+        baseline = idle_baseline(settings)
+        if baseline is not None:
+            lake.write_record(baseline)
         for position, run in enumerate(todo.todo, start=1):
             _one(lake, supervisor, run, result, _reporter(run, position, len(todo.todo), on_event))
     return result
