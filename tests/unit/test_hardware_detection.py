@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from planted import plant
 
 from groundlake import machine
 from groundlake.hardware import detect, find, judge, matches_this_machine, registry
@@ -60,32 +60,14 @@ def nvmlSystemGetDriverVersion():
 
 
 @pytest.fixture
-def gpu_server(tmp_path, monkeypatch):
+def gpu_server(nvidia_driver):
     """A server tree with an NVIDIA driver, and a module `pynvml` that lists the given GPUs."""
-    before = sys.modules.pop("pynvml", None)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
 
     def build(*names: str | bytes, starts: bool = True) -> Path:
-        (tmp_path / "modules").mkdir()
-        module = FAKE_PYNVML.format(names=names, starts=starts)
-        (tmp_path / "modules" / "pynvml.py").write_text(module, encoding="utf-8")
-        monkeypatch.syspath_prepend(tmp_path / "modules")
-        root = plant(tmp_path / "root", x86("Intel(R) Xeon(R) Platinum 8468", cores=4))
-        (root / "proc/driver/nvidia").mkdir(parents=True)
-        return root
+        root = nvidia_driver(FAKE_PYNVML.format(names=names, starts=starts))
+        return plant(root, x86("Intel(R) Xeon(R) Platinum 8468", cores=4))
 
-    yield build
-    sys.modules.pop("pynvml", None)
-    if before is not None:
-        sys.modules["pynvml"] = before
-
-
-def plant(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
+    return build
 
 
 def x86(model, *, cores, threads_per_core=1, flags=X86_FLAGS, vendor="GenuineIntel", family=6, mhz=2445.43, number=1):

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
+from planted import plant
 
 from groundlake.errors import NoSensorError, UsageError
 from groundlake.power import Rail, Reading, Recorder, open_sensors
@@ -18,7 +19,7 @@ from groundlake.power.replay import ReplaySampler
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
 FAKE_PYNVML = """
@@ -102,14 +103,6 @@ ORIN = {
 }
 
 
-def plant(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text + "\n", encoding="utf-8")
-    return root
-
-
 def below(folder: str, files: dict[str, str]) -> dict[str, str]:
     return {f"{folder}/{name}": text for name, text in files.items()}
 
@@ -119,21 +112,9 @@ def watts(sampler: Any) -> dict[str, float]:
 
 
 @pytest.fixture
-def gpu_machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Path]]:
+def gpu_machine(nvidia_driver) -> Callable[..., Path]:
     """A tree with an NVIDIA driver, and a module `pynvml` whose GPUs answer as given."""
-    before = sys.modules.pop("pynvml", None)
-
-    def build(*gpus: dict[str, Any]) -> Path:
-        (tmp_path / "modules").mkdir()
-        (tmp_path / "modules" / "pynvml.py").write_text(FAKE_PYNVML.format(gpus=list(gpus)), encoding="utf-8")
-        monkeypatch.syspath_prepend(tmp_path / "modules")
-        (tmp_path / "root/proc/driver/nvidia").mkdir(parents=True)
-        return tmp_path / "root"
-
-    yield build
-    sys.modules.pop("pynvml", None)
-    if before is not None:
-        sys.modules["pynvml"] = before
+    return lambda *gpus: nvidia_driver(FAKE_PYNVML.format(gpus=list(gpus)))
 
 
 H200 = {"name": "NVIDIA H200", "uuid": "GPU-1", "architecture": 9, "usage_mw": 90_000, "temperature_c": 41}

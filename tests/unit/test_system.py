@@ -8,6 +8,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+from planted import plant
 
 from groundlake.schemas import TABLES
 from groundlake.schemas.ledger import SYSTEM_FIELDS
@@ -71,30 +72,9 @@ def nvmlDeviceGetCurrentClocksThrottleReasons(handle):
 
 
 @pytest.fixture
-def gpu_server(tmp_path, monkeypatch):
+def gpu_server(nvidia_driver):
     """A tree with an NVIDIA driver, and a module `pynvml` with the given calls for the reasons of a low clock."""
-    before = sys.modules.pop("pynvml", None)
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-    def build(reasons: str) -> Path:
-        modules = tmp_path / "modules"
-        modules.mkdir()
-        (modules / "pynvml.py").write_text(FAKE_PYNVML + reasons, encoding="utf-8")
-        monkeypatch.syspath_prepend(modules)
-        return plant(tmp_path / "root", {"proc/driver/nvidia/version": "NVRM version"})
-
-    yield build
-    sys.modules.pop("pynvml", None)
-    if before is not None:
-        sys.modules["pynvml"] = before
-
-
-def plant(root: Path, files: dict[str, str]) -> Path:
-    for name, text in files.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    return root
+    return lambda reasons: nvidia_driver(FAKE_PYNVML + reasons)
 
 
 def jetson(root: Path, mode: int = 2) -> Path:
