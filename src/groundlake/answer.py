@@ -70,8 +70,8 @@ class Answer:
         return self._run(lambda answer: answer.columns)
 
     def _run(self, fetch: Callable[[duckdb.DuckDBPyRelation], Fetched]) -> Fetched:
-        views = all_views(self.root)
         for attempt in range(1, ATTEMPTS + 1):
+            views = all_views(self.root)  # anew: with its last file, a contract version leaves the relation
             try:
                 with open_connection() as connection:
                     statement = _single_query(connection, self.query)

@@ -175,8 +175,9 @@ def test_the_remains_of_retracted_runs_are_no_findings(lake: Lake) -> None:
 def test_every_file_names_its_contract_version_and_writer(lake: Lake) -> None:
     for path in lake.root.rglob("*.parquet"):
         footer = pq.read_schema(path).metadata
-        assert footer[b"groundlake.contract"].decode() == path.relative_to(lake.root).parts[0]
-        assert footer[b"groundlake.contract_version"] == b"1"
+        table = TABLES[path.relative_to(lake.root).parts[0]]
+        assert footer[b"groundlake.contract"].decode() == table.table_name()
+        assert footer[b"groundlake.contract_version"].decode() == str(table.version())
         assert footer[b"groundlake.writer"].startswith(b"groundlake ")
 
 

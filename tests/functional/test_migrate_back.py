@@ -22,6 +22,8 @@ from groundlake.ground_truth import (
     SystemState,
 )
 from groundlake.importers import Zones, export_v2_json, import_folder, migrate_v1
+from groundlake.layout import anchor_path
+from groundlake.schemas import Runs
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -79,6 +81,21 @@ def test_a_measured_run_survives_export_and_migration(lake: Lake, tmp_path: Path
     assert loaded == replace(full, run_id=run_id)
     assert again.runs("desk")["started_at"].to_list() == lake.runs("desk")["started_at"].to_list()
     assert migrate_v1(lake, [tmp_path / "json"]).already_present == 1
+
+
+def test_a_merge_brings_the_anchors_of_an_older_contract_version_along(lake: Lake, tmp_path: Path):
+    older = Lake(tmp_path / "older")
+    older.write_record(record())
+    new = older.root / anchor_path(Runs)
+    old = pq.read_table(new, partitioning=None).replace_schema_metadata(
+        {**pq.read_schema(new).metadata, b"groundlake.contract_version": b"1"}
+    )
+    pq.write_table(old.drop_columns(list(Runs.added())), new.with_name("anchor.v01.parquet"))
+    import_folder(lake, older.root)
+    assert (lake.root / anchor_path(Runs)).with_name("anchor.v01.parquet").exists()
+    assert lake.check() == []
+    assert lake.sql("select count(*) from runs").rows() == [(1,)]
+    assert import_folder(lake, older.root).parts == 0
 
 
 @pytest.mark.parametrize("name", ["pkg.models:make", "timm/vit", ".hidden", "50% off", "größe", "fp32", "measurements"])

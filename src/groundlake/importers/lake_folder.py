@@ -11,7 +11,7 @@ from groundlake.commit import Staged, environment_error, publish, sync_folders, 
 from groundlake.errors import ContractViolationError, CorruptLakeError, UsageError
 from groundlake.importers.v1_tree import migrate_v1
 from groundlake.integrity import inspect_file
-from groundlake.layout import STAGED_SUFFIX, PartName, decode_key
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, decode_key
 from groundlake.ledger import Ledger, leaf_files, read_parts
 from groundlake.schemas import FACT_TABLES, TABLES, Runs
 from groundlake.store import Lake
@@ -115,6 +115,7 @@ def merge_lake(
         return report
     lake.create()
     try:
+        _copy(_missing_anchors(lake, other), lake, other, lambda _: None)
         for group in (facts, ledger):
             _copy(group, lake, other, lambda done: on_progress(done, report.parts, "copy") if on_progress else None)
         _copy_quarantine(lake, other)
@@ -162,6 +163,13 @@ def _says(path: Path) -> set[tuple[str, int, int, str]]:
 def _fact_files(root: Path) -> Iterator[Path]:
     for table in FACT_TABLES.values():
         yield from (path for _, path in leaf_files(root, table, {}))
+
+
+def _missing_anchors(lake: Lake, other: Lake) -> list[Path]:
+    """Anchors of contract versions that this lake has no parts of yet: they keep a version's glob from emptying."""
+    folders = [other.root / anchor_folder(table) for table in TABLES.values()]
+    anchors = [path for folder in folders for path in sorted(folder.glob("anchor.v*.parquet"))]
+    return [path for path in anchors if not (lake.root / path.relative_to(other.root)).exists()]
 
 
 def _part(path: Path) -> str:
