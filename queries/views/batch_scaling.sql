@@ -26,56 +26,39 @@ WITH sized AS (
         max(batch) OVER (PARTITION BY hardware_id, precision, model) AS largest_batch
     FROM latest_runs
     WHERE batch > 0
-),
-compared AS (
+)
+SELECT
+    b.hardware_id,
+    b.precision,
+    b.model,
+    b.batch,
+    b.smallest_batch,
+    b.total_latency_ms,
+    b.total_latency_ms / b.batch AS latency_per_input_ms,
+    b.total_flops / NULLIF(b.total_latency_ms / 1000, 0) AS achieved_flops,
+    CASE
+        WHEN c.reason IS NULL THEN base.total_latency_ms / base.batch / NULLIF(latency_per_input_ms, 0)
+    END AS throughput_speedup,
+    throughput_speedup / (b.batch / b.smallest_batch) AS scaling_efficiency,
+    CASE WHEN c.reason IS NULL THEN 'comparable' ELSE 'not_comparable' END AS verdict,
+    c.reason,
+    b.timing_method,
+    b.flops_method,
+    b.run_id,
+    b.started_at
+FROM sized b
+JOIN sized base
+    ON base.hardware_id = b.hardware_id
+    AND base.precision = b.precision
+    AND base.model = b.model
+    AND base.batch = b.smallest_batch
+CROSS JOIN LATERAL (
     SELECT
-        b.hardware_id,
-        b.precision,
-        b.model,
-        b.batch,
-        b.smallest_batch,
-        b.total_latency_ms,
-        b.total_latency_ms / b.batch AS latency_per_input_ms,
-        b.total_flops / NULLIF(b.total_latency_ms / 1000, 0) AS achieved_flops,
-        base.total_latency_ms / base.batch AS base_latency_per_input_ms,
         CASE
             WHEN b.timing_method <> base.timing_method THEN 'timed by different methods'
             WHEN b.flops_method IS DISTINCT FROM base.flops_method THEN 'counted by different methods'
             WHEN b.device IS DISTINCT FROM base.device THEN 'run on different kinds of device'
             WHEN b.total_latency_ms IS NULL OR base.total_latency_ms IS NULL THEN 'a latency is missing'
-        END AS reason,
-        b.timing_method,
-        b.flops_method,
-        b.run_id,
-        b.started_at
-    FROM sized b
-    JOIN sized base
-        ON base.hardware_id = b.hardware_id
-        AND base.precision = b.precision
-        AND base.model = b.model
-        AND base.batch = b.smallest_batch
-    WHERE b.largest_batch > b.smallest_batch
-)
-SELECT
-    hardware_id,
-    precision,
-    model,
-    batch,
-    smallest_batch,
-    total_latency_ms,
-    latency_per_input_ms,
-    achieved_flops,
-    CASE
-        WHEN reason IS NULL THEN base_latency_per_input_ms / NULLIF(latency_per_input_ms, 0)
-    END AS throughput_speedup,
-    CASE
-        WHEN reason IS NULL
-            THEN base_latency_per_input_ms / NULLIF(latency_per_input_ms, 0) / (batch / smallest_batch)
-    END AS scaling_efficiency,
-    CASE WHEN reason IS NULL THEN 'comparable' ELSE 'not_comparable' END AS verdict,
-    reason,
-    timing_method,
-    flops_method,
-    run_id,
-    started_at
-FROM compared
+        END AS reason
+) AS c
+WHERE b.largest_batch > b.smallest_batch

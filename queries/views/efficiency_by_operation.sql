@@ -24,6 +24,9 @@ WITH operations AS (
         count(*) AS num_subgraphs,
         count(CASE WHEN s.flops > 0 THEN 1 END) AS num_subgraphs_with_flops,
         sum(s.latency_mean_ms) AS latency_ms,
+        sum(sum(s.latency_mean_ms)) OVER (
+            PARTITION BY s.hardware_id, s.precision, r.timing_method, r.flops_method, r.theoretical_peak_source
+        ) AS latency_of_all_ms,
         CAST(sum(s.flops) AS DOUBLE) AS flops,
         CAST(sum(CASE WHEN r.theoretical_peak_flops > 0 THEN s.flops END) AS DOUBLE) AS flops_with_peak,
         sum(s.latency_mean_ms / 1000 * r.theoretical_peak_flops) AS flops_at_peak,
@@ -32,27 +35,6 @@ WITH operations AS (
     JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
     GROUP BY
         s.hardware_id, s.precision, s.operation_type, r.timing_method, r.flops_method, r.theoretical_peak_source
-),
-shared AS (
-    SELECT
-        hardware_id,
-        precision,
-        operation_type,
-        timing_method,
-        flops_method,
-        theoretical_peak_source,
-        num_configurations,
-        num_subgraphs,
-        num_subgraphs_with_flops,
-        latency_ms,
-        sum(latency_ms) OVER (
-            PARTITION BY hardware_id, precision, timing_method, flops_method, theoretical_peak_source
-        ) AS latency_of_all_ms,
-        flops,
-        flops_with_peak,
-        flops_at_peak,
-        efficiency_mean
-    FROM operations
 )
 SELECT
     hardware_id,
@@ -70,4 +52,4 @@ SELECT
     flops / NULLIF(latency_ms / 1000, 0) AS achieved_flops,
     flops_with_peak / NULLIF(flops_at_peak, 0) AS efficiency,
     efficiency_mean
-FROM shared
+FROM operations

@@ -9,39 +9,22 @@
 -- column energy_per_input_above_baseline_j [J]: The same, less what the idle device takes; NULL without a baseline
 -- column inputs_per_j [1/J]: Inputs for one joule
 -- column method: What the energy is: the integral of the power, or the difference of the sensor's counter
-WITH known AS (
-    SELECT
-        e.hardware_id,
-        e.precision,
-        e.model,
-        e.batch,
-        e.run_id,
-        e.source,
-        e.rail,
-        e.device_index,
-        r.timed_runs AS passes,
-        coalesce(e.energy_j, e.counter_energy_j) / NULLIF(r.timed_runs, 0) AS energy_per_pass_j,
-        e.energy_above_baseline_j / NULLIF(r.timed_runs, 0) AS above_baseline_per_pass_j,
-        CASE WHEN e.energy_j IS NULL THEN 'counter' ELSE 'integral' END AS method
-    FROM run_energy e
-    JOIN latest_runs l ON l.hardware_id = e.hardware_id AND l.run_id = e.run_id
-    JOIN runs r ON r.hardware_id = e.hardware_id AND r.run_id = e.run_id
-    WHERE e.batch > 0
-)
 SELECT
-    hardware_id,
-    precision,
-    model,
-    batch,
-    run_id,
-    source,
-    rail,
-    device_index,
-    passes,
-    energy_per_pass_j,
-    energy_per_pass_j / NULLIF(batch, 0) AS energy_per_input_j,
-    above_baseline_per_pass_j / NULLIF(batch, 0) AS energy_per_input_above_baseline_j,
-    batch / NULLIF(energy_per_pass_j, 0) AS inputs_per_j,
-    method
-FROM known
-WHERE energy_per_pass_j IS NOT NULL
+    e.hardware_id,
+    e.precision,
+    e.model,
+    e.batch,
+    e.run_id,
+    e.source,
+    e.rail,
+    e.device_index,
+    r.timed_runs AS passes,
+    coalesce(e.energy_j, e.counter_energy_j) / NULLIF(r.timed_runs, 0) AS energy_per_pass_j,
+    energy_per_pass_j / NULLIF(e.batch, 0) AS energy_per_input_j,
+    e.energy_above_baseline_j / NULLIF(r.timed_runs, 0) / NULLIF(e.batch, 0) AS energy_per_input_above_baseline_j,
+    e.batch / NULLIF(energy_per_pass_j, 0) AS inputs_per_j,
+    CASE WHEN e.energy_j IS NULL THEN 'counter' ELSE 'integral' END AS method
+FROM run_energy e
+JOIN latest_runs l ON l.hardware_id = e.hardware_id AND l.run_id = e.run_id
+JOIN runs r ON r.hardware_id = e.hardware_id AND r.run_id = e.run_id
+WHERE e.batch > 0 AND r.timed_runs > 0 AND coalesce(e.energy_j, e.counter_energy_j) IS NOT NULL

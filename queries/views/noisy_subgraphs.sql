@@ -7,46 +7,29 @@
 -- column latency_share [1]: latency_mean_ms / total_latency_ms of the run
 -- column reason: spread (coefficient of variation), outlier (largest sample), or spread and outlier
 SELECT
-    hardware_id,
-    precision,
-    model,
-    batch,
-    run_id,
-    subgraph_id,
-    operation_type,
-    fusion_pattern,
-    latency_mean_ms,
-    latency_std_ms,
-    latency_max_ms,
-    latency_samples,
-    coefficient_of_variation,
-    max_to_mean,
-    latency_share,
+    s.hardware_id,
+    s.precision,
+    s.model,
+    s.batch,
+    s.run_id,
+    s.subgraph_id,
+    s.operation_type,
+    s.fusion_pattern,
+    s.latency_mean_ms,
+    s.latency_std_ms,
+    s.latency_max_ms,
+    s.latency_samples,
+    s.latency_std_ms / NULLIF(s.latency_mean_ms, 0) AS coefficient_of_variation,
+    s.latency_max_ms / NULLIF(s.latency_mean_ms, 0) AS max_to_mean,
+    s.latency_mean_ms / NULLIF(r.total_latency_ms, 0) AS latency_share,
     CASE
         WHEN coefficient_of_variation > 0.1 AND max_to_mean > 10 THEN 'spread and outlier'
-        WHEN max_to_mean > 10 THEN 'outlier'
-        ELSE 'spread'
+        WHEN coefficient_of_variation > 0.1 THEN 'spread'
+        ELSE 'outlier'
     END AS reason,
-    timing_method
-FROM (
-    SELECT
-        s.hardware_id,
-        s.precision,
-        s.model,
-        s.batch,
-        s.run_id,
-        s.subgraph_id,
-        s.operation_type,
-        s.fusion_pattern,
-        s.latency_mean_ms,
-        s.latency_std_ms,
-        s.latency_max_ms,
-        s.latency_samples,
-        s.latency_std_ms / NULLIF(s.latency_mean_ms, 0) AS coefficient_of_variation,
-        s.latency_max_ms / NULLIF(s.latency_mean_ms, 0) AS max_to_mean,
-        s.latency_mean_ms / NULLIF(r.total_latency_ms, 0) AS latency_share,
-        r.timing_method
-    FROM latest_runs r
-    JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
-) AS measured
-WHERE coefficient_of_variation > 0.1 OR max_to_mean > 10
+    r.timing_method
+FROM latest_runs r
+JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
+WHERE
+    s.latency_std_ms / NULLIF(s.latency_mean_ms, 0) > 0.1
+    OR s.latency_max_ms / NULLIF(s.latency_mean_ms, 0) > 10

@@ -14,56 +14,41 @@
 -- column fp32_flops_method: flops_method of the fp32 run
 -- column fp32_run_id: The fp32 run
 -- column fp32_started_at: Start of the fp32 run (UTC)
-WITH pairs AS (
+SELECT
+    low.hardware_id,
+    low.model,
+    low.batch,
+    low.precision,
+    base.total_latency_ms AS fp32_latency_ms,
+    low.total_latency_ms AS latency_ms,
+    CASE
+        WHEN c.reason IS NULL THEN base.total_latency_ms / NULLIF(low.total_latency_ms, 0)
+    END AS speedup,
+    base.end_to_end_latency_ms AS fp32_end_to_end_latency_ms,
+    low.end_to_end_latency_ms,
+    CASE
+        WHEN c.reason IS NULL THEN base.end_to_end_latency_ms / NULLIF(low.end_to_end_latency_ms, 0)
+    END AS end_to_end_speedup,
+    CASE WHEN c.reason IS NULL THEN 'comparable' ELSE 'not_comparable' END AS verdict,
+    c.reason,
+    low.timing_method,
+    base.timing_method AS fp32_timing_method,
+    low.flops_method,
+    base.flops_method AS fp32_flops_method,
+    low.run_id,
+    base.run_id AS fp32_run_id,
+    low.started_at,
+    base.started_at AS fp32_started_at
+FROM latest_runs low
+JOIN latest_runs base
+    ON base.hardware_id = low.hardware_id AND base.model = low.model AND base.batch = low.batch
+CROSS JOIN LATERAL (
     SELECT
-        low.hardware_id,
-        low.model,
-        low.batch,
-        low.precision,
-        base.total_latency_ms AS fp32_latency_ms,
-        low.total_latency_ms AS latency_ms,
-        base.end_to_end_latency_ms AS fp32_end_to_end_latency_ms,
-        low.end_to_end_latency_ms,
         CASE
             WHEN low.timing_method <> base.timing_method THEN 'timed by different methods'
             WHEN low.flops_method IS DISTINCT FROM base.flops_method THEN 'counted by different methods'
             WHEN low.device IS DISTINCT FROM base.device THEN 'run on different kinds of device'
             WHEN low.total_latency_ms IS NULL OR base.total_latency_ms IS NULL THEN 'a latency is missing'
-        END AS reason,
-        low.timing_method,
-        base.timing_method AS fp32_timing_method,
-        low.flops_method,
-        base.flops_method AS fp32_flops_method,
-        low.run_id,
-        base.run_id AS fp32_run_id,
-        low.started_at,
-        base.started_at AS fp32_started_at
-    FROM latest_runs low
-    JOIN latest_runs base
-        ON base.hardware_id = low.hardware_id AND base.model = low.model AND base.batch = low.batch
-    WHERE base.precision = 'fp32' AND low.precision <> 'fp32'
-)
-SELECT
-    hardware_id,
-    model,
-    batch,
-    precision,
-    fp32_latency_ms,
-    latency_ms,
-    CASE WHEN reason IS NULL THEN fp32_latency_ms / NULLIF(latency_ms, 0) END AS speedup,
-    fp32_end_to_end_latency_ms,
-    end_to_end_latency_ms,
-    CASE
-        WHEN reason IS NULL THEN fp32_end_to_end_latency_ms / NULLIF(end_to_end_latency_ms, 0)
-    END AS end_to_end_speedup,
-    CASE WHEN reason IS NULL THEN 'comparable' ELSE 'not_comparable' END AS verdict,
-    reason,
-    timing_method,
-    fp32_timing_method,
-    flops_method,
-    fp32_flops_method,
-    run_id,
-    fp32_run_id,
-    started_at,
-    fp32_started_at
-FROM pairs
+        END AS reason
+) AS c
+WHERE base.precision = 'fp32' AND low.precision <> 'fp32'

@@ -180,6 +180,7 @@ def trace(tmp_path: Path) -> str:
     """A recorded trace of ten minutes: a rail between 10 and 12 W that changes every 2 ms."""
     moments = pl.Series(range(300_000)) / 500
     rows = pl.DataFrame({"timestamp_s": moments, "rail": "vdd", "power_w": 10 + (moments * 500) % 3})
+    rows = rows.with_columns(energy_counter_j=11 * pl.col("timestamp_s"))
     rows.write_parquet(tmp_path / "trace.parquet")
     return str(tmp_path / "trace.parquet")
 
@@ -198,10 +199,12 @@ def test_power_is_read_around_the_timed_passes_of_the_whole_model(models: str, t
     assert set(rows["phase"]) == {"warmup", "measure"}
     assert (rows["timestamp_s"].min() < 0, rows["timestamp_s"].max() > run["measured_window_s"]) == (True, True)
     (energy,) = lake.sql("select * from run_energy").pl().to_dicts()
-    assert energy["reason"] is None
-    assert 10 <= energy["mean_power_w"] <= 12
+    # A busy machine may keep the recorder waiting: a gap, which the counter bridges.
+    assert energy["reason"] in (None, "the readings leave a gap in the window")
+    known_j = energy["counter_energy_j"] if energy["energy_j"] is None else energy["energy_j"]
+    assert 10 <= known_j / energy["window_s"] <= 12
     (cost,) = lake.sql("select passes, energy_per_input_j from energy_per_inference").rows()
-    assert cost == (60, pytest.approx(energy["energy_j"] / 60 / 64))
+    assert cost == (60, pytest.approx(known_j / 60 / 64))
 
 
 def test_a_sweep_with_a_sensor_begins_with_an_idle_baseline(models: str, trace: str, lake_root: Path) -> None:
@@ -215,7 +218,8 @@ def test_a_sweep_with_a_sensor_begins_with_an_idle_baseline(models: str, trace: 
     assert set(lake.frame("power_timeseries", run_id=idle["run_id"])["phase"]) == {"baseline"}
     (above,) = lake.sql("select * from run_energy where kind = 'efficiency'").pl().to_dicts()
     assert above["baseline_run_id"] == idle["run_id"]
-    expected = above["energy_j"] - above["baseline_power_w"] * above["window_s"]
+    known_j = above["counter_energy_j"] if above["energy_j"] is None else above["energy_j"]
+    expected = known_j - above["baseline_power_w"] * above["window_s"]
     assert above["energy_above_baseline_j"] == pytest.approx(expected)
     again = sweep(lake, chosen, [Configuration(f"{models}:busy", "fp32", 64)])
     assert len(again.skipped) == 1
@@ -224,7 +228,7 @@ def test_a_sweep_with_a_sensor_begins_with_an_idle_baseline(models: str, trace: 
 
 def test_a_window_that_no_sensor_resolves_has_no_energy_and_says_why(models: str, trace: str, lake_root: Path) -> None:
     lake = Lake(lake_root)
-    sweep(lake, settings(power=trace, baseline_s=0.0), [Configuration(f"{models}:tiny", "fp32", 1)])
+    sweep(lake, settings(power=trace, power_hz=1, baseline_s=0.0), [Configuration(f"{models}:tiny", "fp32", 1)])
     ((energy_j, reason),) = lake.sql("select energy_j, reason from run_energy").rows()
     assert energy_j is None
     assert reason in (

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 AUTO, NONE = "auto", "none"
 TRACE_SUFFIXES = (".csv", ".parquet")
 MAX_HZ = 1000.0
-MARGIN_PERIODS = 2
-"""Periods of reading before the first pass and behind the last, so that the window's ends lie between readings."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +74,6 @@ class PowerWatch:
         samplers, self._notes = _open(source)
         self.has_sensors = bool(samplers)
         self._phase = phase
-        self._margin_s = MARGIN_PERIODS / hz if samplers else 0.0
         self._recorder = Recorder(samplers, hz)
         if phase == "baseline":
             self._recorder.phase = phase  # an idle device does not warm up
@@ -84,14 +81,14 @@ class PowerWatch:
 
     def __enter__(self) -> Self:
         self._recorder.__enter__()
-        time.sleep(self._margin_s)
+        self._recorder.settle()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if kind is None:
-            time.sleep(self._margin_s)
+            self._recorder.settle()
         self._recorder.__exit__(kind, error, trace)
 
     def mark(self) -> None:

@@ -80,6 +80,7 @@ class Recorder:
         self._series: dict[Rail, _Series] = {rail: _Series() for sampler in samplers for rail in sampler.rails}
         self._asked: dict[Rail, int] = dict.fromkeys(self._series, 0)
         self._stop = threading.Event()
+        self._round = threading.Event()
         self._thread = threading.Thread(target=self._run, name="groundlake-power", daemon=True)
 
     def __enter__(self) -> Self:
@@ -95,6 +96,14 @@ class Recorder:
             self._thread.join(STOP_TIMEOUT_S)
         for sampler in self._samplers:
             sampler.close()
+
+    def settle(self) -> None:
+        """Wait until every sensor was read from here on, so that the present moment lies between two readings."""
+        if not self._samplers:
+            return
+        for _ in range(2):  # the first round may have begun before this moment
+            self._round.clear()
+            self._round.wait(STOP_TIMEOUT_S)
 
     def now(self) -> float:
         """Read the clock that readings are stamped with, in s."""
@@ -152,6 +161,7 @@ class Recorder:
         while not self._stop.wait(max(0.0, due_s - self._clock())):
             for sampler in self._samplers:
                 self._read(sampler)
+            self._round.set()
             due_s += self._period_s
             late_s = self._clock() - due_s
             if late_s > 0:
