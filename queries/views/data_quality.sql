@@ -178,11 +178,11 @@ FROM numbered
 WHERE position <= num_warnings
 UNION ALL
 SELECT
-    CAST(NULL AS STRING) AS run_id,
+    NULL AS run_id,
     p.hardware_id,
     p.precision,
-    CAST(NULL AS STRING) AS model,
-    CAST(NULL AS BIGINT) AS batch,
+    NULL AS model,
+    NULL AS batch,
     'peak_shared_by_precisions' AS finding,
     p.peak AS value,
     'The peak recorded for this precision is that of fp32 (value, in FLOP/s)' AS explanation
@@ -191,11 +191,11 @@ JOIN peaks fp32 ON fp32.hardware_id = p.hardware_id AND fp32.peak = p.peak
 WHERE fp32.precision = 'fp32' AND p.precision <> 'fp32'
 UNION ALL
 SELECT
-    CAST(NULL AS STRING) AS run_id,
+    NULL AS run_id,
     hardware_id,
     precision,
-    CAST(NULL AS STRING) AS model,
-    CAST(NULL AS BIGINT) AS batch,
+    NULL AS model,
+    NULL AS batch,
     'peak_varies' AS finding,
     max(peak) / NULLIF(min(peak), 0) AS value,
     'Runs of this device and precision recorded different peaks (value: largest / smallest)' AS explanation
@@ -204,11 +204,11 @@ GROUP BY hardware_id, precision
 HAVING count(*) > 1
 UNION ALL
 SELECT
-    CAST(NULL AS STRING) AS run_id,
+    NULL AS run_id,
     p.hardware_id,
     p.precision,
-    CAST(NULL AS STRING) AS model,
-    CAST(NULL AS BIGINT) AS batch,
+    NULL AS model,
+    NULL AS batch,
     'peak_differs_from_alias' AS finding,
     max(p.peak / NULLIF(other.peak, 0)) AS value,
     'The same device measured under another id has another recorded peak (value: largest ratio)' AS explanation

@@ -24,8 +24,8 @@ SELECT
     s.latency_mean_ms / NULLIF(r.total_latency_ms, 0) AS latency_share,
     CASE
         WHEN coefficient_of_variation > 0.1 AND max_to_mean > 10 THEN 'spread and outlier'
-        WHEN coefficient_of_variation > 0.1 THEN 'spread'
-        ELSE 'outlier'
+        WHEN max_to_mean > 10 THEN 'outlier'
+        ELSE 'spread'
     END AS reason,
     r.timing_method
 FROM latest_runs r

@@ -93,6 +93,37 @@ sums AS (
         AND t.device_index IS NOT DISTINCT FROM s.device_index
     GROUP BY s.hardware_id, s.run_id, s.source, s.rail, s.device_index
 ),
+judged AS (
+    SELECT
+        s.hardware_id,
+        s.run_id,
+        s.source,
+        s.rail,
+        s.device_index,
+        s.window_s,
+        s.num_readings,
+        s.usual_step_s,
+        s.length_s / NULLIF(s.num_changes, 0) AS value_period_s,
+        coalesce(u.covered_s, 0) / NULLIF(s.window_s, 0) AS coverage,
+        u.integral_j,
+        CASE WHEN u.spanned_s >= 0.99 * s.window_s THEN u.counted_j END AS counter_energy_j,
+        CASE
+            WHEN s.window_s IS NULL THEN 'the run does not say how long it measured'
+            WHEN s.num_powers = 0 THEN 'the sensor tells no power'
+            WHEN s.num_readings < 2 THEN 'fewer than two readings in the window'
+            WHEN s.num_changes = 0 THEN 'the sensor never changed its value'
+            WHEN s.window_s < 2 * s.length_s / NULLIF(s.num_changes, 0)
+                THEN 'the window is shorter than two updates of the sensor'
+            WHEN coalesce(u.covered_s, 0) < 0.99 * s.window_s THEN 'the readings leave a gap in the window'
+        END AS reason
+    FROM series s
+    LEFT JOIN sums u
+        ON u.hardware_id = s.hardware_id
+        AND u.run_id = s.run_id
+        AND u.source = s.source
+        AND u.rail = s.rail
+        AND u.device_index IS NOT DISTINCT FROM s.device_index
+),
 energies AS (
     SELECT
         r.hardware_id,
@@ -104,33 +135,21 @@ energies AS (
         r.status,
         r.session_id,
         r.started_at,
-        s.source,
-        s.rail,
-        s.device_index,
-        s.window_s,
-        s.num_readings,
-        s.usual_step_s,
-        s.length_s / NULLIF(s.num_changes, 0) AS value_period_s,
-        coalesce(u.covered_s, 0) / NULLIF(s.window_s, 0) AS coverage,
-        CASE
-            WHEN s.window_s IS NULL THEN 'the run does not say how long it measured'
-            WHEN s.num_powers = 0 THEN 'the sensor tells no power'
-            WHEN s.num_readings < 2 THEN 'fewer than two readings in the window'
-            WHEN s.num_changes = 0 THEN 'the sensor never changed its value'
-            WHEN s.window_s < 2 * value_period_s THEN 'the window is shorter than two updates of the sensor'
-            WHEN coalesce(u.covered_s, 0) < 0.99 * s.window_s THEN 'the readings leave a gap in the window'
-        END AS reason,
-        CASE WHEN reason IS NULL THEN u.integral_j END AS energy_j,
-        CASE WHEN u.spanned_s >= 0.99 * s.window_s THEN u.counted_j END AS counter_energy_j,
-        coalesce(energy_j, counter_energy_j) AS known_energy_j
-    FROM series s
-    JOIN runs r ON r.hardware_id = s.hardware_id AND r.run_id = s.run_id
-    LEFT JOIN sums u
-        ON u.hardware_id = s.hardware_id
-        AND u.run_id = s.run_id
-        AND u.source = s.source
-        AND u.rail = s.rail
-        AND u.device_index IS NOT DISTINCT FROM s.device_index
+        j.source,
+        j.rail,
+        j.device_index,
+        j.window_s,
+        j.num_readings,
+        j.usual_step_s,
+        j.value_period_s,
+        j.coverage,
+        j.coverage < 0.99 AS has_gap,
+        CASE WHEN j.reason IS NULL THEN j.integral_j END AS energy_j,
+        j.counter_energy_j,
+        coalesce(CASE WHEN j.reason IS NULL THEN j.integral_j END, j.counter_energy_j) AS known_energy_j,
+        j.reason
+    FROM judged j
+    JOIN runs r ON r.hardware_id = j.hardware_id AND r.run_id = j.run_id
 )
 SELECT
     e.hardware_id,
@@ -147,7 +166,7 @@ SELECT
     e.usual_step_s,
     e.value_period_s,
     e.coverage,
-    e.coverage < 0.99 AS has_gap,
+    e.has_gap,
     e.energy_j,
     e.energy_j / NULLIF(e.window_s, 0) AS mean_power_w,
     e.counter_energy_j,
