@@ -54,7 +54,7 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         loaded = load_model(job.model, device=job.device, input_shape=job.input_shape)
         dtype = DTYPES[job.precision]
         module = loaded.module.to(dtype)
-        example = torch.randn((job.batch, *loaded.input_shape), device=job.device).to(dtype)
+        example = loaded.example(job.batch, dtype=dtype, device=job.device)
         traced = trace(module, example)
         warnings = _foreign_types(traced, job.precision)
         subgraphs = traced.subgraphs()

@@ -62,6 +62,10 @@ class LoadedModel:
     module: nn.Module
     input_shape: tuple[int, ...]
 
+    def example(self, batch: int, *, dtype: torch.dtype, device: str) -> torch.Tensor:
+        """Return a random input, batch first, of the model's precision where it takes floating-point values."""
+        return torch.randn((batch, *self.input_shape), device=device).to(dtype)
+
 
 def load_model(name: str, *, device: str = "cpu", input_shape: tuple[int, ...] | None = None) -> LoadedModel:
     """Build a model with random weights, or whatever weights its factory gives it.
