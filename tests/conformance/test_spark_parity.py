@@ -11,6 +11,7 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+import pyarrow.parquet as pq
 import pytest
 
 from groundlake import spark
@@ -91,7 +92,8 @@ def fill(root: Path) -> None:
     lake = Lake(root)
     later = DAY + dt.timedelta(days=1)
     lake.write(run(), subgraph_timings=timings(1))
-    lake.write(run(started_at=later, end_to_end_latency_ms=2.5), subgraph_timings=timings(1.1, noisy=True))
+    whole = {"end_to_end_latency_ms": 2.5, "end_to_end_latency_std_ms": 0.2}
+    lake.write(run(started_at=later, **whole), subgraph_timings=timings(1.1, noisy=True))
     lake.write(run(started_at=None, started_at_zone_source=None), subgraph_timings=timings(9))
     gone = lake.write(run(started_at=later + dt.timedelta(days=1)), subgraph_timings=timings(5))
     lake.retract(gone, "dev_a", "throttled")
@@ -231,6 +233,25 @@ def test_a_file_that_is_being_written_is_not_read(session: Any, tmp_path: Path) 
     (leaf / "torn.v01.parquet.tmp").write_bytes(b"PAR1 half a file")
     spark.bind(session, lake.root)
     assert session.sql("select count(*) from subgraph_timings").collect()[0][0] == 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("vectorized", ["true", "false"])
+def test_a_long_power_series_reads_back_to_the_bit(vectorized: str, session: Any, tmp_path: Path) -> None:
+    moments = [-0.0, 5e-324, 0.1 + 0.2, 1.7976931348623157e308, *(math.sqrt(number) for number in range(3000))]
+    watts = [None if number % 7 == 0 else number % 11 * 0.152 for number in range(len(moments))]
+    rows = pl.DataFrame({"phase": "measure", "source": "replay", "rail": "a", "timestamp_s": moments, "power_w": watts})
+    lake = Lake(tmp_path / "lake")
+    lake.write({"hardware_id": "dev", "model": "net"}, power_timeseries=rows)
+    (path,) = (lake.root / "power_timeseries").rglob("model=net/*/*.parquet")
+    group = pq.ParquetFile(path).metadata.row_group(0)
+    found = [group.column(number) for number in range(group.num_columns)]
+    assert any("BYTE_STREAM_SPLIT" in column.encodings for column in found)
+    session.conf.set("spark.sql.parquet.enableVectorizedReader", vectorized)
+    read = session.read.parquet(str(path)).select("timestamp_s", "power_w").collect()
+    session.conf.unset("spark.sql.parquet.enableVectorizedReader")
+    # repr tells -0.0 from 0.0, and every other double from its neighbours.
+    assert [repr(tuple(row)) for row in read] == [repr(pair) for pair in zip(moments, watts, strict=True)]
 
 
 @pytest.mark.slow
