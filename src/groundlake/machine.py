@@ -152,6 +152,18 @@ def memory_bytes(root: Path = ROOT) -> int | None:
     return int(found[1]) * KIB if found else None
 
 
+def available_bytes(root: Path = ROOT) -> int | None:
+    """Memory that a new program can have without swapping, in bytes."""
+    found = re.search(r"^MemAvailable:\s+(\d+) kB", read_text(root / "proc/meminfo") or "", re.MULTILINE)
+    return int(found[1]) * KIB if found else None
+
+
+def resident_bytes(pid: int | None, root: Path = ROOT) -> int | None:
+    """Memory that a process holds (its resident set), in bytes; None where it is gone."""
+    found = re.search(r"^VmRSS:\s+(\d+) kB", read_text(root / f"proc/{pid}/status") or "", re.MULTILINE)
+    return int(found[1]) * KIB if found else None
+
+
 def board_model(root: Path = ROOT) -> str | None:
     """Name of the board in the device tree, for example of a Jetson; None on machines without one."""
     return read_text(root / "proc/device-tree/model") or read_text(root / "sys/firmware/devicetree/base/model")
@@ -263,15 +275,19 @@ def gpus(root: Path = ROOT) -> tuple[list[Gpu], str]:
         return found, "" if found else "NVML lists no GPU"
 
 
-def chosen_gpu() -> int | None:
-    """Index of the first GPU that CUDA programs of this process see; None where all are hidden.
+def chosen_gpu(device: str = "cuda") -> int | None:
+    """Index that the driver gives to a GPU of this process; None where it is hidden.
 
-    `CUDA_VISIBLE_DEVICES` may name a device by its UUID; the first GPU is taken then.
+    `CUDA_VISIBLE_DEVICES` may name devices by their UUIDs; they are taken in the driver's order then.
+
+    Args:
+        device: `cuda` for the first one that CUDA programs see, `cuda:1` for the second.
     """
+    number = int(device.partition(":")[2] or 0)
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
-        return 0
-    first = chosen.split(",")[0].strip()
-    if first in ("", "-1", "NoDevFiles"):
+        return number
+    names = [name.strip() for name in chosen.split(",")]
+    if names[0] in ("", "-1", "NoDevFiles") or number >= len(names):
         return None
-    return int(first) if first.isdecimal() else 0
+    return int(names[number]) if names[number].isdecimal() else number

@@ -34,6 +34,9 @@ THROTTLE_REASONS = {
 }
 """Bits of NVML's clocks event reasons (nvml.h, nvmlClocksEventReason*)."""
 
+THROTTLES = ("sw_power_cap", "hw_slowdown", "sw_thermal_slowdown", "hw_thermal_slowdown", "hw_power_brake_slowdown")
+"""Those of them that mean: the GPU would run faster if it could."""
+
 _CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "cpu-therm", "tcpu")
 _GPU_ZONES = ("gpu-thermal", "gpu_thermal", "gpu-therm")
 _CPU_MONITORS = ("coretemp", "k10temp", "zenpower")
@@ -43,7 +46,7 @@ def system_state(device: str, root: Path = machine.ROOT) -> dict[str, Any]:
     """Read clocks, temperature and power mode now.
 
     Args:
-        device: `cpu` or `cuda`, the device whose temperature and clocks are meant.
+        device: `cpu`, `cuda` or `cuda:1`, the device whose temperature and clocks are meant.
         root: Root of the file tree with `/proc` and `/sys`.
 
     Returns:
@@ -61,8 +64,8 @@ def system_state(device: str, root: Path = machine.ROOT) -> dict[str, Any]:
     }
     if machine.jetson_model(root) is not None:
         state |= _jetson_state(device, root)
-    elif device == "cuda":
-        state |= _nvml_state(root)
+    elif device != "cpu":
+        state |= _nvml_state(device, root)
     else:
         state["temperature_c"] = cpu_temperature_c(root)
     return state
@@ -119,8 +122,8 @@ def _jetson_state(device: str, root: Path) -> dict[str, Any]:
     }
 
 
-def _nvml_state(root: Path) -> dict[str, Any]:
-    index = machine.chosen_gpu()
+def _nvml_state(device: str, root: Path) -> dict[str, Any]:
+    index = machine.chosen_gpu(device)
     with machine.nvml(root) as (nvml, _):
         handle = None if nvml is None or index is None else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
         if handle is None:
@@ -136,6 +139,17 @@ def _nvml_state(root: Path) -> dict[str, Any]:
             "temperature_c": None if temperature is None else float(temperature),
             "throttle_reasons": None if bits is None else throttle_names(bits),
         }
+
+
+def cpu_throttle_events(root: Path = machine.ROOT) -> int | None:
+    """How often the processor has held its clocks back for heat since it started; None where it does not say.
+
+    The kernel counts for each logical processor; a package is counted by each of them, so it is left out.
+    """
+    folders = machine.folder(root / "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle")
+    counts = [machine.read_number(folder / "core_throttle_count") for folder in folders]
+    known = [int(count) for count in counts if count is not None]
+    return sum(known) if known else None
 
 
 def throttle_names(bits: int) -> list[str]:

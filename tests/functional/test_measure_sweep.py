@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import os
+import re
 import select
 import signal
 import subprocess
@@ -15,13 +16,14 @@ import pytest
 
 pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
 
-from groundlake.errors import LakeEnvironmentError, MissingDependencyError, UsageError
+from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.ground_truth import GroundTruthLoader
 from groundlake.measure.plan import Configuration, SweepSettings
 from groundlake.measure.sweep import Event, sweep
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 MODELS = """
@@ -89,12 +91,24 @@ def hanging():
         pass
 
 
+def hanging_saying_where():
+    with open(os.environ["PROCESSES"], "w") as file:
+        file.write(str(os.getpid()))
+    hanging()
+
+
 def dying():
     os.kill(os.getpid(), signal.SIGKILL)
 
 
 def exiting():
     os._exit(3)
+
+
+def hoarding():
+    held = []
+    while True:
+        held.append(bytearray(os.urandom(1 << 20)) * 64)
 """
 
 
@@ -123,7 +137,8 @@ def test_a_measured_model_is_a_run_with_raw_samples_statistics_and_conditions(mo
     assert [finished.reason for finished in result.done] == [None]
     assert (result.failed, result.skipped) == ([], [])
     kinds = [event.kind for event in events]
-    assert (kinds[0], kinds[-1]) == ("started", "done")
+    assert (kinds[0], kinds[-1]) == ("waiting", "done")
+    assert kinds.index("started") == 1 + max(place for place, kind in enumerate(kinds) if kind == "waiting")
     assert {event.phase for event in events if event.kind == "progress"} >= {"subgraphs", "whole model"}
 
     (run,) = lake.runs("bench").to_dicts()
@@ -286,27 +301,36 @@ def test_what_fails_or_dies_is_a_failed_row_and_the_sweep_goes_on(models: str, l
     assert runs["software_fingerprint"].n_unique() == 1
 
 
-def test_the_measuring_process_is_kept_only_where_nothing_has_run(
+def test_each_configuration_is_measured_in_a_process_of_its_own(
     models: str, lake_root: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     processes = lake_root.with_name("processes")
     monkeypatch.setenv("PROCESSES", str(processes))
-
-    def say(batch: int) -> Configuration:
-        return Configuration(f"{models}:tiny_saying_where", "fp32", batch)
-
-    refused = [Configuration(f"{models}:tiny", precision, 1) for precision in ("int8", "tf32")]
-    greedy, unpredictable = (Configuration(f"{models}:{name}", "fp32", 1) for name in ("Greedy", "Unpredictable"))
-    wanted = [say(1), *refused, say(2), greedy, say(3), unpredictable, say(4)]
+    wanted = [Configuration(f"{models}:tiny_saying_where", "fp32", batch) for batch in (1, 2, 3)]
     result = sweep(Lake(lake_root), settings(runs=1), wanted)
+    assert len(result.done) == 3
+    pids = [int(line) for line in processes.read_text().splitlines()]
+    assert len(set(pids)) == 3
+    assert os.getpid() not in pids
+
+
+def test_what_no_memory_or_graph_is_found_for_is_a_failed_row(models: str, lake_root: Path) -> None:
+    greedy, unpredictable = (Configuration(f"{models}:{name}", "fp32", 1) for name in ("Greedy", "Unpredictable"))
+    result = sweep(Lake(lake_root), settings(runs=1), [greedy, unpredictable])
     reasons = {str(finished.run.configuration): finished.reason or "" for finished in result.failed}
-    assert list(reasons) == [str(each) for each in (*refused, greedy, unpredictable)]
     assert reasons[str(greedy)].startswith("RuntimeError: [enforce fail")
     assert "can't allocate memory" in reasons[str(greedy)]
     assert reasons[str(unpredictable)].startswith("the model cannot be traced")
-    first, after_refusals, after_greed, after_no_graph = processes.read_text().splitlines()
-    assert first == after_refusals
-    assert len({first, after_greed, after_no_graph}) == 3
+
+
+def test_what_takes_more_memory_than_it_may_is_ended_and_the_sweep_goes_on(models: str, lake_root: Path) -> None:
+    wanted = [Configuration(f"{models}:{name}", "fp32", 1) for name in ("hoarding", "tiny")]
+    result = sweep(Lake(lake_root), settings(memory_limit_bytes=1 << 30), wanted)
+    (failed,) = result.failed
+    assert re.fullmatch(
+        r"memory limit: the measuring process held \d\.\d\d GiB, the limit is 1\.00 GiB .*", failed.reason or ""
+    )
+    assert [str(finished.run) for finished in result.done] == ["own_models:tiny fp32 batch 1"]
 
 
 def test_what_hangs_runs_out_of_time_and_the_sweep_goes_on(models: str, lake_root: Path) -> None:
@@ -331,9 +355,9 @@ def test_a_second_sweep_skips_what_is_measured_and_retries_what_failed(models: s
     sweep(lake, settings(), [good, bad])
     events: list[Event] = []
     again = sweep(lake, settings(), [good, bad], events.append)
-    assert again.skipped == [good]
+    assert [run.configuration for run in again.skipped] == [good]
     assert [finished.run.configuration for finished in again.failed] == [bad]
-    assert [event.kind for event in events] == ["skipped", "started", "failed"]
+    assert [event.kind for event in events if event.kind != "waiting"] == ["skipped", "started", "failed"]
     assert lake.runs("bench").height == 3
 
 
@@ -370,16 +394,15 @@ def test_a_device_that_is_not_there_stops_the_sweep_before_anything_is_written(m
     assert not lake_root.exists()
 
 
-def test_a_process_that_dies_before_the_first_run_is_a_fault_of_the_environment(
-    models: str, lake_root: Path, tmp_path: Path
-) -> None:
-    package = tmp_path / "own" / "torchvision"
-    package.mkdir()
+def test_a_process_that_dies_before_the_first_run_is_a_fault_of_the_environment(cli: Callable, tmp_path: Path) -> None:
+    package = tmp_path / "broken" / "torchvision"
+    package.mkdir(parents=True)
     (package / "__init__.py").write_text("import os\nos._exit(3)\n")
-    with pytest.raises(LakeEnvironmentError, match=r"(?s)exit code 3.*torchvision") as caught:
-        sweep(Lake(lake_root), settings(), [Configuration("resnet18", "fp32", 1)])
-    assert len(str(caught.value).splitlines()) <= 6
-    assert not lake_root.exists()
+    options = ("--models", "resnet18", "--device", "cpu", "--batches", "1")
+    done = cli("ingest", *options, code=5, PYTHONPATH=str(package.parent))
+    assert re.search(r"(?s)exit code 3.*torchvision", done.stderr)
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "lake").exists()
 
 
 SCRIPT = """
@@ -388,33 +411,35 @@ from groundlake.measure.plan import Configuration, SweepSettings
 from groundlake.measure.sweep import sweep
 from groundlake.store import Lake
 
-def tell(event):
-    (child,) = multiprocessing.active_children()
-    print(event.kind, child.pid, flush=True)
-
 if __name__ == "__main__":
-    wanted = [Configuration("own_models:" + name, "fp32", 1) for name in ("tiny", "hanging")]
+    wanted = [Configuration("own_models:" + name, "fp32", 1) for name in ("tiny", "hanging_saying_where")]
     try:
-        sweep(Lake(sys.argv[1]), SweepSettings(hardware_id="bench", warmup=0, runs=2), wanted, tell)
+        sweep(Lake(sys.argv[1]), SweepSettings(hardware_id="bench", warmup=0, runs=2), wanted)
     except KeyboardInterrupt:
         print("interrupted", len(multiprocessing.active_children()), "torch" in sys.modules)
 """
 
 
-@pytest.mark.parametrize("to_group", [False, True], ids=["parent only", "terminal, to all"])
-def test_an_interruption_ends_the_measuring_process_and_keeps_what_is_done(
-    models: str, lake_root: Path, tmp_path: Path, to_group: bool
-) -> None:
+@pytest.fixture
+def script(models: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A program that measures one model and hangs in the next, whose process writes its pid into the pipe `pid`."""
+    os.mkfifo(tmp_path / "pid")
+    monkeypatch.setenv("PROCESSES", str(tmp_path / "pid"))
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
     script = tmp_path / "own" / "script.py"
     script.write_text(SCRIPT)
+    return script
+
+
+@pytest.mark.parametrize("to_group", [False, True], ids=["parent only", "terminal, to all"])
+def test_an_interruption_ends_the_measuring_process_and_keeps_what_is_done(
+    script: Path, lake_root: Path, tmp_path: Path, to_group: bool
+) -> None:
     with subprocess.Popen(
         [sys.executable, str(script), str(lake_root)], stdout=subprocess.PIPE, text=True, start_new_session=True
     ) as process:
         assert process.stdout is not None
-        lines = [process.stdout.readline().split()]
-        while lines.count(lines[0]) < 2 or lines[-1][0] != "started":
-            lines.append(process.stdout.readline().split())
-        pid = int(lines[-1][1])
+        pid = int((tmp_path / "pid").read_text())
         (os.killpg if to_group else os.kill)(process.pid, signal.SIGINT)
         rest = process.stdout.read().split()
     assert rest == ["interrupted", "0", "False"]
@@ -423,13 +448,9 @@ def test_an_interruption_ends_the_measuring_process_and_keeps_what_is_done(
     assert Lake(lake_root).runs("bench")["model"].to_list() == ["own_models:tiny"]
 
 
-def test_the_measuring_process_ends_when_its_parent_is_killed(models: str, lake_root: Path, tmp_path: Path) -> None:
-    script = tmp_path / "own" / "script.py"
-    script.write_text(SCRIPT)
+def test_the_measuring_process_ends_when_its_parent_is_killed(script: Path, lake_root: Path, tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, str(script), str(lake_root)], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        first = process.stdout.readline().split()
-        watched = os.pidfd_open(int(first[1]))
+        watched = os.pidfd_open(int((tmp_path / "pid").read_text()))
         process.kill()
     try:
         assert select.select([watched], [], [], 60)[0] == [watched]  # readable once the process has ended

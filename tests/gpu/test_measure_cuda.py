@@ -24,7 +24,7 @@ def cuda_ready(need: Callable[..., None]) -> None:
 @pytest.mark.parametrize("precision", ["fp32", "tf32", "fp16", "bf16"])
 def test_a_model_is_timed_by_device_events_in_each_precision(precision: str) -> None:
     from groundlake.measure.engine import measure
-    from groundlake.measure.worker import Job
+    from groundlake.measure.messages import Job
 
     job = Job(model="resnet18", precision=precision, batch=4, device="cuda", warmup=2, runs=5)
     measured = measure(job, lambda *_: None)

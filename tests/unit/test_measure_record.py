@@ -10,7 +10,7 @@ import pytest
 from groundlake.measure.cut import Subgraph
 from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
 from groundlake.measure.record import Measurement
-from groundlake.measure.worker import Measured
+from groundlake.measure.messages import Measured
 
 RUN = PlannedRun(Configuration("toy", "fp32", 1))
 SETTINGS = SweepSettings(hardware_id="bench", peaks={"fp32": 1e9}, peak_source="registry", runs=4)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -9,18 +10,20 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundlake.cli.app import START, app
+from groundlake.cli.fitness import preflight_of_sweep
 from groundlake.cli.moving import finish, print_report
-from groundlake.cli.output import print_rows
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command
-from groundlake.errors import LakeError, UsageError
+from groundlake.cli.stopping import stops_behind_the_current_run
+from groundlake.cli.sweep_report import print_plan, print_result, shown
+from groundlake.errors import INTERRUPTED, LakeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from groundlake.measure.plan import Configuration, SweepSettings
-    from groundlake.measure.sweep import Event, SweepResult
     from groundlake.measure.target import Target
+
+
+GIB = 2**30
 
 
 class Sweep(str, Enum):
@@ -51,13 +54,37 @@ def ingest(
         str | None, typer.Option("--input-shape", metavar="3,224,224", help="Shape of one input of your own model.")
     ] = None,
     warmup: Annotated[int, typer.Option("--warmup", help="Passes before timing.")] = 10,
-    runs: Annotated[int, typer.Option("--runs", help="Timed passes.")] = 50,
+    runs: Annotated[int | None, typer.Option("--runs", help="Timed passes. [default: 50]")] = None,
+    until_ci: Annotated[
+        str | None,
+        typer.Option(
+            "--until-ci", metavar="1%", help="Time passes until the mean is known that well, at most --max-runs."
+        ),
+    ] = None,
+    max_runs: Annotated[int, typer.Option("--max-runs", help="Most timed passes with --until-ci.")] = 1000,
     repeat: Annotated[
         int | None, typer.Option("--repeat", metavar="N", help="Measure each N times, also what the lake holds.")
     ] = None,
     timeout: Annotated[
         float, typer.Option("--timeout", metavar="S", help="Limit for one configuration, in s.")
     ] = 600.0,
+    memory_limit: Annotated[
+        float | None,
+        typer.Option("--memory-limit", metavar="GIB", help="Memory of one configuration. [default: 90 % of the free]"),
+    ] = None,
+    cooldown: Annotated[
+        str | None,
+        typer.Option(
+            "--cooldown", metavar="30s|55C", help="Between two runs, wait this long or until this temperature."
+        ),
+    ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Wait for another sweep on the same device, instead of stopping.")
+    ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", envvar="LAKE_FORCE", help="Measure although preflight fails, and mark the runs."),
+    ] = False,
     device: Annotated[
         str | None, typer.Option("--device", metavar="cpu|cuda", help="[default: the best there is]")
     ] = None,
@@ -79,6 +106,7 @@ def ingest(
     """Measure this machine, or import with --from: subgraph timings and summaries go into the lake.
 
     What the lake holds is skipped unless --repeat is given. A model that fails becomes a failed run with its reason.
+    Ctrl-C stops behind the current run; the same command goes on later (with --repeat, give it a --session).
     """
     if folder is not None:
         if tz and (folder / "runs").is_dir():
@@ -87,6 +115,7 @@ def ingest(
         return
     if tz:
         raise UsageError(f"--tz {tz[0]}: a zone is for imported dates; give it with --from DIR, or leave it out")
+    from groundlake.measure.cooldown import Cooldown
     from groundlake.measure.plan import SweepSettings, configurations
     from groundlake.measure.target import choose_target
 
@@ -102,9 +131,13 @@ def ingest(
         peaks=target.spec.peaks,
         peak_source=target.peak_source,
         warmup=warmup,
-        runs=runs,
+        runs=_passes(runs, until_ci, max_runs),
+        until_ci=_share("--until-ci", until_ci),
         repeat=repeat,
         timeout_s=timeout,
+        memory_limit_bytes=None if memory_limit is None else int(memory_limit * GIB),
+        cooldown=Cooldown.parse(cooldown) if cooldown else None,
+        wait=wait,
         session=session,
         note=note,
         input_shape=tuple(shape) if shape else None,
@@ -113,75 +146,38 @@ def ingest(
         baseline_s=baseline,
     )
     if dry_run:
-        _print_plan(settings, plan_settings, wanted)
+        print_plan(settings, plan_settings, wanted)
         return
-    _measure(settings, target, plan_settings, wanted)
+    _measure(settings, target, plan_settings, wanted, force=force)
 
 
-def _measure(settings: Settings, target: Target, plan_settings: SweepSettings, wanted: list[Configuration]) -> None:
+def _measure(
+    settings: Settings, target: Target, plan_settings: SweepSettings, wanted: list[Configuration], *, force: bool
+) -> None:
     """Run the sweep, say what came of it, and end with how to ask."""
     from groundlake.measure.sweep import sweep
 
     lake = settings.lake
     settings.remark(f"measuring {target.hardware_id} on {target.device}: {len(wanted)} configurations")
-    with progress("ingest", quiet=settings.quiet) as show:
-        result = sweep(lake, plan_settings, wanted, _shown(show, lambda: target.introduce(lake)))
-    _print_result(result, target.hardware_id)
-    finish(settings, lake)
+    with stops_behind_the_current_run() as should_stop, progress("ingest", quiet=settings.quiet) as show:
+        result = sweep(
+            lake,
+            plan_settings,
+            wanted,
+            on_event=shown(show, lambda: target.introduce(lake)),
+            should_stop=should_stop,
+            preflight=preflight_of_sweep(settings, target.device, force=force),
+        )
+    print_result(settings, result, target.hardware_id)
+    if lake.exists:
+        finish(settings, lake)
+    if result.left:
+        print(f"stopped; the same command goes on with the {len(result.left)} that are left", file=sys.stderr)
+        raise typer.Exit(INTERRUPTED)
     if result.failed:
         raise LakeError(
             f"{len(result.failed)} of {len(result.done) + len(result.failed)} runs failed; the lake has the reasons"
         )
-
-
-def _shown(show: Callable[[int, int, str], None], before_first: Callable[[], None]) -> Callable[[Event], None]:
-    """Turn the events of a sweep into progress; a device that nobody knows is written before its first run."""
-
-    def on_event(event: Event) -> None:
-        if event.kind == "skipped":
-            return
-        if event.kind == "started" and event.position == 1:
-            before_first()
-        done = event.position if event.kind in ("done", "failed") else event.position - 1
-        phase = f" {event.phase} {event.passes_done}/{event.passes_total}" if event.phase else ""
-        show(done, event.total, f"{event.configuration}{phase}")
-
-    return on_event
-
-
-def _print_result(result: SweepResult, hardware_id: str) -> None:
-    counts = f"{len(result.done)} measured, {len(result.failed)} failed, {len(result.skipped)} in the lake already"
-    print(f"{hardware_id}: {counts}")
-    for failed in result.failed:
-        print(f"  failed: {failed.run}: {failed.reason}")
-
-
-def _print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Configuration]) -> None:
-    """Say what a sweep would do, and end as it would where a model is not known or the device is missing."""
-    import polars as pl
-
-    from groundlake.measure.plan import plan
-    from groundlake.measure.sweep import preflight, torch_is_installed
-
-    todo = plan(settings.lake, plan_settings, wanted)
-    checkable = torch_is_installed()
-    if checkable:
-        preflight(plan_settings, todo)
-    rows = [
-        {
-            "model": run.configuration.model,
-            "precision": run.configuration.precision,
-            "batch": run.configuration.batch,
-            "run_index": run.run_index,
-        }
-        for run in todo.todo
-    ]
-    schema = {"model": pl.String, "precision": pl.String, "batch": pl.Int64, "run_index": pl.Int64}
-    counts = f"{len(rows)} runs to do, {len(todo.skipped)} in the lake already"
-    print(f"{plan_settings.hardware_id} on {plan_settings.device}: {counts}")
-    print_rows(pl.DataFrame(rows, schema=schema))
-    if not checkable:
-        print("models and device were not checked: torch is not installed (pip install 'groundlake[measure]')")
 
 
 def _import(settings: Settings, folder: Path, hardware_id: str | None, zones: list[str], *, dry_run: bool) -> None:
@@ -205,3 +201,23 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
         return [int(name) for name in names] if names else None
     except ValueError:
         raise UsageError(f"{option} takes whole numbers between commas, got {text!r}") from None
+
+
+def _share(option: str, text: str | None) -> float | None:
+    """Read `1%` or `0.01`."""
+    if text is None:
+        return None
+    number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
+    try:
+        return float(number) / (100 if percent else 1)
+    except ValueError:
+        raise UsageError(f"{option} takes a share of the mean such as 1%, got {text!r}") from None
+
+
+def _passes(runs: int | None, until_ci: str | None, max_runs: int) -> int:
+    """Timed passes, or the most of them; the two ways to say how many exclude each other."""
+    if until_ci is None:
+        return 50 if runs is None else runs
+    if runs is not None:
+        raise UsageError("--runs is a fixed number of passes, and --until-ci finds it; bound it with --max-runs")
+    return max_runs

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 from datetime import datetime, timezone
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -12,30 +11,48 @@ from torch.fx.passes.shape_prop import TensorMetadata
 
 from groundlake.errors import LakeError
 from groundlake.measure.cut import in_play
+from groundlake.measure.doubts import Doubt
+from groundlake.measure.enough import SettledMean, never
+from groundlake.measure.messages import Job, Measured, Question
 from groundlake.measure.power import PowerWatch
 from groundlake.measure.precision import DTYPES, numerics, require_device, require_precision
 from groundlake.measure.timing import time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
-from groundlake.measure.worker import Job, Measured, Preflight
-from groundlake.measure.zoo import check_names, load_model
-from groundlake.system import software_facts, system_state
+from groundlake.measure.zoo import check_names, import_torchvision, load_model
+from groundlake.system import cpu_throttle_events, software_facts, system_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
+
+SHARE_OF_TIME = 0.4
+"""Share of the time limit after which a phase stops to wait for a narrower interval: there are two of them."""
 
 SEED = 0
 """Weights and inputs are random, and the same in each run."""
 
 
-def check(preflight: Preflight) -> None:
+def check(question: Question) -> dict[str, float | None]:
     """Raise unless the device is there and every model without a factory of its own is known.
+
+    Returns:
+        FLOPs of one input of each model, as torchvision states them; None where it does not.
 
     Raises:
         MissingDependencyError: The device or torchvision is missing.
         UsageError: A model is not known.
     """
-    require_device(preflight.device)
-    check_names(list(preflight.models))
+    require_device(question.device)
+    check_names(list(question.models))
+    return {name: _stated_flops(name) for name in question.models}
+
+
+def _stated_flops(name: str) -> float | None:
+    """FLOPs of one input, from what torchvision writes beside a model's weights; none are downloaded."""
+    if ":" in name or name not in (models := import_torchvision().models).list_models(module=models):
+        return None
+    stated = [weights.meta.get("_ops") for weights in models.get_model_weights(name)]
+    known = [giga_macs for giga_macs in stated if giga_macs]
+    return 2e9 * float(known[0]) if known else None
 
 
 def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
@@ -45,10 +62,9 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         LakeError: The model or the precision is refused, with the reason. A model's own errors pass through.
     """
     started_at, start = datetime.now(timezone.utc), perf_counter()
-    kind = torch.device(job.device).type
     require_device(job.device)
     require_precision(job.precision, job.device)
-    before = system_state(kind)
+    before, throttled_before = system_state(job.device), cpu_throttle_events()
     torch.manual_seed(SEED)
     with numerics(job.precision):
         loaded = load_model(job.model, device=job.device, input_shape=job.input_shape)
@@ -58,12 +74,21 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         traced = trace(module, example)
         warnings = _foreign_types(traced, job.precision)
         subgraphs = traced.subgraphs()
-        times = time_subgraphs(traced, subgraphs, example, warmup=job.warmup, runs=job.runs, on_progress=on_progress)
-        under_load = system_state(kind)
+        times = time_subgraphs(
+            traced, subgraphs, example, warmup=job.warmup, runs=job.runs, enough=_enough(job), on_progress=on_progress
+        )
+        under_load = system_state(job.device)
         with PowerWatch(job.power, job.power_hz) as power:
             whole = time_end_to_end(
-                module, example, warmup=job.warmup, runs=job.runs, on_progress=on_progress, on_border=power.mark
+                module,
+                example,
+                warmup=job.warmup,
+                runs=job.runs,
+                enough=_enough(job),
+                on_progress=on_progress,
+                on_border=power.mark,
             )
+    throttled_after = cpu_throttle_events()
     return Measured(
         input_shape=tuple(example.shape),
         subgraphs=subgraphs,
@@ -77,20 +102,19 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         software=software_facts(),
         system_before=before,
         system_under_load=under_load,
-        system_after=system_state(kind),
+        system_after=system_state(job.device),
         power=power.record(),
+        cpu_throttle_events=None if throttled_before is None else (throttled_after or 0) - throttled_before,
         warnings=warnings,
     )
 
 
-def release_memory() -> None:
-    """Give back what the last model held, so that the next one finds the memory of a fresh process."""
-    gc.collect()
-    if torch.cuda.is_available():
-        torch.cuda.empty_cache()
+def _enough(job: Job) -> Callable[[Sequence[float]], bool]:
+    """Rule that ends the timed passes of a phase early."""
+    return SettledMean(job.until_ci, SHARE_OF_TIME * job.time_limit_s) if job.until_ci else never
 
 
-def _foreign_types(traced: TracedModel, precision: str) -> tuple[str, ...]:
+def _foreign_types(traced: TracedModel, precision: str) -> tuple[Doubt, ...]:
     """Find operations that compute in another type than the precision's, as models that cast inside do.
 
     Raises:
@@ -108,4 +132,12 @@ def _foreign_types(traced: TracedModel, precision: str) -> tuple[str, ...]:
     found = f"{len(foreign)} of {len(results)} operations do not compute in {precision}, first {foreign[0][0]}"
     if len(foreign) == len(results):
         raise LakeError(f"the model does not run in {precision}: {found} ({foreign[0][1]})")
-    return (f"mixed_precision: {found} ({foreign[0][1]})",)
+    return (
+        Doubt(
+            code="mixed_precision",
+            meaning=f"{found} ({foreign[0][1]})",
+            observed=f"{len(foreign)} operations",
+            threshold="0",
+            advice="the model casts inside; compare it with models that do the same",
+        ),
+    )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from groundlake.power import DEFAULT_HZ
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from groundlake.measure.cooldown import Cooldown
+    from groundlake.measure.doubts import Doubt
     from groundlake.store import Lake
 
 MEASURABLE = ("fp32", "tf32", "fp16", "bf16")
@@ -94,15 +97,20 @@ class SweepSettings:
         peaks: Theoretical peak by precision (FLOP/s); missing or None where unknown.
         peak_source: Where the peaks come from: registry, overlay, or the method of an estimate.
         warmup: Passes before timing, of each kind.
-        runs: Timed passes, of each kind.
+        runs: Timed passes, of each kind; with `until_ci` the most of them.
+        until_ci: Stop as soon as half the 95 % interval of the mean latency is at most this share of it.
         repeat: None measures once what the lake lacks; a number measures everything that often, whatever it holds.
         timeout_s: Limit for one configuration, from building the model to its result.
+        memory_limit_bytes: Limit for the memory of a measuring process; None takes most of what is free.
+        cooldown: What to wait for between two runs.
+        wait: Wait for another sweep on the same device, instead of raising.
         session: Name of the sweep; an id of its own when None.
         note: Free text kept with each run.
         input_shape: Shape of one input without the batch; None takes what is known of the model.
         power: `auto` reads the power sensors of the machine, `none` reads none; else a recorded trace to replay.
         power_hz: Reads of each power sensor per second.
         baseline_s: Length of the idle baseline before the first run, where there is a sensor; 0 takes none.
+        doubts: What is doubtful about every run of the sweep, for example that a failed preflight was overruled.
     """
 
     hardware_id: str
@@ -112,14 +120,19 @@ class SweepSettings:
     peak_source: str | None = None
     warmup: int = 10
     runs: int = 50
+    until_ci: float | None = None
     repeat: int | None = None
     timeout_s: float = 600.0
+    memory_limit_bytes: int | None = None
+    cooldown: Cooldown | None = None
+    wait: bool = False
     session: str | None = None
     note: str | None = None
     input_shape: tuple[int, ...] | None = None
     power: str = AUTO
     power_hz: float = DEFAULT_HZ
     baseline_s: float = BASELINE_S
+    doubts: tuple[Doubt, ...] = ()
 
     def __post_init__(self) -> None:
         for name, value, least in (("warmup", self.warmup, 0), ("runs", self.runs, 1), ("repeat", self.repeat, 1)):
@@ -130,6 +143,10 @@ class SweepSettings:
             raise UsageError(f"baseline must be at least 0 seconds, got {self.baseline_s:g}")
         if not self.timeout_s > 0:
             raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout_s}")
+        if self.memory_limit_bytes is not None and self.memory_limit_bytes <= 0:
+            raise UsageError(f"memory limit must be more than 0 bytes, got {self.memory_limit_bytes}")
+        if self.until_ci is not None and not 0 < self.until_ci < 1:
+            raise UsageError(f"until_ci is a share of the mean between 0 and 1 (0.01 is 1 %), got {self.until_ci:g}")
         if self.device_kind not in ("cpu", "cuda"):
             raise UsageError(f"device must be cpu or cuda, got {self.device!r}; one of several GPUs is cuda:1")
 
@@ -152,10 +169,10 @@ class PlannedRun:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a sweep will do: runs in their order, and configurations that the lake holds already."""
+    """What a sweep will do: runs in their order, and those that the lake holds already."""
 
     todo: tuple[PlannedRun, ...]
-    skipped: tuple[Configuration, ...]
+    skipped: tuple[PlannedRun, ...]
 
 
 def configurations(
@@ -192,17 +209,33 @@ def configurations(
 def plan(lake: Lake, settings: SweepSettings, wanted: Iterable[Configuration]) -> Plan:
     """Decide what to measure: everything `repeat` times, or, without it, what has no good run yet.
 
-    Repetitions go round by round, so that drift of the machine shows between the runs of a configuration.
+    Repetitions go round by round, each round in an order of its own, so that a drift of the machine is not taken for
+    a property of the model that happens to come last. The orders follow from the name of the session; a session that
+    was interrupted goes on where it stopped.
     """
     every = list(dict.fromkeys(wanted))
-    if settings.repeat is not None:
+    if settings.repeat is None:
+        held = measured_already(lake, settings.hardware_id)
+        runs = [(PlannedRun(each), each in held) for each in every]
+    else:
         rounds = range(1, settings.repeat + 1)
-        return Plan(tuple(PlannedRun(each, index) for index in rounds for each in every), ())
-    held = measured_already(lake, settings.hardware_id)
+        done = _done_in_session(lake, settings)
+        chance = random.Random(settings.session)  # noqa: S311 - an order, not a secret
+        planned = [PlannedRun(each, index) for index in rounds for each in chance.sample(every, len(every))]
+        runs = [(each, each in done) for each in planned]
     return Plan(
-        todo=tuple(PlannedRun(each) for each in every if each not in held),
-        skipped=tuple(each for each in every if each in held),
+        todo=tuple(run for run, is_held in runs if not is_held),
+        skipped=tuple(run for run, is_held in runs if is_held),
     )
+
+
+def _done_in_session(lake: Lake, settings: SweepSettings) -> set[PlannedRun]:
+    """Runs that this very session has measured; a session without a name is a new one."""
+    if settings.session is None or not lake.exists:
+        return set()
+    runs = good_runs(lake.runs(settings.hardware_id)).filter(session_id=settings.session)
+    rows = runs.select("model", "precision", "batch", "run_index").iter_rows()
+    return {PlannedRun(Configuration(*row[:3]), row[3]) for row in rows}
 
 
 def measured_already(lake: Lake, hardware_id: str) -> set[Configuration]:
@@ -223,6 +256,7 @@ def config_hash(configuration: Configuration, settings: SweepSettings) -> str:
         "device": settings.device_kind,
         "warmup": settings.warmup,
         "runs": settings.runs,
+        "until_ci": settings.until_ci,
     }
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from itertools import islice
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from groundlake import __version__
 from groundlake.ground_truth import MeasurementRecord
+from groundlake.measure.doubts import doubts_about
 from groundlake.measure.plan import config_hash
 from groundlake.stats.intervals import summarize
 from groundlake.stats.timed import timed_subgraph
@@ -21,14 +20,9 @@ if TYPE_CHECKING:
 
     from groundlake.ground_truth import SubgraphMeasurement
     from groundlake.measure.cut import Subgraph
+    from groundlake.measure.doubts import Doubt
+    from groundlake.measure.messages import Measured
     from groundlake.measure.plan import PlannedRun, SweepSettings
-    from groundlake.measure.worker import Measured
-
-RELEVANT_SHARE = 0.01
-"""Share of the model's latency from which a noisy subgraph is worth a warning."""
-
-SLOW_FIRST_PASS = 3.0
-"""Factor to the median of the other passes from which the first timed pass is worth a warning."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,10 +42,20 @@ class Measurement:
     warnings: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, run: PlannedRun, settings: SweepSettings, measured: Measured) -> Measurement:
-        """Compute the statistics of a measured configuration."""
+    def of(
+        cls, run: PlannedRun, settings: SweepSettings, measured: Measured, doubts: Sequence[Doubt] = ()
+    ) -> Measurement:
+        """Compute the statistics of a measured configuration.
+
+        Args:
+            run: What was to be measured.
+            settings: How.
+            measured: What the measuring process found.
+            doubts: What was doubtful about the run before it began.
+        """
         record = _record(run, settings, measured)
-        warnings = (*measured.warnings, *_doubts(record, measured))
+        every = (*settings.doubts, *doubts, *measured.warnings, *doubts_about(record, measured, settings))
+        warnings = tuple(str(doubt) for doubt in every)
         return cls(run=run, settings=settings, measured=measured, record=record, warnings=warnings)
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
@@ -66,6 +70,7 @@ class Measurement:
             "end_to_end_latency_ms": whole["mean"],
             "end_to_end_latency_std_ms": whole["std"],
             "end_to_end_samples_ms": list(measured.end_to_end_ms),
+            "timed_runs": len(measured.end_to_end_ms),
             "timing_method": measured.timing_method,
             "flops_method": measured.flops_method,
             "system_before": measured.system_before,
@@ -172,35 +177,3 @@ def _subgraph(subgraph: Subgraph, samples_ms: Sequence[float], peak: float | Non
         operation_type=subgraph.operation_type,
         theoretical_peak_flops=peak,
     )
-
-
-def _doubts(record: MeasurementRecord, measured: Measured) -> list[str]:
-    """Say what a reader of the numbers should know before trusting them."""
-    total = record.model_summary.total_latency_ms
-    doubts = []
-    noisy = [
-        each
-        for each in record.subgraphs
-        if each.measured_latency.std > each.measured_latency.mean > RELEVANT_SHARE * total
-    ]
-    if noisy:
-        share = sum(each.measured_latency.mean for each in noisy) / total
-        doubts.append(
-            f"high_variance: {share:.0%} of the latency lies in subgraphs with a standard deviation above their mean"
-            f" ({len(noisy)} of {len(record.subgraphs)}, first {noisy[0].subgraph_id})"
-        )
-    for what, samples in (("subgraphs", measured.pass_ms), ("whole model", measured.end_to_end_ms)):
-        rest = list(islice(samples, 1, None))
-        if rest and samples[0] > SLOW_FIRST_PASS * median(rest):
-            doubts.append(
-                f"slow_first_pass: {what}: the first timed pass took {samples[0]:.3g} ms, the median of the others is"
-                f" {median(rest):.3g} ms; warm-up was too short"
-            )
-    fast = [each for each in record.subgraphs if each.efficiency.mean > 1]
-    if fast:
-        best = max(fast, key=lambda each: each.efficiency.mean)
-        doubts.append(
-            f"efficiency_above_one: up to {best.efficiency.mean:.3g} in subgraph {best.subgraph_id} ({len(fast)} of"
-            f" {len(record.subgraphs)}): the peak is too low, or the work is counted too high"
-        )
-    return doubts

@@ -2,28 +2,32 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timezone
 from importlib.util import find_spec
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from groundlake.errors import LakeEnvironmentError, MissingDependencyError
+from groundlake import machine
+from groundlake.errors import MissingDependencyError
 from groundlake.layout import new_id
+from groundlake.measure.attempt import attempt, check_sweep
 from groundlake.measure.baseline import idle_baseline
-from groundlake.measure.plan import Plan, plan
-from groundlake.measure.record import FailedMeasurement, Measurement
-from groundlake.measure.worker import Failed, Job, Measured, Preflight, Progress, Worker, WorkerLostError
+from groundlake.measure.cooldown import cool_down, require_sensor
+from groundlake.measure.occupancy import occupied
+from groundlake.measure.plan import plan
+from groundlake.measure.record import Measurement
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
-    from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
+    from groundlake.measure.doubts import Doubt
+    from groundlake.measure.messages import Progress
+    from groundlake.measure.plan import Configuration, Plan, PlannedRun, SweepSettings
     from groundlake.store import Lake
 
-PREFLIGHT_TIMEOUT_S = 300.0
-"""Importing torchvision from a cold disk takes long; nothing is built yet."""
+SHARE_OF_MEMORY = 0.9
+"""Share of the free memory that a configuration may take where no limit is given: the rest keeps the machine alive."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,20 +35,20 @@ class Event:
     """Something happened in a sweep.
 
     Attributes:
-        kind: skipped, started, progress, done or failed.
-        configuration: What it happened to.
+        kind: skipped, waiting, started, progress, done or failed.
+        configuration: What it happened to; None while the sweep waits for something.
         run_index: Number of the repetition, if there are any.
-        position: Number of the run in the sweep, from 1; 0 for a skipped one.
+        position: Number of the run in the sweep, from 1; 0 before the first.
         total: Number of runs in the sweep.
-        phase: Of a progress: warm-up, subgraphs or whole model.
+        phase: Of a progress: warm-up, subgraphs or whole model; what is waited for.
         passes_done: Of a progress: passes done in the phase.
-        passes_total: Of a progress: passes in the phase.
+        passes_total: Of a progress: passes in the phase, at most.
         run_id: Of a finished run.
         reason: Of a failed run.
     """
 
     kind: str
-    configuration: Configuration
+    configuration: Configuration | None = None
     run_index: int | None = None
     position: int = 0
     total: int = 0
@@ -57,20 +61,41 @@ class Event:
 
 @dataclass(frozen=True)
 class Finished:
-    """One finished run; `reason` is None when it was measured."""
+    """One finished run; `reason` is None when it was measured, and `warnings` are what is doubtful then."""
 
     run: PlannedRun
     run_id: str
     reason: str | None = None
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass
 class SweepResult:
-    """What a sweep did."""
+    """What a sweep did.
 
+    Attributes:
+        session: Name of the sweep in the ledger.
+        skipped: Runs that the lake held already.
+        left: Runs that were not begun, because the sweep was to stop.
+        spent_s: Where the time went, in s: waiting, preflight, start, baseline, cool-down, measuring,
+            writing.
+    """
+
+    session: str = ""
     done: list[Finished] = field(default_factory=list)
     failed: list[Finished] = field(default_factory=list)
-    skipped: list[Configuration] = field(default_factory=list)
+    skipped: list[PlannedRun] = field(default_factory=list)
+    left: list[PlannedRun] = field(default_factory=list)
+    spent_s: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def spending(self, what: str) -> Iterator[None]:
+        """Add the time of the block to what was spent."""
+        start_s = monotonic()
+        try:
+            yield
+        finally:
+            self.spent_s[what] = self.spent_s.get(what, 0.0) + monotonic() - start_s
 
 
 def sweep(
@@ -78,40 +103,41 @@ def sweep(
     settings: SweepSettings,
     wanted: Iterable[Configuration],
     on_event: Callable[[Event], None] = lambda _: None,
+    *,
+    should_stop: Callable[[], bool] = lambda: False,
+    preflight: Callable[[], Sequence[Doubt]] = tuple,
 ) -> SweepResult:
-    """Measure configurations one after another in a process of their own, and write each at once.
+    """Measure configurations one after another, each in a process of its own, and write each at once.
 
-    A configuration that fails, hangs or kills its process becomes a failed run with the reason, and the sweep goes
-    on. An interruption stops the measuring process and passes through; what was finished stays in the lake. Where
-    there is a power sensor, an idle baseline is taken first, as a run of its own.
+    A configuration that fails, hangs, takes too much memory or kills its process becomes a failed run with the
+    reason, and the sweep goes on. An interruption ends the measuring process and passes through; what was finished
+    stays in the lake. Where there is a power sensor, an idle baseline is taken first, as a run of its own.
 
     Args:
         lake: Where the runs go; it is made by the first of them.
         settings: How to measure.
         wanted: What to measure; what the lake holds is skipped unless `settings.repeat` is given.
         on_event: Called in this process with everything that happens.
+        should_stop: Asked before each run and about once a second while waiting; True ends the sweep there.
+        preflight: Called once the device is held: returns what is doubtful about every run, or raises.
 
     Raises:
-        MissingDependencyError: torch, torchvision or the device is missing; nothing was written.
+        MissingDependencyError: torch, torchvision, the device or a sensor is missing; nothing was written.
         UsageError: A model is not known; nothing was written.
-        LakeEnvironmentError: The measuring process does not start, or the lake cannot be written.
+        LakeEnvironmentError: Another sweep has the device, the measuring process does not start, or the lake cannot
+            be written.
     """
-    settings = settings if settings.session else replace(settings, session=new_id())
+    settings = replace(
+        settings,
+        session=settings.session or new_id(),
+        memory_limit_bytes=settings.memory_limit_bytes or free_memory_share(),
+    )
     todo = plan(lake, settings, wanted)
-    result = SweepResult(skipped=list(todo.skipped))
-    for configuration in todo.skipped:
-        on_event(Event(kind="skipped", configuration=configuration, total=len(todo.todo)))
-    if not todo.todo:
-        return result
-    if not torch_is_installed():
-        raise MissingDependencyError("measuring needs torch\n  pip install 'groundlake[measure]'")
-    with _supervised(settings) as supervisor:
-        supervisor.check(todo)
-        baseline = idle_baseline(settings)
-        if baseline is not None:
-            lake.write_record(baseline)
-        for position, run in enumerate(todo.todo, start=1):
-            _one(lake, supervisor, run, result, _reporter(run, position, len(todo.todo), on_event))
+    result = SweepResult(session=settings.session or "", skipped=list(todo.skipped))
+    for run in todo.skipped:
+        on_event(Event(kind="skipped", configuration=run.configuration, run_index=run.run_index, total=len(todo.todo)))
+    if todo.todo:
+        _Sweep(lake, settings, todo, result, on_event, should_stop).run(preflight)
     return result
 
 
@@ -120,140 +146,104 @@ def torch_is_installed() -> bool:
     return find_spec("torch") is not None
 
 
-def preflight(settings: SweepSettings, todo: Plan) -> None:
-    """Check what a sweep checks before its first run, in a measuring process that is ended again.
-
-    Args:
-        settings: How the sweep would measure.
-        todo: What it would measure; with nothing to do nothing is checked.
-
-    Raises:
-        MissingDependencyError: torch, torchvision or the device is missing.
-        UsageError: A model is not known.
-        LakeEnvironmentError: The measuring process does not start, or is lost.
-    """
-    if todo.todo:
-        with _supervised(settings) as supervisor:
-            supervisor.check(todo)
+def free_memory_share() -> int | None:
+    """Memory that a configuration may take where no limit is given, in bytes; None where nothing is known."""
+    free = machine.available_bytes()
+    return None if free is None else int(SHARE_OF_MEMORY * free)
 
 
-def _one(
-    lake: Lake, supervisor: _Supervisor, run: PlannedRun, result: SweepResult, report: Callable[..., None]
-) -> None:
-    """Measure one configuration and commit its run, whatever came of it."""
-    report(kind="started")
+@dataclass
+class _Sweep:
+    """A sweep under way."""
 
-    def on_progress(progress: Progress) -> None:
-        report(kind="progress", phase=progress.phase, passes_done=progress.done, passes_total=progress.total)
+    lake: Lake
+    settings: SweepSettings
+    todo: Plan
+    result: SweepResult
+    on_event: Callable[[Event], None]
+    should_stop: Callable[[], bool]
 
-    outcome = supervisor.measure(run, on_progress)
-    run_id = lake.write_record(outcome)
-    if isinstance(outcome, Measurement):
-        result.done.append(Finished(run, run_id))
-        report(kind="done", run_id=run_id)
-    else:
-        result.failed.append(Finished(run, run_id, outcome.reason))
-        report(kind="failed", run_id=run_id, reason=outcome.reason)
+    def run(self, preflight: Callable[[], Sequence[Doubt]]) -> None:
+        """Hold the device, and do what the plan says."""
+        if not torch_is_installed():
+            raise MissingDependencyError("measuring needs torch\n  pip install 'groundlake[measure]'")
+        settings, result = self.settings, self.result
+        require_sensor(settings.cooldown, settings.device)
+        with ExitStack() as stack:
+            with result.spending("waiting"):
+                device = occupied(
+                    settings.device,
+                    settings.session,
+                    wait=settings.wait,
+                    should_stop=self.should_stop,
+                    on_wait=lambda what: self._waiting(0, what),
+                )
+                held = stack.enter_context(device)
+            if held:
+                with result.spending("preflight"):
+                    self._waiting(0, "preflight")
+                    self.settings = replace(settings, doubts=(*settings.doubts, *preflight()))
+                with result.spending("start"):
+                    self._waiting(0, "loading torch, checking models and device")
+                    check_sweep(settings, self.todo)
+                self._baseline()
+            for position, run in enumerate(self.todo.todo, start=1):
+                doubt = self._cool_down(position) if held else None
+                if not held or self.should_stop():
+                    result.left = list(self.todo.todo[position - 1 :])
+                    break
+                self._one(run, position, doubt)
 
+    def _baseline(self) -> None:
+        if self.should_stop():
+            return
+        with self.result.spending("baseline"):
+            self._waiting(0, f"idle baseline of {self.settings.baseline_s:g} s")
+            baseline = idle_baseline(self.settings)
+            if baseline is not None:
+                self.lake.write_record(baseline)
 
-def _reporter(run: PlannedRun, position: int, total: int, on_event: Callable[[Event], None]) -> Callable[..., None]:
-    def report(**happened: Any) -> None:  # noqa: ANN401 - fields of Event
-        on_event(
-            Event(
-                configuration=run.configuration,
-                run_index=run.run_index,
-                position=position,
-                total=total,
-                **happened,
+    def _cool_down(self, position: int) -> Doubt | None:
+        """Wait before a run; a fixed time lies between two runs only."""
+        cooldown = self.settings.cooldown
+        if cooldown is None or (position == 1 and cooldown.below_c is None):
+            return None
+        with self.result.spending("cool-down"):
+            return cool_down(
+                cooldown,
+                self.settings.device,
+                should_stop=self.should_stop,
+                on_wait=lambda what: self._waiting(position, what),
             )
-        )
 
-    return report
+    def _one(self, run: PlannedRun, position: int, doubt: Doubt | None) -> None:
+        """Measure one configuration and commit its run, whatever came of it."""
 
+        def tell(**happened: Any) -> None:  # noqa: ANN401 - fields of Event
+            self.on_event(
+                Event(
+                    configuration=run.configuration,
+                    run_index=run.run_index,
+                    position=position,
+                    total=len(self.todo.todo),
+                    **happened,
+                )
+            )
 
-class _Supervisor:
-    """Keeps one measuring process ready, and replaces it when it is lost or in doubt."""
+        def on_progress(progress: Progress) -> None:
+            tell(kind="progress", phase=progress.phase, passes_done=progress.done, passes_total=progress.total)
 
-    def __init__(self, settings: SweepSettings) -> None:
-        self._settings = settings
-        self._worker: Worker | None = None
-
-    def close(self, *, interrupted: bool) -> None:
-        """End the process: at once when it may be in the middle of a measurement that nobody will read."""
-        if self._worker is not None:
-            if interrupted:
-                self._worker.kill()
-            else:
-                self._worker.stop()
-            self._worker = None
-
-    def check(self, todo: Plan) -> None:
-        """Raise what would make every run of a sweep fail, before the first of them."""
-        models = tuple(dict.fromkeys(run.configuration.model for run in todo.todo))
-        worker = self._running()
-        try:
-            answer = worker.ask(Preflight(models, self._settings.device), PREFLIGHT_TIMEOUT_S)
-        except WorkerLostError as error:
-            self._worker = None
-            raise LakeEnvironmentError(
-                f"the measuring process was lost while it looked for the device and the models: {error}\n"
-                "  torchvision or the driver may be broken: python -c 'import torchvision' shows whether it is"
-            ) from error
-        if isinstance(answer, Failed):
-            raise answer.error
-
-    def measure(self, run: PlannedRun, on_progress: Callable[[Progress], None]) -> Measurement | FailedMeasurement:
-        """Measure one configuration; a failure is a result, too."""
-        worker = self._running()
-        started_at, start = datetime.now(timezone.utc), monotonic()
-        try:
-            answer = worker.ask(self._job(run), self._settings.timeout_s, on_progress)
-        except WorkerLostError as error:
-            self._worker = None
-            reason = str(error)
+        tell(kind="started")
+        with self.result.spending("measuring"):
+            outcome = attempt(run, self.settings, doubts=[doubt] if doubt else [], on_progress=on_progress)
+        with self.result.spending("writing"):
+            run_id = self.lake.write_record(outcome)
+        if isinstance(outcome, Measurement):
+            self.result.done.append(Finished(run, run_id, warnings=outcome.warnings))
+            tell(kind="done", run_id=run_id)
         else:
-            if isinstance(answer, Measured):
-                return Measurement.of(run, self._settings, answer)
-            reason = str(answer.error) if isinstance(answer, Failed) else "the measuring process gave no result"
-            if not isinstance(answer, Failed) or not answer.reusable:
-                worker.kill()
-                self._worker = None
-        return FailedMeasurement(
-            run=run,
-            settings=self._settings,
-            reason=reason,
-            started_at=started_at,
-            duration_s=monotonic() - start,
-            software=worker.software,
-        )
+            self.result.failed.append(Finished(run, run_id, outcome.reason))
+            tell(kind="failed", run_id=run_id, reason=outcome.reason)
 
-    def _running(self) -> Worker:
-        if self._worker is None:
-            self._worker = Worker.start()
-        return self._worker
-
-    def _job(self, run: PlannedRun) -> Job:
-        wanted, settings = run.configuration, self._settings
-        return Job(
-            model=wanted.model,
-            precision=wanted.precision,
-            batch=wanted.batch,
-            device=settings.device,
-            warmup=settings.warmup,
-            runs=settings.runs,
-            input_shape=settings.input_shape,
-            power=settings.power,
-            power_hz=settings.power_hz,
-        )
-
-
-@contextmanager
-def _supervised(settings: SweepSettings) -> Iterator[_Supervisor]:
-    """Yield a supervisor, and end its process whatever happens."""
-    supervisor = _Supervisor(settings)
-    try:
-        yield supervisor
-    except BaseException:
-        supervisor.close(interrupted=True)
-        raise
-    supervisor.close(interrupted=False)
+    def _waiting(self, position: int, what: str) -> None:
+        self.on_event(Event(kind="waiting", position=position, total=len(self.todo.todo), phase=what))

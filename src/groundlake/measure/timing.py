@@ -158,9 +158,10 @@ def time_subgraphs(
     *,
     warmup: int,
     runs: int,
+    enough: Callable[[Sequence[float]], bool] = lambda _: False,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
 ) -> SubgraphTimes:
-    """Time each subgraph in `runs` passes behind `warmup` untimed ones.
+    """Time each subgraph in at most `runs` passes behind `warmup` untimed ones.
 
     A subgraph's sample is the sum over its nodes in one pass; nodes outside all subgraphs are left out.
 
@@ -169,22 +170,27 @@ def time_subgraphs(
         subgraphs: How its graph is cut.
         example: Input, batch first, on the same device and in the same precision.
         warmup: Passes before timing.
-        runs: Timed passes.
-        on_progress: Called between passes with the phase, passes done and passes in all.
+        runs: Timed passes, at most.
+        enough: Asked behind each timed pass with the times of the passes so far, in ms; True ends the phase.
+        on_progress: Called between passes with the phase, passes done and passes in all, at most.
     """
     clock = clock_for(example.device)
     owner = {name: subgraph.subgraph_id for subgraph in subgraphs for name in subgraph.node_names}
     interpreter = _MarkingInterpreter(traced.graph_module, clock, frozenset(owner))
-    samples = [[0.0] * runs for _ in subgraphs]
-    pass_ms = []
+    samples: list[list[float]] = [[] for _ in subgraphs]
+    pass_ms: list[float] = []
     with _quiet():
         for number in range(warmup + runs):
             whole = interpreter.timed_pass(example)
             if number >= warmup:
                 pass_ms.append(whole)
+                for times in samples:
+                    times.append(0.0)
                 for name, spent in interpreter.spent_ms():
-                    samples[owner[name]][number - warmup] += spent
+                    samples[owner[name]][-1] += spent
             on_progress("warm-up" if number < warmup else "subgraphs", number + 1, warmup + runs)
+            if pass_ms and enough(pass_ms):
+                break
     return SubgraphTimes(
         timing_method=clock.method, subgraph_ms=tuple(tuple(row) for row in samples), pass_ms=tuple(pass_ms)
     )
@@ -196,6 +202,7 @@ def time_end_to_end(
     *,
     warmup: int,
     runs: int,
+    enough: Callable[[Sequence[float]], bool] = lambda _: False,
     on_progress: Callable[[str, int, int], None] = lambda *_: None,
     on_border: Callable[[], None] = lambda: None,
 ) -> tuple[float, ...]:
@@ -205,15 +212,16 @@ def time_end_to_end(
         module: The model itself, not its graph.
         example: Input, batch first.
         warmup: Passes before timing.
-        runs: Timed passes.
+        runs: Timed passes, at most.
+        enough: As for `time_subgraphs`.
         on_progress: As for `time_subgraphs`.
         on_border: Called before the first timed pass, and behind the last.
 
     Returns:
-        Shape (runs,): latency of each pass in ms.
+        Shape (passes,): latency of each pass in ms.
     """
     clock = clock_for(example.device)
-    samples = []
+    samples: list[float] = []
     with _quiet():
         for number in range(warmup + runs):
             if number == warmup:
@@ -226,6 +234,8 @@ def time_end_to_end(
             if number >= warmup:
                 samples.append(clock.elapsed_ms(start, end))
             on_progress("whole model", number + 1, warmup + runs)
+            if samples and enough(samples):
+                break
         on_border()
     return tuple(samples)
 

@@ -64,6 +64,18 @@ def summarize(samples: Sequence[float]) -> Summary:
     )
 
 
+def relative_half_width(samples: Sequence[float]) -> float | None:
+    """Half the 95 % interval of the mean, as a share of the mean; None where there is no mean above zero to relate to.
+
+    One sample has no interval: None.
+    """
+    if len(samples) < 2:  # noqa: PLR2004 - a spread needs two
+        return None
+    summary = summarize(samples)
+    half = (summary["ci_upper"] - summary["ci_lower"]) / 2
+    return half / summary["mean"] if summary["mean"] > 0 else None
+
+
 def student_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:
     """Return the two-sided quantile of Student's t, for example 2.0096 at 49 degrees of freedom and 95 %."""
     from scipy.special import stdtrit  # imported late: half of the cost of a cold start would be scipy

@@ -1,0 +1,115 @@
+"""What `lake ingest` says of a sweep: the plan, how far it is, and what came of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from groundlake.cli.output import print_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from groundlake.cli.settings import Settings
+    from groundlake.measure.forecast import Forecast
+    from groundlake.measure.plan import Configuration, SweepSettings
+    from groundlake.measure.sweep import Event, SweepResult
+
+SHOWN_WARNINGS = 10
+SECONDS_OF_A_MINUTE, MINUTES_OF_AN_HOUR = 60, 60
+
+
+def duration(seconds: float) -> str:
+    """Say a time as a person would: 8 s, 3 min 12 s, 2 h 5 min."""
+    minutes, rest = divmod(round(seconds), SECONDS_OF_A_MINUTE)
+    if not minutes:
+        return f"{rest} s"
+    hours, left = divmod(minutes, MINUTES_OF_AN_HOUR)
+    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
+
+
+def shown(show: Callable[[int, int, str], None], before_first: Callable[[], None]) -> Callable[[Event], None]:
+    """Turn the events of a sweep into progress; a device that nobody knows is written before its first run."""
+
+    def on_event(event: Event) -> None:
+        if event.kind == "skipped":
+            return
+        if event.kind == "started" and event.position == 1:
+            before_first()
+        done = event.position if event.kind in ("done", "failed") else max(0, event.position - 1)
+        passes = f" {event.passes_done}/{event.passes_total}" if event.passes_total else ""
+        show(done, event.total, f"{event.configuration or ''} {event.phase}{passes}".strip())
+
+    return on_event
+
+
+def print_result(settings: Settings, result: SweepResult, hardware_id: str) -> None:
+    """Print what a sweep did: counts, where the data and the time went, and what to look at."""
+    doubtful = sum(bool(finished.warnings) for finished in result.done)
+    counts = f"{len(result.done)} measured, {len(result.failed)} failed, {len(result.skipped)} in the lake already"
+    left = f", {len(result.left)} left undone" if result.left else ""
+    warned = f", {doubtful} with warnings" if doubtful else ""
+    print(f"{hardware_id}: {counts}{left}{warned}")
+    if result.done or result.failed:
+        print(f"  written to {settings.root}, session {result.session}")
+    spent = {what: seconds for what, seconds in result.spent_s.items() if seconds >= 0.5}  # noqa: PLR2004 - shown as 0 s
+    if spent:
+        parts = ", ".join(f"{what} {duration(seconds)}" for what, seconds in spent.items())
+        print(f"  took {duration(sum(result.spent_s.values()))}: {parts}")
+    for failed in result.failed:
+        print(f"  failed: {failed.run}: {failed.reason}")
+    warnings = [f"{finished.run}: {text}" for finished in result.done for text in finished.warnings]
+    for text in warnings[:SHOWN_WARNINGS]:
+        print(f"  warning: {text}")
+    if len(warnings) > SHOWN_WARNINGS:
+        print(f'  and {len(warnings) - SHOWN_WARNINGS} warnings more: lake sql "select * from data_quality"')
+
+
+def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Configuration]) -> None:
+    """Say what a sweep would do and how long; end as it would where a model is not known or the device is missing."""
+    import polars as pl
+
+    from groundlake.measure.attempt import check_sweep
+    from groundlake.measure.forecast import forecast
+    from groundlake.measure.plan import plan
+    from groundlake.measure.sweep import torch_is_installed
+
+    todo = plan(settings.lake, plan_settings, wanted)
+    checkable = torch_is_installed()
+    flops = check_sweep(plan_settings, todo) if checkable else {}
+    expected = forecast(settings.lake, plan_settings, todo, flops)
+    rows = [
+        {
+            "model": each.run.configuration.model,
+            "precision": each.run.configuration.precision,
+            "batch": each.run.configuration.batch,
+            "run_index": each.run.run_index,
+            "estimated_s": each.seconds,
+            "estimated_from": each.method,
+        }
+        for each in expected
+    ]
+    schema = {
+        "model": pl.String,
+        "precision": pl.String,
+        "batch": pl.Int64,
+        "run_index": pl.Int64,
+        "estimated_s": pl.Float64,
+        "estimated_from": pl.String,
+    }
+    counts = f"{len(rows)} runs to do, {len(todo.skipped)} in the lake already{_expected_time(expected, plan_settings)}"
+    print(f"{plan_settings.hardware_id} on {plan_settings.device}: {counts}")
+    print_rows(pl.DataFrame(rows, schema=schema))
+    if not checkable:
+        print("models and device were not checked: torch is not installed (pip install 'groundlake[measure]')")
+
+
+def _expected_time(expected: Sequence[Forecast], settings: SweepSettings) -> str:
+    """Sum of the estimates, with what they leave out."""
+    known = [each.seconds for each in expected if each.seconds is not None]
+    if not known:
+        return ", time unknown" if expected else ""
+    pauses = 0.0 if settings.cooldown is None else (settings.cooldown.seconds or 0.0) * (len(expected) - 1)
+    unknown = len(expected) - len(known)
+    bound = "at most " if settings.until_ci else ""
+    rest = f" and {unknown} runs of unknown time" if unknown else ""
+    return f", {bound}about {duration(sum(known) + pauses)}{rest}"

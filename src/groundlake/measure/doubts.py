@@ -1,0 +1,177 @@
+"""What is doubtful about a run: each finding with what was observed, the threshold, and what to do about it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+from statistics import fmean, median, quantiles, stdev
+from typing import TYPE_CHECKING
+
+from groundlake.system import THROTTLES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from groundlake.ground_truth import MeasurementRecord
+    from groundlake.measure.messages import Measured
+    from groundlake.measure.plan import SweepSettings
+
+RELEVANT_SHARE = 0.01
+"""Share of the model's latency from which a noisy subgraph is worth a warning."""
+
+SLOW_FIRST_PASS = 3.0
+"""Factor to the median of the other passes from which the first timed pass is worth a warning."""
+
+HIGH_VARIATION = 0.1
+"""Coefficient of variation of the whole model; the view `noisy_subgraphs` takes the same for a subgraph."""
+
+DRIFT = 0.05
+"""Relative change from the first third of the passes to the last."""
+
+PASSES_FOR_DRIFT = 9
+"""Three in each third; below that, a drift and chance look the same."""
+
+PASSES_FOR_VARIATION = 5
+
+
+@dataclass(frozen=True, kw_only=True)
+class Doubt:
+    """A reason to look twice at a run; as a text it is one of the run's `warnings`.
+
+    Attributes:
+        code: Name of the finding, for filters.
+        meaning: What was found, in words.
+        observed: The value, with its unit.
+        threshold: The value from which it counts.
+        advice: What to do about it.
+    """
+
+    code: str
+    meaning: str
+    observed: str
+    threshold: str
+    advice: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.meaning} (observed {self.observed}, threshold {self.threshold}); {self.advice}"
+
+
+def doubts_about(record: MeasurementRecord, measured: Measured, settings: SweepSettings) -> list[Doubt]:
+    """Say what a reader of a run's numbers should know before trusting them."""
+    phases = (("subgraphs", measured.pass_ms), ("whole model", measured.end_to_end_ms))
+    found = [*_noisy_subgraphs(record), *_fast_subgraphs(record), *_throttling(measured)]
+    for phase, samples in phases:
+        found += [*_slow_first_pass(phase, samples), *_drift(phase, samples), *_interval(phase, samples, settings)]
+    found += _variation(*phases[1])
+    return found
+
+
+def _noisy_subgraphs(record: MeasurementRecord) -> Iterator[Doubt]:
+    total = record.model_summary.total_latency_ms
+    noisy = [
+        each
+        for each in record.subgraphs
+        if each.measured_latency.std > each.measured_latency.mean > RELEVANT_SHARE * total
+    ]
+    if noisy:
+        share = sum(each.measured_latency.mean for each in noisy) / total
+        yield Doubt(
+            code="high_variance",
+            meaning=f"{share:.0%} of the latency lies in subgraphs with a standard deviation above their mean"
+            f" ({len(noisy)} of {len(record.subgraphs)}, first {noisy[0].subgraph_id})",
+            observed=f"{noisy[0].measured_latency.std / noisy[0].measured_latency.mean:.2g} in the first",
+            threshold="1",
+            advice="stop what else runs, and measure more passes",
+        )
+
+
+def _fast_subgraphs(record: MeasurementRecord) -> Iterator[Doubt]:
+    fast = [each for each in record.subgraphs if each.efficiency.mean > 1]
+    if fast:
+        best = max(fast, key=lambda each: each.efficiency.mean)
+        yield Doubt(
+            code="efficiency_above_one",
+            meaning=f"{len(fast)} of {len(record.subgraphs)} subgraphs, most subgraph {best.subgraph_id}: the peak is"
+            " too low, or the work is counted too high",
+            observed=f"{best.efficiency.mean:.3g}",
+            threshold="1",
+            advice="correct the peak: lake hw add FILE",
+        )
+
+
+def _slow_first_pass(phase: str, samples: Sequence[float]) -> Iterator[Doubt]:
+    rest = list(islice(samples, 1, None))
+    if rest and samples[0] > SLOW_FIRST_PASS * median(rest):
+        yield Doubt(
+            code="slow_first_pass",
+            meaning=f"{phase}: the first timed pass took {samples[0]:.3g} ms, the median of the others is"
+            f" {median(rest):.3g} ms",
+            observed=f"{samples[0] / median(rest):.2g} times" if median(rest) else "above zero",
+            threshold=f"{SLOW_FIRST_PASS:g} times",
+            advice="warm-up was too short: raise --warmup",
+        )
+
+
+def _drift(phase: str, samples: Sequence[float]) -> Iterator[Doubt]:
+    """Compare the medians of the first and the last third: a change beyond the scatter of the first third is one."""
+    if len(samples) < PASSES_FOR_DRIFT:
+        return
+    third = len(samples) // 3
+    first, last = list(samples[:third]), median(samples[-third:])
+    low, usual, high = quantiles(first, n=4)
+    if usual and abs(last / usual - 1) > DRIFT and not low <= last <= high:
+        yield Doubt(
+            code="drift",
+            meaning=f"{phase}: the median went from {usual:.3g} ms in the first third of the passes to {last:.3g} ms"
+            " in the last",
+            observed=f"{last / usual - 1:+.1%}",
+            threshold=f"{DRIFT:.0%}",
+            advice="raise --warmup, fix the clocks, or let the device cool down (--cooldown)",
+        )
+
+
+def _variation(phase: str, samples: Sequence[float]) -> Iterator[Doubt]:
+    if len(samples) < PASSES_FOR_VARIATION or not fmean(samples):
+        return
+    variation = stdev(samples) / fmean(samples)
+    if variation > HIGH_VARIATION:
+        yield Doubt(
+            code="high_variance",
+            meaning=f"{phase}: the passes scatter",
+            observed=f"a coefficient of variation of {variation:.2g}",
+            threshold=f"{HIGH_VARIATION:g}",
+            advice="see lake preflight, stop what else runs, or measure more passes",
+        )
+
+
+def _interval(phase: str, samples: Sequence[float], settings: SweepSettings) -> Iterator[Doubt]:
+    from groundlake.stats.intervals import relative_half_width
+
+    width = None if settings.until_ci is None else relative_half_width(samples)
+    if width is not None and settings.until_ci is not None and width > settings.until_ci:
+        yield Doubt(
+            code="interval_not_reached",
+            meaning=f"{phase}: {len(samples)} passes did not settle the mean",
+            observed=f"{width:.2%} half a 95 % interval",
+            threshold=f"{settings.until_ci:.2%}",
+            advice="raise --max-runs or --timeout, or stop what else runs",
+        )
+
+
+def _throttling(measured: Measured) -> Iterator[Doubt]:
+    reasons = dict.fromkeys(
+        reason
+        for state in (measured.system_under_load, measured.system_after)
+        for reason in state.get("throttle_reasons") or ()
+        if reason in THROTTLES
+    )
+    events = measured.cpu_throttle_events or 0
+    if reasons or events:
+        what = [*(["the processor's own thermal throttling"] if events else []), *reasons]
+        yield Doubt(
+            code="throttling",
+            meaning=f"the clocks were held back: {', '.join(what)}",
+            observed=f"{events} events" if events else f"{len(reasons)} reasons",
+            threshold="0",
+            advice="let the device cool down (--cooldown 55C), or lock lower clocks",
+        )
