@@ -31,6 +31,10 @@ ROWS_WORTH_ENCODING = 1_000
 """Smaller parts, as most runs have, are written without dictionaries and statistics, and with snappy: half the time of
 zstd. From here on zstd is worth it: a third of the bytes for a power series of a minute."""
 
+ROW_GROUP_ROWS = 122_880
+"""Rows that a reader skips or reads together, as many as DuckDB itself takes: a hundredth of millions of readings is
+found in a quarter of the time that Arrow's groups of a million take, in no more bytes."""
+
 ROWS_TRIED = 65_536
 """Rows on which the two encodings of a column of doubles are tried."""
 
@@ -141,7 +145,7 @@ def stage_part(final: Path, rows: pa.Table) -> Staged:
         try:
             # Arrow's own copy of the schema would be a fifth of a small file; the footer's says the same.
             with pq.ParquetWriter(file, rows.schema, store_schema=False, **options) as writer:
-                writer.write_table(rows)
+                writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
                 writer.add_key_value_metadata(rows.schema.metadata)
             file.flush()
             os.fsync(file.fileno())

@@ -11,6 +11,7 @@ import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
+from groundlake.commit import ROW_GROUP_ROWS
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -98,6 +99,21 @@ def test_lists_keep_a_dictionary_beside_a_column_that_is_split(lake_root: Path, 
     assert bits(Lake(lake_root).frame("subgraph_timings").sort("subgraph_id")["latency_mean_ms"]) == bits(
         rows["latency_mean_ms"]
     )
+
+
+def test_a_long_series_lies_in_row_groups_whose_times_are_known(lake_root: Path) -> None:
+    rows = ROW_GROUP_ROWS + 1
+    series = pl.DataFrame({"timestamp_s": [number / 20 for number in range(rows)]}).with_columns(
+        phase=pl.lit("measure"), source=pl.lit("replay"), rail=pl.lit("a"), power_w=pl.lit(1.5)
+    )
+    Lake(lake_root).write(RUN, power_timeseries=series)
+    (path,) = (lake_root / "power_timeseries").rglob("batch=1/*.parquet")
+    metadata = pq.ParquetFile(path).metadata
+    at = metadata.schema.names.index("timestamp_s")
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    assert [group.num_rows for group in groups] == [ROW_GROUP_ROWS, 1]
+    times = [(group.column(at).statistics.min, group.column(at).statistics.max) for group in groups]
+    assert times == [(0.0, (rows - 2) / 20), ((rows - 1) / 20,) * 2]
 
 
 def test_a_small_part_is_written_the_quick_way(lake_root: Path) -> None:
