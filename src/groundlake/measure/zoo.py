@@ -1,4 +1,4 @@
-"""Find the model behind a name: a torchvision classifier, or any factory given as `package.module:factory`."""
+"""Find the model behind a name: a torchvision classifier, an encoder, or any factory `package.module:factory`."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import difflib
 import os
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from importlib.util import find_spec
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from groundlake.errors import MissingDependencyError, UsageError
+from groundlake.measure.encoders import ENCODERS, build_encoder, import_transformers, sequence_length, token_ids
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,30 +58,48 @@ _registered: list[torch.library.Library] = []  # torch forgets the operators whe
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """A model in eval mode and the shape of one input, without the batch, for example (3, 224, 224)."""
+    """A model in eval mode, and what it takes.
+
+    Attributes:
+        input_shape: Shape of one input, without the batch, for example (3, 224, 224).
+        make_input: Makes an input of a batch size, batch first, where random numbers of that shape will not do.
+    """
 
     name: str
     module: nn.Module
     input_shape: tuple[int, ...]
+    make_input: Callable[[int], torch.Tensor] | None = None
 
     def example(self, batch: int, *, dtype: torch.dtype, device: str) -> torch.Tensor:
-        """Return a random input, batch first, of the model's precision where it takes floating-point values."""
-        return torch.randn((batch, *self.input_shape), device=device).to(dtype)
+        """Return an input, batch first, of the model's precision where it takes floating-point values.
+
+        Raises:
+            UsageError: The model makes its own input, and what it made is no tensor of this batch size.
+        """
+        if self.make_input is None:
+            return torch.randn((batch, *self.input_shape), device=device).to(dtype)
+        made = _made_input(self.name, self.make_input, batch).to(device)
+        return made.to(dtype) if made.is_floating_point() else made
 
 
 def load_model(name: str, *, device: str = "cpu", input_shape: tuple[int, ...] | None = None) -> LoadedModel:
     """Build a model with random weights, or whatever weights its factory gives it.
 
     Args:
-        name: Name of a torchvision classification model, or `package.module:factory` of a callable without arguments
-            that returns an `nn.Module`. The factory or the module may carry the attribute `input_shape`.
+        name: Name of a torchvision classification model or of an encoder, or `package.module:factory` of a callable
+            without arguments that returns an `nn.Module`. Factory or module may carry the attribute `input_shape`, or
+            a function `example_input(batch)` that makes an input, which then decides alone.
         device: Where to build it: cpu, cuda, cuda:1, or meta for shapes without values.
-        input_shape: Shape of one input without the batch; wins over what is known of the model.
+        input_shape: Shape of one input without the batch; wins over what is known of the model. For an encoder, its
+            sequence length.
 
     Raises:
-        UsageError: The name is not known, or what it leads to is not a factory of modules.
-        MissingDependencyError: torchvision is not installed.
+        UsageError: The name is not known, what it leads to is not a factory of modules, or the model does not take
+            the input shape.
+        MissingDependencyError: torchvision, or for an encoder transformers, is not installed.
     """
+    if name in ENCODERS:
+        return _load_encoder(name, device, input_shape)
     build, known_shape = _user_factory(name) if ":" in name else _torchvision_factory(name)
     with torch.device(device):
         module = build()
@@ -88,15 +108,46 @@ def load_model(name: str, *, device: str = "cpu", input_shape: tuple[int, ...] |
             f"model {name!r}: the factory returned {type(module).__name__}, not a torch.nn.Module\n"
             "  write a function without arguments that returns the module"
         )
-    shape = input_shape or known_shape or _declared_shape(module) or (3, DEFAULT_SIDE, DEFAULT_SIDE)
-    return LoadedModel(name=name, module=module.to(device).eval(), input_shape=shape)
+    make_input = _declared_input(name, module) or _declared_input(name, build)
+    if make_input is not None:
+        if input_shape is not None:
+            raise UsageError(
+                f"model {name!r} makes its own input (example_input), so an input shape cannot be given\n"
+                "  leave --input-shape out, or measure the model in a sweep of its own"
+            )
+        shape = tuple(_made_input(name, make_input, 1).shape[1:])
+    else:
+        shape = input_shape or known_shape or _declared_shape(module) or (3, DEFAULT_SIDE, DEFAULT_SIDE)
+    return LoadedModel(name, module.to(device).eval(), shape, make_input)
 
 
 def check_names(names: list[str]) -> None:
-    """Raise `UsageError` unless every name without a colon is a torchvision classification model."""
+    """Check every name without a colon, and that what builds it is installed.
+
+    Raises:
+        UsageError: A name is neither a torchvision classification model nor an encoder.
+        MissingDependencyError: torchvision, or for an encoder transformers, is not installed.
+    """
     for name in names:
-        if ":" not in name:
+        if name in ENCODERS:
+            _prepare_transformers()
+        elif ":" not in name:
             _torchvision_factory(name)
+
+
+def _load_encoder(name: str, device: str, input_shape: tuple[int, ...] | None) -> LoadedModel:
+    length = sequence_length(name, input_shape)
+    _prepare_transformers()
+    with torch.device(device):
+        module = build_encoder(name)
+    return LoadedModel(name, module.to(device).eval(), (length,), partial(token_ids, name, length))
+
+
+def _prepare_transformers() -> None:
+    """Import transformers, which imports torchvision where that is installed, and must then find it importable."""
+    if find_spec("torchvision") is not None:
+        import_torchvision()
+    import_transformers()
 
 
 def import_torchvision() -> ModuleType:
@@ -138,12 +189,13 @@ def _load_operators(folder: str) -> None:
 
 def _torchvision_factory(name: str) -> tuple[Callable[[], object], tuple[int, ...] | None]:
     models = import_torchvision().models
-    known = models.list_models(module=models)
+    known = [*models.list_models(module=models), *ENCODERS]
     if name not in known:
         near = difflib.get_close_matches(name, known, n=SHOWN_MATCHES, cutoff=0.5)
         raise UsageError(
-            f"model {name!r} is not a torchvision classification model\n"
+            f"model {name!r} is neither a torchvision classification model nor an encoder\n"
             f"  {'did you mean: ' + ', '.join(near) if near else 'nothing has a similar name'}\n"
+            "  all names: docs/models.md\n"
             "  your own model: package.module:factory, a function without arguments that returns a torch.nn.Module"
         )
     side = INPUT_SIDES.get(name, DEFAULT_SIDE)
@@ -177,3 +229,23 @@ def _declared_shape(owner: object) -> tuple[int, ...] | None:
     """Shape that a factory or module names in `input_shape`, for example (3, 32, 32)."""
     declared = getattr(owner, "input_shape", None)
     return tuple(int(size) for size in declared) if isinstance(declared, (tuple, list)) else None
+
+
+def _declared_input(name: str, owner: object) -> Callable[[int], torch.Tensor] | None:
+    """Function that a module or factory makes its input with."""
+    declared: Callable[[int], torch.Tensor] | None = getattr(owner, "example_input", None)
+    if declared is not None and not callable(declared):
+        raise UsageError(
+            f"model {name!r}: example_input is a {type(declared).__name__}, not a function\n"
+            "  write a function that takes the batch size and returns a tensor, batch first"
+        )
+    return declared
+
+
+def _made_input(name: str, make_input: Callable[[int], torch.Tensor], batch: int) -> torch.Tensor:
+    """Make an input, and see that it is one tensor of the batch size that was asked for."""
+    made: object = make_input(batch)
+    if isinstance(made, torch.Tensor) and made.shape[:1] == (batch,):
+        return made
+    got = f"shape {tuple(made.shape)}" if isinstance(made, torch.Tensor) else type(made).__name__
+    raise UsageError(f"model {name!r}: example_input({batch}) must return a tensor with batch {batch} first, got {got}")
