@@ -69,14 +69,16 @@ class Check:
     fix: str = ""
 
 
-def preflight(device: str, root: Path = machine.ROOT) -> list[Check]:
+def preflight(device: str, root: Path = machine.ROOT, *, windows: int = MOST_WINDOWS) -> list[Check]:
     """Check the machine before a measurement; takes a second or two, and up to ten on a busy machine.
 
     Args:
         device: cpu, cuda or cuda:1: what is going to be measured.
         root: Root of the file tree with `/proc` and `/sys`.
+        windows: Seconds that a busy machine is given to calm down.
     """
-    checks = [_governor(root), _cpu_clock(root), _turbo(root), *_load(root), _temperature(device, root), _memory(root)]
+    load = _load(root, windows)
+    checks = [_governor(root), _cpu_clock(root), _turbo(root), *load, _temperature(device, root), _memory(root)]
     if machine.jetson_model(root) is not None:
         checks += [_power_mode(root), _jetson_clock(root)]
     elif device != "cpu":
@@ -176,12 +178,12 @@ def _times(root: Path) -> _Times | None:
     return _Times(sum(ticks) - idle, sum(ticks), processes)
 
 
-def _load(root: Path, pause: Callable[[float], None] = time.sleep) -> list[Check]:
-    """Judge the quietest of up to ten windows of a second: what lasts is there in all of them."""
+def _load(root: Path, windows: int = MOST_WINDOWS, pause: Callable[[float], None] = time.sleep) -> list[Check]:
+    """Judge the quietest of some windows of a second: what lasts is there in all of them."""
     wanted, wanted_processes = f"below {QUIET:.0%}", f"none above {BUSY:.0%} of a core"
     best: tuple[float, list[str]] | None = None
     before = _times(root)
-    for _ in range(MOST_WINDOWS):
+    for _ in range(windows):
         pause(WINDOW_S)
         after = _times(root)
         if before is None or after is None or after.total <= before.total:

@@ -76,12 +76,15 @@ def test_a_wrong_part_of_a_sweep_is_named(wrong: dict[str, object], named: str) 
         {"power_hz": 0.0},
         {"power_hz": 5000.0},
         {"baseline_s": -1.0},
+        {"memory_limit_bytes": 0},
+        {"until_ci": 0.0},
+        {"until_ci": 1.0},
         {"power": "no such trace.csv"},
         {"power": __file__},
     ],
 )
 def test_settings_that_cannot_be_measured_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong)).removesuffix("_s")):
+    with pytest.raises(UsageError, match=next(iter(wrong)).removesuffix("_s").removesuffix("_limit_bytes")):
         SweepSettings(hardware_id="bench", **wrong)
 
 
@@ -94,7 +97,7 @@ def test_only_good_efficiency_runs_of_the_same_device_are_skipped(lake_root: Pat
     assert measured_already(lake, "bench") == set()
     hold(lake)
     found = plan(lake, SETTINGS, [A, B, A])
-    assert found.skipped == (A,)
+    assert found.skipped == (PlannedRun(A),)
     assert found.todo == (PlannedRun(B),)
 
 
@@ -103,7 +106,31 @@ def test_a_repeated_sweep_skips_nothing_and_goes_round_by_round(lake_root: Path)
     hold(lake)
     found = plan(lake, replace(SETTINGS, repeat=2), [A, B])
     assert found.skipped == ()
-    assert found.todo == (PlannedRun(A, 1), PlannedRun(B, 1), PlannedRun(A, 2), PlannedRun(B, 2))
+    assert set(found.todo[:2]) == {PlannedRun(A, 1), PlannedRun(B, 1)}
+    assert set(found.todo[2:]) == {PlannedRun(A, 2), PlannedRun(B, 2)}
+
+
+def test_each_round_has_an_order_of_its_own_that_follows_from_the_session(lake_root: Path) -> None:
+    wanted = [Configuration("net", "fp32", batch) for batch in range(1, 9)]
+    night, day = (replace(SETTINGS, repeat=3, session=name) for name in ("night", "day"))
+    planned = plan(Lake(lake_root), night, wanted).todo
+    orders = {tuple(run.configuration.batch for run in planned if run.run_index == index) for index in (1, 2, 3)}
+    assert len(orders) == 3
+    assert all(sorted(order) == list(range(1, 9)) for order in orders)
+    assert plan(Lake(lake_root), night, wanted).todo == planned
+    assert plan(Lake(lake_root), day, wanted).todo != planned
+
+
+def test_a_repeated_sweep_goes_on_where_its_session_stopped(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    night = replace(SETTINGS, repeat=2, session="night")
+    before = plan(lake, night, [A, B])
+    hold(lake, session_id="night", run_index=1)
+    hold(lake, session_id="day", run_index=2)
+    hold(lake, session_id="night", run_index=2, status="failed", error="no memory")
+    after = plan(lake, night, [A, B])
+    assert after.skipped == (PlannedRun(A, 1),)
+    assert after.todo == tuple(run for run in before.todo if run != PlannedRun(A, 1))
 
 
 def test_the_hash_tells_what_and_how_and_nothing_else() -> None:

@@ -8,9 +8,9 @@ from datetime import datetime, timezone
 import pytest
 
 from groundlake.measure.cut import Subgraph
+from groundlake.measure.messages import Measured
 from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
 from groundlake.measure.record import Measurement
-from groundlake.measure.messages import Measured
 
 RUN = PlannedRun(Configuration("toy", "fp32", 1))
 SETTINGS = SweepSettings(hardware_id="bench", peaks={"fp32": 1e9}, peak_source="registry", runs=4)

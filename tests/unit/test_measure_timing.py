@@ -14,10 +14,10 @@ from torch import nn  # noqa: E402 - after the skip
 
 from groundlake.errors import LakeError, MissingDependencyError, UsageError  # noqa: E402 - the same
 from groundlake.measure.engine import measure  # noqa: E402 - the same
+from groundlake.measure.messages import Job  # noqa: E402 - the same
 from groundlake.measure.precision import numerics, require_device, require_precision  # noqa: E402 - the same
 from groundlake.measure.timing import time_end_to_end, time_subgraphs  # noqa: E402 - the same
 from groundlake.measure.trace import trace  # noqa: E402 - the same
-from groundlake.measure.messages import Job  # noqa: E402 - the same
 from groundlake.measure.zoo import load_model  # noqa: E402 - the same
 
 MODULE = nn.Sequential(

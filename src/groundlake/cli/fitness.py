@@ -59,10 +59,10 @@ def preflight_of_sweep(settings: Settings, device: str, *, force: bool) -> Calla
     """
 
     def check() -> Sequence[Doubt]:
-        from groundlake.preflight import Verdict
+        from groundlake.preflight import MOST_WINDOWS, Verdict
         from groundlake.preflight import preflight as check_machine
 
-        checks = check_machine(device)
+        checks = check_machine(device, windows=1 if force else MOST_WINDOWS)
         failed = _failed(checks)
         if failed and not force:
             found = "\n".join(

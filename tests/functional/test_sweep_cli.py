@@ -1,0 +1,205 @@
+"""Sweeps through the real command line: preflight, plan, Ctrl-C, a busy device, and what is said at the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
+
+from groundlake.measure.occupancy import occupied
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MODELS = """
+import os
+import torch
+
+
+def tiny():
+    return torch.nn.Linear(7, 2)
+
+
+def waiting():
+    with open(os.environ["PIPES"] + "/begun", "w") as pipe:
+        pipe.write("begun")
+    with open(os.environ["PIPES"] + "/go_on") as pipe:
+        pipe.read()
+    return tiny()
+
+
+tiny.input_shape = waiting.input_shape = (7,)
+"""
+OPTIONS = ("ingest", "--hw", "bench", "--device", "cpu", "--warmup", "1", "--power", "none")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> dict[str, str]:
+    """Environment in which `own_net:tiny` is a model, and `own_net:waiting` waits for a word from the test."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "own_net.py").write_text(MODELS)
+    for name in ("begun", "go_on"):
+        os.mkfifo(tmp_path / name)
+    return {"PYTHONPATH": str(folder), "PIPES": str(tmp_path)}
+
+
+def test_preflight_says_of_every_check_what_it_saw(cli: Callable) -> None:
+    shown = subprocess.run(
+        [sys.executable, "-m", "groundlake", "preflight", "--device", "cpu", "--format", "json"],
+        env=cli.environment, cwd=cli.folder, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    checks = {check["name"]: check for check in json.loads(shown.stdout)}
+    assert set(checks) == {"cpu_governor", "cpu_clock", "turbo", "cpu_load", "processes", "temperature", "free_memory"}
+    verdicts = {check["verdict"] for check in checks.values()}
+    assert verdicts <= {"PASSED", "WARNING", "FAILED", "SKIPPED"}
+    assert shown.returncode == ("FAILED" in verdicts)
+    assert all(check["observed"] and check["wanted"] for check in checks.values())
+
+
+BUSY = "import groundlake.preflight as p; p.QUIET, p.BUSY, p.WINDOW_S = -2, -1, 0.1\n"
+"""A machine on which any load is too much."""
+
+
+def test_a_machine_that_is_not_fit_is_measured_only_by_force_and_its_runs_say_so(
+    cli: Callable, own: dict[str, str], lake_root: Path
+) -> None:
+    (Path(own["PYTHONPATH"]) / "sitecustomize.py").write_text(BUSY)
+    options = (*OPTIONS, "--models", "own_net:tiny", "--batches", "1", "--runs", "2")
+    refused = cli(*options, code=1, LAKE_FORCE="", **own)
+    assert re.search(r"not fit to be measured now; nothing was measured\n  cpu_load: \d+% of all cores", refused.stderr)
+    assert "--force" in refused.stderr
+    assert not lake_root.exists()
+    done = cli(*options, "--force", LAKE_FORCE="", **own)
+    assert "preflight: FAILED cpu_load" in done.stderr
+    assert "bench: 1 measured, 0 failed, 0 in the lake already, 1 with warnings" in done.stdout
+    (warnings,) = Lake(lake_root).runs("bench").filter(pl.col("kind") == "efficiency")["warnings"].to_list()
+    assert [text for text in warnings if text.startswith("not_representative: measured with --force although")]
+    found = Lake(lake_root).sql("select explanation from data_quality where finding = 'warning'").rows()
+    assert any(text.startswith("not_representative") for (text,) in found)
+
+
+def test_the_plan_has_an_estimate_that_learns_from_what_was_measured(
+    cli: Callable, own: dict[str, str], lake_root: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:tiny,resnet18", "--batches", "1", "--runs", "2", "--repeat", "2")
+    plan = cli(*options, "--dry-run", "--session", "night", "--cooldown", "60s", **own).stdout
+    assert re.search(r"4 runs to do, 0 in the lake already, about 3 min \d+ s and 2 runs of unknown time", plan)
+    assert "FLOPs at 15% of the peak" in plan
+    assert not lake_root.exists()
+    cli(*OPTIONS, "--models", "own_net:tiny", "--batches", "1", "--runs", "2", **own)
+    assert "measured before" in cli(*options, "--dry-run", **own).stdout
+
+
+def test_ctrl_c_stops_behind_the_current_run_and_the_same_command_goes_on(
+    cli: Callable, own: dict[str, str], tmp_path: Path, lake_root: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:waiting,own_net:tiny", "--batches", "1", "--runs", "2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "groundlake", *options],
+        cwd=tmp_path, env=cli.environment | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert (tmp_path / "begun").read_text() == "begun"
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+        assert process.stderr is not None
+        while "stopping behind the current run" not in process.stderr.readline():
+            pass
+        (tmp_path / "go_on").write_text("go on")
+        out, err = process.communicate()
+    assert process.returncode == 130
+    assert "bench: 1 measured, 0 failed, 0 in the lake already, 1 left undone" in out
+    assert "the same command goes on with the 1 that are left" in err
+    assert "Traceback" not in err
+    efficiency = pl.col("kind") == "efficiency"
+    assert Lake(lake_root).runs("bench").filter(efficiency)["model"].to_list() == ["own_net:waiting"]
+    assert cli("check").returncode == 0
+    done = cli(*options, **own)
+    assert "bench: 1 measured, 0 failed, 1 in the lake already" in done.stdout
+
+
+def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_done(
+    cli: Callable, own: dict[str, str], tmp_path: Path, lake_root: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:tiny,own_net:waiting", "--batches", "1", "--runs", "2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "groundlake", *options],
+        cwd=tmp_path, env=cli.environment | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    ) as process:  # fmt: skip
+        assert (tmp_path / "begun").read_text() == "begun"
+        os.killpg(process.pid, signal.SIGINT)
+        assert process.stderr is not None
+        while "stopping behind the current run" not in process.stderr.readline():
+            pass
+        os.killpg(process.pid, signal.SIGINT)
+        _, err = process.communicate()
+    assert process.returncode == 130
+    assert "interrupted; what was committed is in the lake" in err
+    efficiency = pl.col("kind") == "efficiency"
+    assert Lake(lake_root).runs("bench").filter(efficiency)["model"].to_list() == ["own_net:tiny"]
+
+
+def test_a_device_that_is_being_measured_is_left_alone(cli: Callable, own: dict[str, str], lake_root: Path) -> None:
+    options = (*OPTIONS, "--models", "own_net:tiny", "--batches", "1", "--runs", "2")
+    with occupied("cpu", "the other sweep", folder=Path(tempfile.gettempdir())):
+        refused = cli(*options, code=5, **own)
+    assert f"cpu is being measured by another sweep: process {os.getpid()}, session the other sweep" in refused.stderr
+    assert "--wait" in refused.stderr
+    assert not lake_root.exists()
+    cli(*options, "--wait", **own)
+
+
+def test_the_end_says_what_was_done_where_it_went_and_how_long_it_took(
+    cli: Callable, own: dict[str, str], lake_root: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:tiny", "--precisions", "fp32,int8", "--batches", "1", "--runs", "2")
+    done = cli(*options, "--session", "night", "--cooldown", "1s", code=1, **own)
+    first, where, took, *rest = done.stdout.splitlines()
+    assert first.startswith("bench: 1 measured, 1 failed, 0 in the lake already")
+    assert where == "  written to lake, session night"
+    assert re.fullmatch(r"  took .*cool-down 1 s.*", took)
+    assert "  failed: own_net:tiny int8 batch 1: precision 'int8' cannot be measured" in rest[0]
+    assert Lake(lake_root).runs("bench")["session_id"].drop_nulls().unique().to_list() == ["night"]
+
+
+def test_passes_go_on_until_the_mean_is_known(cli: Callable, own: dict[str, str], lake_root: Path) -> None:
+    options = (*OPTIONS, "--models", "own_net:tiny", "--batches", "1")
+    cli(*options, "--until-ci", "0.000001%", "--max-runs", "35", **own)
+    cli(*options, "--until-ci", "99%", "--max-runs", "35", "--repeat", "1", **own)
+    runs = Lake(lake_root).runs("bench").filter(pl.col("kind") == "efficiency").sort("started_at")
+    strict, loose = runs.to_dicts()
+    assert (strict["timed_runs"], len(strict["end_to_end_samples_ms"])) == (35, 35)
+    assert any(text.startswith("interval_not_reached: whole model: 35 passes") for text in strict["warnings"])
+    assert 10 <= loose["timed_runs"] < 35
+    assert strict["config_hash"] != loose["config_hash"]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (("--until-ci", "1%", "--runs", "5"), "--max-runs"),
+        (("--until-ci", "little"), "such as 1%"),
+        (("--until-ci", "200%"), "between 0 and 1"),
+        (("--cooldown", "long"), "30s or a temperature"),
+        (("--memory-limit", "0"), "memory limit"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused(
+    cli: Callable, lake_root: Path, wrong: tuple[str, ...], told: str
+) -> None:
+    refused = cli(*OPTIONS, *wrong, code=2)
+    assert told in refused.stderr
+    assert not lake_root.exists()

@@ -1,0 +1,98 @@
+"""What makes a run doubtful: each finding names what was observed, the threshold, and what to do."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from groundlake.measure.cut import Subgraph
+from groundlake.measure.doubts import Doubt
+from groundlake.measure.enough import SettledMean
+from groundlake.measure.messages import Measured
+from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
+from groundlake.measure.record import Measurement
+
+RUN = PlannedRun(Configuration("toy", "fp32", 1))
+SETTINGS = SweepSettings(hardware_id="bench", peaks={"fp32": 1e9}, peak_source="registry")
+WORK = Subgraph(
+    subgraph_id=0, fusion_pattern="Unfused", operation_type="unfused", node_names=("fc",), flops=1000, total_bytes=80
+)
+STEADY = tuple(3.0 + 0.01 * (number % 3) for number in range(30))
+MEASURED = Measured(
+    input_shape=(1, 3),
+    subgraphs=(WORK,),
+    flops_method="fx_chain_v1",
+    timing_method="perf_counter",
+    subgraph_ms=(STEADY,),
+    pass_ms=STEADY,
+    end_to_end_ms=STEADY,
+    started_at=datetime(2026, 3, 1, 12, tzinfo=timezone.utc),
+    duration_s=1.5,
+    software={},
+    system_before={},
+    system_under_load={},
+    system_after={},
+)
+
+
+def warnings(settings: SweepSettings = SETTINGS, **changed: object) -> list[str]:
+    return list(Measurement.of(RUN, settings, replace(MEASURED, **changed)).warnings)
+
+
+def test_a_steady_run_is_not_doubted() -> None:
+    assert warnings() == []
+
+
+def test_every_doubt_says_what_was_observed_the_threshold_and_what_to_do() -> None:
+    drifting = tuple(3.0 + 0.05 * number for number in range(30))
+    found = warnings(end_to_end_ms=drifting, pass_ms=(30.0, *STEADY[1:]), cpu_throttle_events=2)
+    assert [text.split(":")[0] for text in found] == ["throttling", "slow_first_pass", "drift", "high_variance"]
+    for text in found:
+        assert re.fullmatch(r"\w+: .+ \(observed .+, threshold .+\); .+", text)
+
+
+@pytest.mark.parametrize(("last", "doubted"), [(3.1, False), (3.3, True), (2.7, True)])
+def test_a_drift_is_a_change_of_the_median_beyond_the_scatter(last: float, doubted: bool) -> None:
+    passes = STEADY[:20] + (last,) * 10
+    assert [text.split(":")[0] for text in warnings(end_to_end_ms=passes)] == ["drift"] * doubted
+
+
+def test_scatter_is_no_drift() -> None:
+    passes = (2.0, 4.0) * 15
+    assert [text.split(":")[0] for text in warnings(end_to_end_ms=passes)] == ["high_variance"]
+
+
+def test_what_holds_the_clocks_back_is_named_and_an_idle_gpu_is_not() -> None:
+    held = {"throttle_reasons": ["gpu_idle", "hw_thermal_slowdown"]}
+    (text,) = warnings(system_under_load=held)
+    assert text.startswith("throttling: the clocks were held back: hw_thermal_slowdown (observed 1 reasons")
+    assert warnings(system_under_load={"throttle_reasons": ["gpu_idle"]}) == []
+    assert warnings(cpu_throttle_events=0) == []
+    assert "the processor's own" in warnings(cpu_throttle_events=7)[0]
+
+
+def test_a_mean_that_did_not_settle_is_doubtful_where_it_was_to_settle() -> None:
+    scattered = (2.9, 3.1) * 15
+    assert warnings(pass_ms=scattered) == []
+    found = warnings(replace(SETTINGS, until_ci=0.005), pass_ms=scattered)
+    assert [text.split(" ")[:2] for text in found] == [["interval_not_reached:", "subgraphs:"]]
+    assert "threshold 0.50%" in found[0]
+
+
+def test_doubts_of_the_sweep_and_of_the_moment_come_first() -> None:
+    forced, warm = (
+        Doubt(code=code, meaning="m", observed="1", threshold="0", advice="a") for code in ("forced", "warm")
+    )
+    settings = replace(SETTINGS, doubts=(forced,))
+    run = Measurement.of(RUN, settings, replace(MEASURED, cpu_throttle_events=1), [warm])
+    assert [text.split(":")[0] for text in run.warnings] == ["forced", "warm", "throttling"]
+
+
+def test_passes_end_when_the_mean_is_settled_and_not_before_ten() -> None:
+    assert not SettledMean(0.01, 60)(STEADY[:5])
+    assert SettledMean(0.01, 60)(STEADY[:10])
+    assert not SettledMean(0.01, 60)((2.0, 4.0) * 5)
+    assert SettledMean(0.01, -1)((2.0, 4.0) * 5), "the time is up"
