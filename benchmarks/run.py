@@ -1,7 +1,8 @@
 """Time questions, imports and commits, beside reading the same JSON files through Python, in one run.
 
 Every figure is taken through the door a user takes: `lake.db` on an open connection, `GroundTruthLoader` in a script,
-a cold `lake` process. Prints a table with ratios and writes `benchmarks/results/<machine>.json`.
+a cold `lake` process. Then comes what the power recorder costs and keeps (power.py). Prints both as tables, the first
+with ratios, and writes `benchmarks/results/<machine>.json`.
 """
 
 from __future__ import annotations
@@ -31,6 +32,8 @@ from groundlake.system import machine_fingerprint, software_facts
 sys.path.insert(0, str(Path(__file__).parent))
 import commits
 import corpus
+import figures
+import power
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -244,6 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results")
     parser.add_argument("--limit", type=int, metavar="N", help="Make only N of the 661 configurations.")
+    power.add_options(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         tree, root = Path(folder) / "json", Path(folder) / "lake"
@@ -253,7 +257,9 @@ def main() -> None:
         Lake(root).bind_views()
         rows += queries(root, tree) + loader(root, tree) + cold_processes(root, tree) + commit_rows(Path(folder))
         size = sizes(root, tree)
-    print(show(rows, size))
+    print(show(rows, size), flush=True)
+    of_power = power.measure(power.Settings(options.rows, options.rounds, options.seconds))
+    print(f"\n{figures.show(of_power)}")
     output: Path = options.output
     output.mkdir(exist_ok=True)
     result = {
@@ -264,6 +270,7 @@ def main() -> None:
         "configurations": count,
         "bytes": size,
         "rows": [asdict(row) | {"ratio": row.ratio} for row in rows],
+        "power": [asdict(figure) for figure in of_power],
     }
     path = output / f"{machine_fingerprint()}.json"
     path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
