@@ -52,15 +52,15 @@ def test_a_fit_machine_passes_and_needs_no_mending(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", {"file": "text"}, ("verdict", "seen", "fix")),
+    ("name", "fault", "expected"),
     [
-        ("cpu_governor", {f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave"}, "FAILED", "powersave", "cpupower"),
-        ("cpu_governor", {f"{CPU}/cpu0/cpufreq/scaling_governor": "schedutil"}, "WARNING", "schedutil", "cpupower"),
-        ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "3240000"}, "PASSED", "90% (3240 of 3600 MHz)", ""),
-        ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "2520000"}, "WARNING", "70%", "cpupower"),
-        ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "1200000"}, "FAILED", "33%", "cpupower"),
-        ("turbo", {f"{CPU}/cpufreq/boost": "0"}, "WARNING", "off", "echo 1 | sudo tee"),
-        ("turbo", {f"{CPU}/intel_pstate/no_turbo": "1"}, "WARNING", "off", "echo 0 | sudo tee"),
+        ("cpu_governor", {f"{CPU}/cpu0/cpufreq/scaling_governor": "powersave"}, ("FAILED", "powersave", "cpupower")),
+        ("cpu_governor", {f"{CPU}/cpu0/cpufreq/scaling_governor": "schedutil"}, ("WARNING", "schedutil", "cpupower")),
+        ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "3240000"}, ("PASSED", "90% (3240 of 3600 MHz)", "")),
+        ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "2520000"}, ("WARNING", "70%", "cpupower")),
+        ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "1200000"}, ("FAILED", "33%", "cpupower")),
+        ("turbo", {f"{CPU}/cpufreq/boost": "0"}, ("WARNING", "off", "echo 1 | sudo tee")),
+        ("turbo", {f"{CPU}/intel_pstate/no_turbo": "1"}, ("WARNING", "off", "echo 0 | sudo tee")),
         ("temperature", {"sys/class/thermal/thermal_zone0/temp": "70000"}, ("WARNING", "70 C", "cool down")),
         ("temperature", {"sys/class/thermal/thermal_zone0/temp": "85000"}, ("FAILED", "85 C", "cool down")),
         ("free_memory", {"proc/meminfo": "MemAvailable: 1500000 kB"}, ("WARNING", "1.4 GiB", "top")),
