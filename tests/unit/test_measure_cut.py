@@ -217,6 +217,25 @@ def test_a_model_that_is_traced_symbolically_is_counted_under_the_name_of_the_im
     assert traced.flops_method == "fx_chain_v1"
 
 
+class Lookup(nn.Module):
+    """Words of a long vocabulary; the branch makes it an exported graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = nn.Embedding(10_000, 4)
+
+    def forward(self, ids: torch.Tensor) -> torch.Tensor:
+        if ids.shape[0] > 1:
+            ids = ids + 1
+        return self.words(ids)
+
+
+def test_an_exported_lookup_reads_the_rows_it_needs_and_not_the_whole_table() -> None:
+    _, lookup = trace(Lookup().eval(), torch.zeros((2, 5), dtype=torch.int64)).subgraphs()
+    rows = 2 * 5 * 4 * 4
+    assert lookup.total_bytes == 2 * 5 * 8 + rows + rows
+
+
 class Unpredictable(nn.Module):
     """Control flow on values, which no way of tracing follows."""
 
@@ -292,6 +311,9 @@ class Named:
         return 1
 
     def value_bytes(self, node: torch.fx.Node) -> int:  # noqa: ARG002 - the protocol's argument
+        return 10
+
+    def read_bytes(self, node: torch.fx.Node, source: torch.fx.Node) -> int:  # noqa: ARG002 - the protocol's argument
         return 10
 
     def weight_bytes(self, node: torch.fx.Node) -> int:  # noqa: ARG002 - the protocol's argument

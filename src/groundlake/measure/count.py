@@ -78,6 +78,10 @@ class FxRules:
             meta = meta[0] if 1 <= len(meta) <= 2 else None  # noqa: PLR2004 - a pair, as attention returns it
         return prod(meta.shape) * BYTES_PER_ELEMENT if isinstance(meta, TensorMetadata) else 0
 
+    def read_bytes(self, node: Node, source: Node) -> int:  # noqa: ARG002 - the protocol's argument
+        """All of the value, whatever the node does with it."""
+        return self.value_bytes(source)
+
     def weight_bytes(self, node: Node) -> int:
         """Parameters of a module in their real size; buffers such as running means are left out."""
         if node.op != "call_module":

@@ -71,6 +71,12 @@ class ExportRules:
         """Elements times their real size, over all tensors of a result; parameters are values here, too."""
         return _size(node.meta.get("tensor_meta"))
 
+    def read_bytes(self, node: Node, source: Node) -> int:
+        """All of the value; of a table of embeddings the rows that are looked up, which are as large as the result."""
+        if _operator(node) == "embedding" and source is node.args[0]:
+            return self.value_bytes(node)
+        return self.value_bytes(source)
+
     def weight_bytes(self, node: Node) -> int:  # noqa: ARG002 - the protocol's argument
         """Nothing: in an exported graph the parameters are inputs of the operator."""
         return 0

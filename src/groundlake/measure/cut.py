@@ -65,6 +65,10 @@ class CountingRules(Protocol):
         """Bytes of the node's result."""
         ...
 
+    def read_bytes(self, node: Node, source: Node) -> int:
+        """Bytes that the node reads of another node's result."""
+        ...
+
     def weight_bytes(self, node: Node) -> int:
         """Bytes of the parameters that the node owns."""
         ...
@@ -159,7 +163,7 @@ def _bytes(chain: list[Node], rules: CountingRules) -> int:
     inside = set(chain)
     total = 0
     for node in chain:
-        total += sum(rules.value_bytes(source) for source in node.all_input_nodes if source not in inside)
+        total += sum(rules.read_bytes(node, source) for source in node.all_input_nodes if source not in inside)
         if not node.users or any(user not in inside for user in node.users):
             total += rules.value_bytes(node)
         total += rules.weight_bytes(node)
