@@ -23,8 +23,9 @@ override BATCHES := $(value BATCHES)
 override DEVICE := $(value DEVICE)
 override REPEAT := $(value REPEAT)
 override SWEEP := $(value SWEEP)
+override FORCE := $(value FORCE)
 override TORCH_INDEX := $(or $(value TORCH_INDEX),$(shell cat .venv/.torch-index 2>/dev/null))
-export HW FROM MODELS PRECISIONS BATCHES DEVICE REPEAT SWEEP TORCH TORCH_INDEX
+export HW FROM MODELS PRECISIONS BATCHES DEVICE REPEAT SWEEP FORCE TORCH TORCH_INDEX
 
 ifneq ($(filter-out default cpu system,$(TORCH)),)
 $(error TORCH=$(TORCH) is unknown; take default, cpu or system)
@@ -42,7 +43,7 @@ CATEGORIES := unit contract property functional conformance gpu
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@printf '\n%s\n' \
-	  'make ingest takes HW= FROM= MODELS= PRECISIONS= BATCHES= DEVICE= REPEAT= SWEEP=quick|full' \
+	  'make ingest takes HW= FROM= MODELS= PRECISIONS= BATCHES= DEVICE= REPEAT= SWEEP=quick|full FORCE=1' \
 	  'make setup takes TORCH=default|cpu|system and TORCH_INDEX= (for cpu); the tests take ARGS= for pytest and JOBS='
 
 setup: $(STAMP) ## create .venv with everything pinned (says first how much it downloads)
@@ -99,6 +100,7 @@ ingest: $(STAMP) ## measure this machine (or import FROM=), write the lake, show
 	[ -z "$$BATCHES" ] || set -- "$$@" "--batches=$$BATCHES"; \
 	[ -z "$$DEVICE" ] || set -- "$$@" "--device=$$DEVICE"; \
 	[ -z "$$REPEAT" ] || set -- "$$@" "--repeat=$$REPEAT"; \
+	[ -z "$$FORCE" ] || set -- "$$@" --force; \
 	$(BIN)/lake ingest "$$@"; code=$$?; \
 	[ $$code -le 1 ] || exit $$code; \
 	$(BIN)/lake sql "select * from model_summary" || exit $$?; \

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
@@ -266,6 +267,24 @@ def ensure_anchor(root: Path, table: type[Table]) -> None:
     finally:
         staged.temporary.unlink(missing_ok=True)
     sync_folders([final.parent], root)
+
+
+def require_room(root: Path, room_bytes: int) -> None:
+    """Raise unless files of this size can be written below a root, which need not exist yet; nothing is left behind.
+
+    Whoever works for long before the first commit wants to know that before.
+
+    Raises:
+        LakeEnvironmentError: The disk is full, or may not be written.
+    """
+    place = root
+    while not place.exists() and place != place.parent:
+        place = place.parent
+    try:
+        with tempfile.TemporaryFile(dir=place) as file:
+            os.posix_fallocate(file.fileno(), 0, room_bytes)
+    except OSError as error:
+        raise environment_error(error, root) from error
 
 
 def environment_error(error: OSError, where: Path) -> LakeEnvironmentError:

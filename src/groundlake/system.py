@@ -141,14 +141,22 @@ def _nvml_state(device: str, root: Path) -> dict[str, Any]:
         }
 
 
-def cpu_throttle_events(root: Path = machine.ROOT) -> int | None:
-    """How often the processor has held its clocks back for heat since it started; None where it does not say.
+def throttle_events(root: Path = machine.ROOT) -> int | None:
+    """How often the machine has held its clocks back since it started; None where it does not say.
 
-    The kernel counts for each logical processor; a package is counted by each of them, so it is left out.
+    A PC's kernel counts thermal throttling for each logical processor (a package's is counted by each of them, so it
+    is left out); a Jetson's counts over-current events, which throttle the GPU as well.
     """
-    folders = machine.folder(root / "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle")
-    counts = [machine.read_number(folder / "core_throttle_count") for folder in folders]
-    known = [int(count) for count in counts if count is not None]
+    counters = [
+        *machine.folder(root / "sys/devices/system/cpu", "cpu[0-9]*/thermal_throttle/core_throttle_count"),
+        *(
+            counter
+            for chip in machine.folder(root / "sys/class/hwmon", "hwmon*")
+            if machine.read_text(chip / "name") == "soctherm_oc"
+            for counter in machine.folder(chip, "oc*_event_cnt")
+        ),
+    ]
+    known = [int(count) for counter in counters if (count := machine.read_number(counter)) is not None]
     return sum(known) if known else None
 
 

@@ -115,6 +115,7 @@ def test_every_folder_of_tests_has_a_target_that_runs_it(make: Make) -> None:
 def test_values_stay_out_of_the_text_of_the_recipe(make: Make) -> None:
     expected = make("-n", "ingest").stdout
     assert '"--hw=$HW"' in expected
+    assert '[ -z "$FORCE" ] || set -- "$@" --force' in expected
     for odd in (ODD, "$(shell touch pwned)", "$$HOME", "a'b"):
         assert make("-n", "ingest", f"HW={odd}", f"FROM={odd}", f"MODELS={odd}").stdout == expected
     assert not (make.folder / "pwned").exists()

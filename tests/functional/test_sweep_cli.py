@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +22,7 @@ from groundlake.measure.occupancy import occupied
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
 MODELS = """
 import os
@@ -78,7 +79,7 @@ def test_a_machine_that_is_not_fit_is_measured_only_by_force_and_its_runs_say_so
 ) -> None:
     (Path(own["PYTHONPATH"]) / "sitecustomize.py").write_text(BUSY)
     options = (*OPTIONS, "--models", "own_net:tiny", "--batches", "1", "--runs", "2")
-    refused = cli(*options, code=1, LAKE_FORCE="", **own)
+    refused = cli(*options, code=5, LAKE_FORCE="", **own)
     assert re.search(r"not fit to be measured now; nothing was measured\n  cpu_load: \d+% of all cores", refused.stderr)
     assert "--force" in refused.stderr
     assert not lake_root.exists()
@@ -203,3 +204,34 @@ def test_options_that_mean_nothing_are_refused(
     refused = cli(*OPTIONS, *wrong, code=2)
     assert told in refused.stderr
     assert not lake_root.exists()
+
+
+@pytest.fixture
+def full_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 1 MiB: too small for a sweep."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here (it needs root)")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_without_room_is_found_before_anything_is_measured(
+    cli: Callable, own: dict[str, str], full_disk: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:tiny", "--batches", "1")
+    refused = cli(*options, "--root", full_disk / "lake", code=5, **own)
+    assert refused.stdout == ""
+    assert "the disk is full: free some space" in refused.stderr
+    assert list(full_disk.iterdir()) == []
+    subprocess.run(["mount", "-o", "remount,ro", full_disk], check=True)
+    assert "the file system is read-only" in cli(*options, "--root", full_disk / "lake", code=5, **own).stderr
+
+
+def test_a_place_that_is_no_folder_is_refused(cli: Callable, own: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("not a folder")
+    refused = cli(*OPTIONS, "--models", "own_net:tiny", "--root", tmp_path / "file" / "lake", code=5, **own)
+    assert "cannot write" in refused.stderr
+    assert "Traceback" not in refused.stderr

@@ -48,7 +48,7 @@ def test_a_steady_run_is_not_doubted() -> None:
 
 def test_every_doubt_says_what_was_observed_the_threshold_and_what_to_do() -> None:
     drifting = tuple(3.0 + 0.05 * number for number in range(30))
-    found = warnings(end_to_end_ms=drifting, pass_ms=(30.0, *STEADY[1:]), cpu_throttle_events=2)
+    found = warnings(end_to_end_ms=drifting, pass_ms=(30.0, *STEADY[1:]), throttle_events=2)
     assert [text.split(":")[0] for text in found] == ["throttling", "slow_first_pass", "drift", "high_variance"]
     for text in found:
         assert re.fullmatch(r"\w+: .+ \(observed .+, threshold .+\); .+", text)
@@ -70,8 +70,8 @@ def test_what_holds_the_clocks_back_is_named_and_an_idle_gpu_is_not() -> None:
     (text,) = warnings(system_under_load=held)
     assert text.startswith("throttling: the clocks were held back: hw_thermal_slowdown (observed 1 reasons")
     assert warnings(system_under_load={"throttle_reasons": ["gpu_idle"]}) == []
-    assert warnings(cpu_throttle_events=0) == []
-    assert "the processor's own" in warnings(cpu_throttle_events=7)[0]
+    assert warnings(throttle_events=0) == []
+    assert "by the kernel's count" in warnings(throttle_events=7)[0]
 
 
 def test_a_mean_that_did_not_settle_is_doubtful_where_it_was_to_settle() -> None:
@@ -87,7 +87,7 @@ def test_doubts_of_the_sweep_and_of_the_moment_come_first() -> None:
         Doubt(code=code, meaning="m", observed="1", threshold="0", advice="a") for code in ("forced", "warm")
     )
     settings = replace(SETTINGS, doubts=(forced,))
-    run = Measurement.of(RUN, settings, replace(MEASURED, cpu_throttle_events=1), [warm])
+    run = Measurement.of(RUN, settings, replace(MEASURED, throttle_events=1), [warm])
     assert [text.split(":")[0] for text in run.warnings] == ["forced", "warm", "throttling"]
 
 

@@ -19,6 +19,7 @@ from groundlake.system import (
     machine_fingerprint,
     software_facts,
     system_state,
+    throttle_events,
     throttle_names,
 )
 
@@ -254,3 +255,14 @@ def test_another_version_of_pytorch_gives_another_software_fingerprint(tmp_path)
         done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, check=True)
         prints.append(done.stdout.strip())
     assert prints[0] != prints[1]
+
+
+def test_throttling_is_counted_by_the_kernel_of_a_pc_and_of_a_jetson(tmp_path: Path) -> None:
+    assert throttle_events(tmp_path) is None
+    plant(tmp_path, {f"{CPU}/cpu{number}/thermal_throttle/core_throttle_count": f"{number + 1}" for number in (0, 1)})
+    plant(tmp_path, {f"{CPU}/cpu0/thermal_throttle/package_throttle_count": "50"})
+    assert throttle_events(tmp_path) == 3
+    chip = "sys/class/hwmon/hwmon3"
+    plant(tmp_path, {f"{chip}/name": "soctherm_oc", f"{chip}/oc1_event_cnt": "4", f"{chip}/oc3_event_cnt": "2"})
+    plant(tmp_path, {"sys/class/hwmon/hwmon4/name": "ina3221", "sys/class/hwmon/hwmon4/oc1_event_cnt": "99"})
+    assert throttle_events(tmp_path) == 9

@@ -10,7 +10,7 @@ import typer
 from groundlake.cli.app import MEASURE, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
 from groundlake.cli.settings import Settings, command
-from groundlake.errors import LakeError
+from groundlake.errors import LakeEnvironmentError, LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -68,7 +68,7 @@ def preflight_of_sweep(settings: Settings, device: str, *, force: bool) -> Calla
             found = "\n".join(
                 f"  {each.name}: {each.observed}, wanted {each.wanted}; {each.fix}" for each in failed[:3]
             )
-            raise LakeError(
+            raise LakeEnvironmentError(
                 f"preflight: this machine is not fit to be measured now; nothing was measured\n{found}\n"
                 "mend it (lake preflight shows all checks), or measure anyway with --force (make ingest FORCE=1), which"
                 " marks the runs as not representative"

@@ -79,7 +79,7 @@ def attempt(
             answer = worker.ask(_job(run, settings), settings.timeout_s, settings.memory_limit_bytes, on_progress)
         except WorkerLostError as error:
             answer = Failed(LakeError(str(error)))
-        reason = _reason(answer, settings)
+        reason = reason_against(answer, settings)
         if reason is None and isinstance(answer, Measured):
             return Measurement.of(run, settings, answer, doubts)
         return FailedMeasurement(
@@ -92,7 +92,7 @@ def attempt(
         )
 
 
-def _reason(answer: object, settings: SweepSettings) -> str | None:
+def reason_against(answer: object, settings: SweepSettings) -> str | None:
     """Say why an answer is no measurement under the id that the sweep measures; None where it is one."""
     if isinstance(answer, Failed):
         return str(answer.error)

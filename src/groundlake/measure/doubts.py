@@ -165,9 +165,9 @@ def _throttling(measured: Measured) -> Iterator[Doubt]:
         for reason in state.get("throttle_reasons") or ()
         if reason in THROTTLES
     )
-    events = measured.cpu_throttle_events or 0
+    events = measured.throttle_events or 0
     if reasons or events:
-        what = [*(["the processor's own thermal throttling"] if events else []), *reasons]
+        what = [*(["heat or over-current, by the kernel's count"] if events else []), *reasons]
         yield Doubt(
             code="throttling",
             meaning=f"the clocks were held back: {', '.join(what)}",

@@ -19,7 +19,7 @@ from groundlake.measure.precision import DTYPES, numerics, require_device, requi
 from groundlake.measure.timing import time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
 from groundlake.measure.zoo import check_names, import_torchvision, load_model
-from groundlake.system import cpu_throttle_events, software_facts, system_state
+from groundlake.system import software_facts, system_state, throttle_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
     started_at, start = datetime.now(timezone.utc), perf_counter()
     require_device(job.device)
     require_precision(job.precision, job.device)
-    before, throttled_before = system_state(job.device), cpu_throttle_events()
+    before, throttled_before = system_state(job.device), throttle_events()
     torch.manual_seed(SEED)
     with numerics(job.precision):
         loaded = load_model(job.model, device=job.device, input_shape=job.input_shape)
@@ -88,7 +88,7 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
                 on_progress=on_progress,
                 on_border=power.mark,
             )
-    throttled_after = cpu_throttle_events()
+    throttled_after = throttle_events()
     return Measured(
         input_shape=tuple(example.shape),
         subgraphs=subgraphs,
@@ -104,7 +104,7 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         system_under_load=under_load,
         system_after=system_state(job.device),
         power=power.record(),
-        cpu_throttle_events=None if throttled_before is None else (throttled_after or 0) - throttled_before,
+        throttle_events=None if throttled_before is None else (throttled_after or 0) - throttled_before,
         warnings=warnings,
     )
 

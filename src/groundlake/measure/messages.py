@@ -59,7 +59,7 @@ class Measured:
         software: Versions and fingerprints, named as in the ledger.
         system_under_load: Read between the timed passes of both kinds.
         power: What the power sensors said around the timed passes of the whole model.
-        cpu_throttle_events: How often the processor throttled itself during the run; None where it does not say.
+        throttle_events: How often the machine held its clocks back during the run; None where it does not say.
         warnings: What is doubtful and only the model shows.
     """
 
@@ -77,7 +77,7 @@ class Measured:
     system_under_load: dict[str, Any]
     system_after: dict[str, Any]
     power: PowerRecord | None = None
-    cpu_throttle_events: int | None = None
+    throttle_events: int | None = None
     warnings: tuple[Doubt, ...] = ()
 
 

@@ -9,6 +9,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from groundlake import machine
+from groundlake.commit import require_room
 from groundlake.errors import MissingDependencyError
 from groundlake.layout import new_id
 from groundlake.measure.attempt import attempt, check_sweep
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
 
 SHARE_OF_MEMORY = 0.9
 """Share of the free memory that a configuration may take where no limit is given: the rest keeps the machine alive."""
+
+ROOM_BYTES = 4 * 2**20
+"""A run of a large model with its samples takes about 1 MiB."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +81,7 @@ class SweepResult:
         session: Name of the sweep in the ledger.
         skipped: Runs that the lake held already.
         left: Runs that were not begun, because the sweep was to stop.
-        spent_s: Where the time went, in s: waiting, preflight, start, baseline, cool-down, measuring,
+        spent_s: Where the time went, in s: waiting, start, preflight, baseline, cool-down, measuring,
             writing.
     """
 
@@ -168,6 +172,7 @@ class _Sweep:
         if not torch_is_installed():
             raise MissingDependencyError("measuring needs torch\n  pip install 'groundlake[measure]'")
         settings, result = self.settings, self.result
+        require_room(self.lake.root, ROOM_BYTES)
         require_sensor(settings.cooldown, settings.device)
         with ExitStack() as stack:
             with result.spending("waiting"):
@@ -180,12 +185,12 @@ class _Sweep:
                 )
                 held = stack.enter_context(device)
             if held:
-                with result.spending("preflight"):
-                    self._waiting(0, "preflight")
-                    self.settings = replace(settings, doubts=(*settings.doubts, *preflight()))
                 with result.spending("start"):
                     self._waiting(0, "loading torch, checking models and device")
                     check_sweep(settings, self.todo)
+                with result.spending("preflight"):
+                    self._waiting(0, "preflight")
+                    self.settings = replace(settings, doubts=(*settings.doubts, *preflight()))
                 self._baseline()
             for position, run in enumerate(self.todo.todo, start=1):
                 doubt = self._cool_down(position) if held else None

@@ -1,0 +1,50 @@
+"""An answer of the measuring process is a measurement only in the power mode that its id means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timezone
+
+import pytest
+
+from groundlake.errors import LakeError
+from groundlake.measure.attempt import reason_against
+from groundlake.measure.messages import Failed, Measured
+from groundlake.measure.plan import SweepSettings
+
+SETTINGS = SweepSettings(hardware_id="jetson_orin_agx_30w", thermal_profile="30W")
+MEASURED = Measured(
+    input_shape=(1,),
+    subgraphs=(),
+    flops_method="fx_chain_v1",
+    timing_method="perf_counter",
+    subgraph_ms=(),
+    pass_ms=(),
+    end_to_end_ms=(),
+    started_at=datetime(2026, 3, 1, 12, tzinfo=timezone.utc),
+    duration_s=1.5,
+    software={},
+    system_before={"power_mode": "30W"},
+    system_under_load={},
+    system_after={"power_mode": "MODE_30W"},
+)
+
+
+def test_a_run_in_the_power_mode_of_its_id_stands() -> None:
+    assert reason_against(MEASURED, SETTINGS) is None
+    assert reason_against(replace(MEASURED, system_after={"power_mode": None}), SETTINGS) is None
+    assert reason_against(replace(MEASURED, system_after={}), SETTINGS) is None
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_a_run_in_another_power_mode_is_a_failure_that_names_both(when: str) -> None:
+    changed = replace(MEASURED, **{f"system_{when}": {"power_mode": "MAXN"}})
+    reason = reason_against(changed, SETTINGS)
+    assert reason is not None
+    assert reason.startswith(f"power mode: the device was in MAXN {when} the run, and jetson_orin_agx_30w means 30W")
+    assert "nvpmodel" in reason
+    assert reason_against(changed, replace(SETTINGS, thermal_profile=None)) is None
+
+
+def test_a_failure_is_its_own_reason() -> None:
+    assert reason_against(Failed(LakeError("no memory")), SETTINGS) == "no memory"
