@@ -144,17 +144,17 @@ def overhead(root: Path, rounds: int, passes: Callable[[int, int], tuple[float, 
     cancels; every other round the other way about. A round gives one ratio; their median with its interval is the
     result.
     """
-    used_ns: list[int] = []
+    used_ns: dict[float, list[float]] = {HZ: [], FAST_HZ: []}
 
     def block(hz: float) -> float:
         samplers = [Metered(JetsonSampler(root))] if hz else []
         with Recorder(samplers, hz or HZ):
             times_ms = passes(1, PASSES)
-        if hz == HZ:
-            used_ns.extend(np.diff(samplers[0].used_ns).tolist())
+        for sampler in samplers:
+            used_ns[hz].extend(np.diff(sampler.used_ns).tolist())
         return statistics.fmean(times_ms)
 
-    added: dict[str, list[float]] = {"slow": [], "fast": [], "none": []}
+    slow, fast, control = [], [], []
     passes(PASSES, 1)
     for number in range(rounds):
         order = (0.0, HZ, FAST_HZ) if number % 2 else (FAST_HZ, HZ, 0.0)
@@ -162,22 +162,30 @@ def overhead(root: Path, rounds: int, passes: Callable[[int, int], tuple[float, 
         for hz in (*order, *order[::-1]):
             found[hz].append(block(hz))
         without = statistics.fmean(found[0.0])
-        added["slow"].append(100 * (statistics.fmean(found[HZ]) / without - 1))
-        added["fast"].append(100 * (statistics.fmean(found[FAST_HZ]) / without - 1) * HZ / FAST_HZ)
-        added["none"].append(100 * (found[0.0][0] / found[0.0][1] - 1))
-    control = "two blocks without differ by {:+.2f} % [{:+.2f}, {:+.2f}]".format(*median_with_interval(added["none"]))
-    names = {
-        "slow": (f"added to {MODEL} at 20 Hz", f"{rounds} rounds; {control}"),
-        "fast": ("the same, from 400 Hz over 20", "taken to grow with the number of reads"),
-    }
-    rows = []
-    for name, (what, note) in names.items():
-        value, low, high = median_with_interval(added[name])
-        rows.append(Figure(what=what, door="Recorder", value=value, unit="%", low=low, high=high, target=1, note=note))
-    read_us = statistics.fmean(used_ns) / 1000
-    note = f"{read_us:.0f} us for each read of {len(RAILS)} rails, of one core"
-    rows.append(Figure(what="processor time at 20 Hz", door="Recorder", value=read_us * HZ / 1e4, unit="%", note=note))
-    return rows
+        slow.append(100 * (statistics.fmean(found[HZ]) / without - 1))
+        fast.append(100 * (statistics.fmean(found[FAST_HZ]) / without - 1))
+        control.append(100 * (found[0.0][0] / found[0.0][1] - 1))
+    read_us = {hz: statistics.fmean(used) / 1000 for hz, used in used_ns.items()}
+    scale = read_us[HZ] * HZ / (read_us[FAST_HZ] * FAST_HZ)
+    noise = "two blocks without differ by {:+.2f} % [{:+.2f}, {:+.2f}]".format(*median_with_interval(control))
+    scaled = f"{statistics.median(fast):+.1f} % there, where it takes {1 / scale:.1f} times the processor time"
+    return [
+        added(f"added to {MODEL} at 20 Hz", slow, f"{rounds} rounds; {noise}"),
+        added("the same, from 400 Hz", [value * scale for value in fast], scaled),
+        Figure(
+            what="processor time at 20 Hz",
+            door="Recorder",
+            value=read_us[HZ] * HZ / 1e4,
+            unit="%",
+            note=f"of one core: {read_us[HZ]:.0f} us for each read of {len(RAILS)} rails",
+        ),
+    ]
+
+
+def added(what: str, percents: Sequence[float], note: str) -> Figure:
+    """Estimate what is added from one value for each round."""
+    value, low, high = median_with_interval(percents)
+    return Figure(what=what, door="Recorder", value=value, unit="%", low=low, high=high, target=1, note=note)
 
 
 def series(rows: int, rails: Sequence[str], late: Sequence[float]) -> pl.DataFrame:
@@ -264,19 +272,25 @@ def density(folder: Path, rows: int, late: Sequence[float]) -> list[Figure]:
 
 
 def range_query(root: Path, rows: int) -> Figure:
-    """Time to find and average a hundredth of the long series."""
+    """Time to find and average a hundredth of the long series, through the view and from the file alone."""
     Lake(root).bind_views()
-    begin, end = rows / HZ / 2, rows / HZ * 0.51
-    query = f"select count(*), avg(power_w) from power_timeseries where timestamp_s between {begin} and {end}"  # noqa: S608 - our numbers
-    times_ms = []
+    (part,) = (root / "power_timeseries").rglob(f"model={MODEL}/*/*.parquet")
+    wanted = f"where timestamp_s between {rows / HZ / 2} and {rows / HZ * 0.51}"
+    times_ms = {}
     with duckdb.connect(str(root.with_suffix(".db")), read_only=True) as connection:
         connection.execute("SET enable_progress_bar = false")
-        for _ in range(REPEATS + 1):
-            start = time.perf_counter()
+        for place in ("power_timeseries", f"read_parquet('{part}')"):
+            query = f"select count(*), avg(power_w) from {place} {wanted}"  # noqa: S608 - our names and numbers
             connection.execute(query).fetchall()
-            times_ms.append((time.perf_counter() - start) * 1000)
-    value = statistics.median(times_ms[1:])
-    return Figure(what=f"1 % of {rows:,} readings", door="open lake.db", value=value, unit="ms")
+            found = []
+            for _ in range(REPEATS):
+                start = time.perf_counter()
+                connection.execute(query).fetchall()
+                found.append((time.perf_counter() - start) * 1000)
+            times_ms[place] = statistics.median(found)
+    view, file = times_ms.values()
+    note = f"the file alone {file:.1f} ms"
+    return Figure(what=f"1 % of {rows:,} readings", door="open lake.db", value=view, unit="ms", note=note)
 
 
 def measure(settings: Settings) -> list[Figure]:

@@ -25,7 +25,7 @@ BESIDE_JSON = {
 }
 
 
-ESTIMATED = {"added to resnet18 at 20 Hz", "the same, from 400 Hz over 20"}
+ESTIMATED = {"added to resnet18 at 20 Hz", "the same, from 400 Hz"}
 """Figures with an interval."""
 
 
