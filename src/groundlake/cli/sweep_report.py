@@ -57,11 +57,20 @@ def print_result(settings: Settings, result: SweepResult, hardware_id: str) -> N
         print(f"  took {duration(sum(result.spent_s.values()))}: {parts}")
     for failed in result.failed:
         print(f"  failed: {failed.run}: {failed.reason}")
-    warnings = [f"{finished.run}: {text}" for finished in result.done for text in finished.warnings]
+    warnings = _grouped(result)
     for text in warnings[:SHOWN_WARNINGS]:
         print(f"  warning: {text}")
     if len(warnings) > SHOWN_WARNINGS:
         print(f'  and {len(warnings) - SHOWN_WARNINGS} warnings more: lake sql "select * from data_quality"')
+
+
+def _grouped(result: SweepResult) -> list[str]:
+    """Warnings with the runs they are about; what several runs share is said once."""
+    runs: dict[str, list[str]] = {}
+    for finished in result.done:
+        for text in finished.warnings:
+            runs.setdefault(text, []).append(str(finished.run))
+    return [f"{about[0] if len(about) == 1 else f'{len(about)} runs'}: {text}" for text, about in runs.items()]
 
 
 def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Configuration]) -> None:

@@ -55,6 +55,7 @@ class Worker:
 
     def __init__(self) -> None:
         self._connection, self._process = _start()
+        self._answered = False
 
     @classmethod
     @contextmanager
@@ -75,6 +76,7 @@ class Worker:
                 raise answer.error
             worker.software = answer.software if isinstance(answer, Ready) else {}
             yield worker
+            worker.finish()
         finally:
             worker.kill()
 
@@ -100,7 +102,14 @@ class Worker:
             self._connection.send(request)
         except OSError as error:
             raise WorkerLostError(self._cause_of_death()) from error
-        return self._receive(timeout_s, memory_limit_bytes, on_progress)
+        answer = self._receive(timeout_s, memory_limit_bytes, on_progress)
+        self._answered = True
+        return answer
+
+    def finish(self) -> None:
+        """Let the process end by itself, as it does behind its answer: what it shares with others is tidied up."""
+        if self._answered:
+            self._process.join(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
         """End the process at once, whatever it does."""
