@@ -17,7 +17,21 @@ pytestmark = pytest.mark.skipif(
     find_spec("torch") is None, reason="torch is not installed: pip install 'groundlake[measure]'"
 )
 
-OPTIONS = ("--hw", "my_box", "--device", "cpu", "--batches", "2", "--warmup", "0", "--runs", "2", "--power", "none")
+OPTIONS = (
+    "--hw",
+    "my_box",
+    "--device",
+    "cpu",
+    "--batches",
+    "2",
+    "--warmup",
+    "0",
+    "--runs",
+    "2",
+    "--power",
+    "none",
+    "--wait",
+)
 
 OWN = """
 import torch

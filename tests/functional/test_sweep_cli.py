@@ -104,53 +104,55 @@ def test_the_plan_has_an_estimate_that_learns_from_what_was_measured(
     assert "measured before" in cli(*options, "--dry-run", **own).stdout
 
 
-def test_ctrl_c_stops_behind_the_current_run_and_the_same_command_goes_on(
-    cli: Callable, own: dict[str, str], tmp_path: Path, lake_root: Path
-) -> None:
-    options = (*OPTIONS, "--models", "own_net:waiting,own_net:tiny", "--batches", "1", "--runs", "2")
+def interrupted(cli: Callable, own: dict[str, str], options: tuple[str, ...], *, again: bool) -> tuple[str, str]:
+    """Output of a sweep that gets Ctrl-C while `waiting` is measured; once more, or with a word to that model."""
     with subprocess.Popen(
         [sys.executable, "-m", "groundlake", *options],
-        cwd=tmp_path, env=cli.environment | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        cwd=cli.folder,
+        env=cli.environment | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
         start_new_session=True,
-    ) as process:  # fmt: skip
-        assert (tmp_path / "begun").read_text() == "begun"
+    ) as process:
+        assert (cli.folder / "begun").read_text() == "begun"
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
         assert process.stderr is not None
         while "stopping behind the current run" not in process.stderr.readline():
             pass
-        (tmp_path / "go_on").write_text("go on")
+        if again:
+            os.killpg(process.pid, signal.SIGINT)
+        else:
+            (cli.folder / "go_on").write_text("go on")
         out, err = process.communicate()
     assert process.returncode == 130
+    assert "Traceback" not in err
+    return out, err
+
+
+def measured_models(root: Path) -> list[str]:
+    return Lake(root).runs("bench").filter(pl.col("kind") == "efficiency")["model"].to_list()
+
+
+def test_ctrl_c_stops_behind_the_current_run_and_the_same_command_goes_on(
+    cli: Callable, own: dict[str, str], lake_root: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:waiting,own_net:tiny", "--batches", "1", "--runs", "2")
+    out, err = interrupted(cli, own, options, again=False)
     assert "bench: 1 measured, 0 failed, 0 in the lake already, 1 left undone" in out
     assert "the same command goes on with the 1 that are left" in err
-    assert "Traceback" not in err
-    efficiency = pl.col("kind") == "efficiency"
-    assert Lake(lake_root).runs("bench").filter(efficiency)["model"].to_list() == ["own_net:waiting"]
+    assert measured_models(lake_root) == ["own_net:waiting"]
     assert cli("check").returncode == 0
-    done = cli(*options, **own)
-    assert "bench: 1 measured, 0 failed, 1 in the lake already" in done.stdout
+    assert "bench: 1 measured, 0 failed, 1 in the lake already" in cli(*options, **own).stdout
 
 
 def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_done(
-    cli: Callable, own: dict[str, str], tmp_path: Path, lake_root: Path
+    cli: Callable, own: dict[str, str], lake_root: Path
 ) -> None:
     options = (*OPTIONS, "--models", "own_net:tiny,own_net:waiting", "--batches", "1", "--runs", "2")
-    with subprocess.Popen(
-        [sys.executable, "-m", "groundlake", *options],
-        cwd=tmp_path, env=cli.environment | own, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        start_new_session=True,
-    ) as process:  # fmt: skip
-        assert (tmp_path / "begun").read_text() == "begun"
-        os.killpg(process.pid, signal.SIGINT)
-        assert process.stderr is not None
-        while "stopping behind the current run" not in process.stderr.readline():
-            pass
-        os.killpg(process.pid, signal.SIGINT)
-        _, err = process.communicate()
-    assert process.returncode == 130
+    _, err = interrupted(cli, own, options, again=True)
     assert "interrupted; what was committed is in the lake" in err
-    efficiency = pl.col("kind") == "efficiency"
-    assert Lake(lake_root).runs("bench").filter(efficiency)["model"].to_list() == ["own_net:tiny"]
+    assert measured_models(lake_root) == ["own_net:tiny"]
 
 
 def test_a_device_that_is_being_measured_is_left_alone(cli: Callable, own: dict[str, str], lake_root: Path) -> None:

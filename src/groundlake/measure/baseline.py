@@ -12,6 +12,8 @@ from groundlake.measure.power import PowerWatch
 from groundlake.system import software_facts, system_state
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import polars as pl
 
     from groundlake.measure.plan import SweepSettings
@@ -59,8 +61,12 @@ class IdleBaseline:
         return row, {"power_timeseries": self.power.rows}
 
 
-def idle_baseline(settings: SweepSettings) -> IdleBaseline | None:
+def idle_baseline(settings: SweepSettings, on_begin: Callable[[], None] = lambda: None) -> IdleBaseline | None:
     """Read the power sensors for `settings.baseline_s` seconds, with nothing running.
+
+    Args:
+        settings: What to read, how often and how long.
+        on_begin: Called where there is a sensor, before the wait.
 
     Returns:
         The baseline; None where there is no sensor, or none is wanted.
@@ -72,6 +78,7 @@ def idle_baseline(settings: SweepSettings) -> IdleBaseline | None:
     with PowerWatch(settings.power, settings.power_hz, phase="baseline") as watch:
         if not watch.has_sensors:
             return None
+        on_begin()
         watch.mark()
         time.sleep(settings.baseline_s)
         watch.mark()

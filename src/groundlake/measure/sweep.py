@@ -203,8 +203,8 @@ class _Sweep:
         if self.should_stop():
             return
         with self.result.spending("baseline"):
-            self._waiting(0, f"idle baseline of {self.settings.baseline_s:g} s")
-            baseline = idle_baseline(self.settings)
+            what = f"idle baseline of {self.settings.baseline_s:g} s"
+            baseline = idle_baseline(self.settings, on_begin=lambda: self._waiting(0, what))
             if baseline is not None:
                 self.lake.write_record(baseline)
 
