@@ -148,6 +148,14 @@ def test_what_power_usage_means_depends_on_the_chip(gpu: dict[str, Any], semanti
     assert (reading.rail.semantics, reading.power_w) == (semantics, power_w)
 
 
+def test_an_instant_field_that_fails_is_a_gap_and_never_an_average(gpu_machine) -> None:
+    sampler = NvmlSampler(gpu_machine({**H200, "instant_mw": 123_456, "energy_mj": 1000}))
+    assert sampler.read()[0].power_w == 123.456
+    del sys.modules["pynvml"].GPUS[0]["instant_mw"]
+    (reading,) = sampler.read()
+    assert (reading.power_w, reading.energy_counter_j) == (None, 1.0)
+
+
 def test_a_gpu_that_falls_off_the_bus_is_left_out_and_none_at_all_is_an_error(gpu_machine) -> None:
     sampler = NvmlSampler(gpu_machine(H200, {**H200, "uuid": "GPU-2"}))
     gpus = sys.modules["pynvml"].GPUS

@@ -38,6 +38,10 @@ class NvmlSampler:
             self._ask("nvmlDeviceGetHandleByIndex", index) for index in range(self._ask("nvmlDeviceGetCount") or 0)
         ]
         found = [(index, handle) for index, handle in enumerate(handles) if handle is not None]
+        # How a GPU is read is settled here: a read that fails is a gap, and never a reading of another meaning.
+        self._has_field: dict[int | None, bool] = {
+            index: self._instant_mw(handle) is not None for index, handle in found
+        }
         self._gpus = [(handle, rail) for index, handle in found if (rail := self._rail(index, handle)) is not None]
         if not self._gpus:
             self._session.close()
@@ -65,9 +69,9 @@ class NvmlSampler:
 
     def _reading(self, handle: Any, rail: Rail) -> Reading | None:  # noqa: ANN401 - a handle of pynvml
         power_mw = None
-        if rail.semantics == INSTANT:
+        if self._has_field[rail.device_index]:
             power_mw = self._instant_mw(handle)
-        if power_mw is None and rail.semantics != COUNTER:
+        elif rail.semantics != COUNTER:
             power_mw = self._ask("nvmlDeviceGetPowerUsage", handle)
         energy_mj = self._ask("nvmlDeviceGetTotalEnergyConsumption", handle)
         if power_mw is None and energy_mj is None:
@@ -82,7 +86,7 @@ class NvmlSampler:
 
     def _rail(self, index: int, handle: Any) -> Rail | None:  # noqa: ANN401 - the same
         """Describe a GPU by what its driver answers; None where it tells neither power nor energy."""
-        if self._instant_mw(handle) is not None:
+        if self._has_field[index]:
             semantics = INSTANT
         elif self._ask("nvmlDeviceGetPowerUsage", handle) is not None:
             semantics = self._meaning_of_power_usage(handle)
