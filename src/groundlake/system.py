@@ -201,7 +201,7 @@ def software_facts(root: Path = machine.ROOT) -> dict[str, str | None]:
         "cuda_version": _cuda_version(torch_version),
         "driver_version": _driver_version(root),
     }
-    versions = facts | {name: _version(name) for name in ("torchvision", "numpy")}
+    versions = facts | {name: _version(name) for name in ("torchvision", "transformers", "numpy")}
     return facts | {
         "machine_fingerprint": machine_fingerprint(root),
         "software_fingerprint": _digest(versions),

@@ -34,7 +34,7 @@ def check_sweep(settings: SweepSettings, todo: Plan) -> Mapping[str, float | Non
         FLOPs of one input of each model, as its makers state them; None where they do not.
 
     Raises:
-        MissingDependencyError: torch, torchvision or the device is missing.
+        MissingDependencyError: torch, what a model is built with, or the device is missing.
         UsageError: A model is not known.
         LakeEnvironmentError: The measuring process does not start, or is lost.
     """

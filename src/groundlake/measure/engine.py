@@ -38,7 +38,7 @@ def check(question: Question) -> dict[str, float | None]:
         FLOPs of one input of each model, as torchvision states them; None where it does not.
 
     Raises:
-        MissingDependencyError: The device or torchvision is missing.
+        MissingDependencyError: The device, or what a model is built with, is missing.
         UsageError: A model is not known.
     """
     require_device(question.device)
