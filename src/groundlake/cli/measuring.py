@@ -44,14 +44,16 @@ def ingest(
         Sweep, typer.Option("--sweep", help="What to measure unless the next options say so.")
     ] = Sweep.QUICK,
     models: Annotated[
-        str | None, typer.Option("--models", metavar="A,B", help="torchvision models, encoders, own package.module:factory.")
+        str | None,
+        typer.Option("--models", metavar="A,B", help="torchvision models, encoders, own package.module:factory."),
     ] = None,
     precisions: Annotated[
         str | None, typer.Option("--precisions", metavar="P,Q", help="fp32, tf32, fp16, bf16.")
     ] = None,
     batches: Annotated[str | None, typer.Option("--batches", metavar="1,4", help="Batch sizes.")] = None,
     input_shape: Annotated[
-        str | None, typer.Option("--input-shape", metavar="3,224,224", help="Shape of one input; of an encoder, its length.")
+        str | None,
+        typer.Option("--input-shape", metavar="3,224,224", help="Shape of one input; of an encoder, its length."),
     ] = None,
     warmup: Annotated[int, typer.Option("--warmup", help="Passes before timing.")] = 10,
     runs: Annotated[int | None, typer.Option("--runs", help="Timed passes. [default: 50]")] = None,
