@@ -1,4 +1,5 @@
-"""Measuring: models -> subgraphs -> timed runs in a worker process -> the lake.
+"""Measuring: models -> subgraphs -> timed runs, each in a process of its own -> the lake.
 
-`plan`, `record`, `sweep` and `worker` import no torch, so that planning stays quick and only the worker pays for it.
+`engine` and what it calls import torch, in the measuring process alone; `plan`, `sweep`, `attempt`, `worker`, `record`
+and the rest do not, so that planning stays quick.
 """
