@@ -202,7 +202,9 @@ def _load(root: Path, windows: int = MOST_WINDOWS, pause: Callable[[float], None
     share, competitors = best
     verdict = Verdict.PASSED if share < QUIET else Verdict.WARNING if share < BUSY else Verdict.FAILED
     fix = "" if verdict is Verdict.PASSED else "stop what else runs (top shows it)"
-    load = Check(name="cpu_load", verdict=verdict, observed=f"{share:.0%} of all cores", wanted=wanted, fix=fix)
+    by_whom = f", {', '.join(competitors)}" if competitors and fix else ""
+    seen = f"{share:.0%} of all cores{by_whom}"
+    load = Check(name="cpu_load", verdict=verdict, observed=seen, wanted=wanted, fix=fix)
     if competitors:
         pids = " ".join(text.split()[-1].strip("()") for text in competitors)
         seen, verdict, fix = ", ".join(competitors), Verdict.WARNING, f"wait for them, or kill {pids}"

@@ -127,7 +127,8 @@ def test_whoever_takes_a_core_is_named(tmp_path: Path, monkeypatch: pytest.Monke
         plant(tmp_path, stat(int(now.busy) + 60, int(now.total - now.busy) + 140))
         plant(tmp_path, process(42, "make) it", int(now.processes[42][1]) + 55))
 
-    _, found = _load(tmp_path, pause=one_second)
+    load, found = _load(tmp_path, pause=one_second)
+    assert load.observed == "30% of all cores, make) it 55% (42)"
     assert (found.verdict, found.observed) == (Verdict.WARNING, "make) it 55% (42)")
     assert found.fix == "wait for them, or kill 42"
 
