@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -20,7 +22,6 @@ from groundlake.store import Lake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 FAKE_PYNVML = """
 from ctypes import Structure, Union, c_double, c_int, c_int64, c_longlong, c_uint, c_uint32, c_ulong, c_ulonglong
@@ -203,12 +204,26 @@ def test_the_iio_layout_of_older_kernels_is_read(tmp_path: Path) -> None:
 def test_a_jetson_rail_that_stops_answering_is_left_out(tmp_path: Path) -> None:
     monitor = "sys/class/hwmon/hwmon3"
     sampler = JetsonSampler(plant(tmp_path, below(monitor, {"name": "ina3221", **ORIN})))
-    (tmp_path / monitor / "curr1_input").unlink()
+    (tmp_path / monitor / "curr1_input").write_text("")
     assert set(watts(sampler)) == {"VDD_CPU_CV", "VIN_SYS_5V0"}
     for name in ("in2_input", "in3_input"):
-        (tmp_path / monitor / name).unlink()
+        (tmp_path / monitor / name).write_text("")
     with pytest.raises(OSError, match="no rail answers"):
         sampler.read()
+
+
+def test_a_closed_sensor_holds_no_file(tmp_path: Path) -> None:
+    plant(tmp_path, below("sys/class/hwmon/hwmon3", {"name": "ina3221", **ORIN}))
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:0", rapl_zone("package-0", 1)))
+
+    def held() -> int:
+        return sum(str(tmp_path) in os.path.realpath(link) for link in Path("/proc/self/fd").iterdir())
+
+    samplers, _ = open_sensors(tmp_path)
+    assert held() == 7
+    for sampler in samplers:
+        sampler.close()
+    assert held() == 0
 
 
 def test_monitors_that_are_missing_or_unreadable_say_so(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from groundlake import machine
 from groundlake.errors import NoSensorError
 from groundlake.power.sampler import AVERAGE_UNKNOWN, Rail, Reading
+from groundlake.power.sysfs import NumberFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,16 +32,20 @@ class _Channel:
     """One rail and the files whose product is its power: each with its factor to the SI unit."""
 
     rail: Rail
-    factors: tuple[tuple[Path, float], ...]
+    factors: tuple[tuple[NumberFile, float], ...]
 
     def power_w(self) -> float | None:
         power = 1.0
-        for path, unit in self.factors:
-            value = machine.read_number(path)
+        for file, unit in self.factors:
+            value = file.read()
             if value is None:
                 return None
             power *= value * unit
         return power
+
+    def close(self) -> None:
+        for file, _ in self.factors:
+            file.close()
 
 
 class JetsonSampler:
@@ -51,13 +56,16 @@ class JetsonSampler:
     """
 
     def __init__(self, root: Path = machine.ROOT) -> None:
-        channels = [*_hwmon_channels(root), *_iio_channels(root)]
-        channels = list({channel.rail: channel for channel in reversed(channels)}.values())[::-1]
-        if not channels:
+        every = [*_hwmon_channels(root), *_iio_channels(root)]
+        if not every:
             raise NoSensorError(f"no INA3221 power monitor in {root / _HWMON} or {root / _IIO}")
-        self._channels = [channel for channel in channels if channel.power_w() is not None]
+        answering = {channel.rail: channel for channel in reversed(every) if channel.power_w() is not None}
+        self._channels = list(answering.values())[::-1]
+        for channel in every:
+            if channel not in self._channels:
+                channel.close()
         if not self._channels:
-            path = channels[0].factors[0][0]
+            path = every[0].factors[0][0].path
             raise NoSensorError(f"{path} cannot be read: give your user read permission on the files beside it")
 
     @property
@@ -78,7 +86,9 @@ class JetsonSampler:
         return readings
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Let go of the files."""
+        for channel in self._channels:
+            channel.close()
 
 
 def _hwmon_channels(root: Path) -> list[_Channel]:
@@ -97,9 +107,9 @@ def _hwmon_channels(root: Path) -> list[_Channel]:
             power = monitor / f"power{number}_input"
             volts, amperes = monitor / f"in{number}_input", monitor / f"curr{number}_input"
             if power.exists():
-                factors: tuple[tuple[Path, float], ...] = ((power, MICRO),)
+                factors: tuple[tuple[NumberFile, float], ...] = ((NumberFile(power), MICRO),)
             elif amperes.exists():
-                factors = ((volts, MILLI), (amperes, MILLI))
+                factors = ((NumberFile(volts), MILLI), (NumberFile(amperes), MILLI))
             else:  # the monitor's sum of several shunts has a label, and no current of its own
                 continue
             found.append(_Channel(Rail(source=SOURCE, name=name, semantics=semantics), factors))
@@ -121,5 +131,5 @@ def _iio_channels(root: Path) -> list[_Channel]:
             power = device / f"in_power{number}_input"
             if name not in UNCONNECTED and power.exists():
                 rail = Rail(source=SOURCE, name=name, semantics=AVERAGE_UNKNOWN)
-                found.append(_Channel(rail, ((power, MILLI),)))
+                found.append(_Channel(rail, ((NumberFile(power), MILLI),)))
     return found

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from groundlake import machine
 from groundlake.errors import NoSensorError
 from groundlake.power.sampler import COUNTER, Rail, Reading
+from groundlake.power.sysfs import NumberFile
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,7 +20,7 @@ _POWERCAP = "sys/class/powercap"
 _READABLE = "sudo chmod a+r /sys/class/powercap/*/energy_uj   (until the next boot)"
 
 
-@dataclass
+@dataclass(eq=False)
 class _Counter:
     """One RAPL domain. The register wraps at `range_uj`; the wraps seen so far are added up.
 
@@ -28,13 +29,13 @@ class _Counter:
     """
 
     rail: Rail
-    path: Path
+    file: NumberFile
     range_uj: float
     _last_uj: float | None = field(default=None)
     _wrapped_uj: float = field(default=0.0)
 
     def energy_j(self) -> float | None:
-        value = machine.read_number(self.path)
+        value = self.file.read()
         if value is None:
             return None
         if self._last_uj is not None and value < self._last_uj:
@@ -54,8 +55,11 @@ class RaplSampler:
         zones = machine.folder(root / _POWERCAP, "*rapl:*")
         if not zones:
             raise NoSensorError(f"no RAPL domain in {root / _POWERCAP} (virtual machines and ARM have none)")
-        counters = [_counter(zone) for zone in zones]
-        self._counters = [counter for counter in counters if counter is not None and counter.energy_j() is not None]
+        counters = [counter for zone in zones if (counter := _counter(zone)) is not None]
+        self._counters = [counter for counter in counters if counter.energy_j() is not None]
+        for counter in counters:
+            if counter not in self._counters:
+                counter.file.close()
         if not self._counters:
             raise NoSensorError(f"{zones[0] / 'energy_uj'} may be read by root only\n  {_READABLE}")
 
@@ -77,7 +81,9 @@ class RaplSampler:
         return readings
 
     def close(self) -> None:
-        """Nothing is held open."""
+        """Let go of the files."""
+        for counter in self._counters:
+            counter.file.close()
 
 
 def _counter(zone: Path) -> _Counter | None:
@@ -90,4 +96,4 @@ def _counter(zone: Path) -> _Counter | None:
     package = int(numbers[0])
     above = machine.read_text(zone.with_name(f"{kind}:{numbers[0]}") / "name") if len(numbers) > 1 else None
     rail = Rail(source=SOURCE, name=f"{above}/{name}" if above else name, semantics=COUNTER, device_index=package)
-    return _Counter(rail, zone / "energy_uj", range_uj)
+    return _Counter(rail, NumberFile(zone / "energy_uj"), range_uj)
