@@ -27,6 +27,7 @@ from figures import Figure, median_with_interval, show
 from groundlake import Lake
 from groundlake.power import Recorder
 from groundlake.power.jetson import JetsonSampler
+from groundlake.power.recorder import TICKS_PER_S
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -198,9 +199,7 @@ def series(rows: int, rails: Sequence[str], late: Sequence[float]) -> pl.DataFra
     """
     chance = np.random.default_rng(0)
     behind = np.interp(chance.random(rows), np.linspace(0, 1, len(late)), np.sort(late))
-    start_s = 12_345.678_901_234  # the clock counts from the start of the machine, in ns
-    ticks = np.round((start_s + np.arange(rows) / HZ + behind) * 1e9) * 1e-9
-    moment_s = np.sort(ticks) - start_s
+    moment_s = np.round(np.sort(np.arange(rows) / HZ + behind) * TICKS_PER_S) / TICKS_PER_S  # as a recorder keeps them
     frames = []
     for rail in rails:
         level_w = np.repeat(chance.choice([4.5, 9.0, 14.0, 22.0], rows // 400 + 1), 400)[:rows]
