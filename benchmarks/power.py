@@ -13,6 +13,7 @@ import statistics
 import tempfile
 import time
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -43,6 +44,8 @@ MINUTE_S = 60
 ROUNDS = 60
 SECONDS = 30.0
 PASSES = 6
+MANY = 1_000_000
+SETTLING_S = 1.0
 REPEATS = 11
 MODEL = "resnet18"
 RAILS = {"VDD_GPU_SOC": (19_000, 504), "VDD_CPU_CV": (19_000, 104), "VIN_SYS_5V0": (5_000, 1_000)}
@@ -52,6 +55,9 @@ VOLT_STEP_MV, AMPERE_STEP_MA = 8, 8
 """Steps of an INA3221: 8 mV on the bus, 40 uV over the 5 mOhm of a shunt."""
 
 RUN = {"hardware_id": "bench", "precision": "fp32", "model": MODEL, "batch": 1}
+
+
+Moments = np.ndarray[tuple[int], np.dtype[np.float64]]
 
 
 @dataclass(frozen=True)
@@ -97,8 +103,8 @@ def plant_sensor(root: Path) -> Path:
     return root
 
 
-def load() -> Callable[[int, int], tuple[float, ...]] | None:
-    """Return what times passes of the model, given numbers of warm-up and timed passes; None without torch."""
+def load() -> Callable[..., tuple[float, ...]] | None:
+    """Return `time_end_to_end` of the model, still without its keywords; None without torch."""
     if find_spec("torch") is None:
         return None
     import torch
@@ -109,23 +115,32 @@ def load() -> Callable[[int, int], tuple[float, ...]] | None:
     torch.manual_seed(0)
     loaded = load_model(MODEL)
     example = loaded.example(1, dtype=torch.float32, device="cpu")
-    return lambda warmup, runs: time_end_to_end(loaded.module, example, warmup=warmup, runs=runs)
+    return partial(time_end_to_end, loaded.module, example)
 
 
-def moments(root: Path, seconds: float, work: Callable[[], object]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """Moments at which a recorder at 20 Hz read, in s, while some work was done again and again."""
+def moments(
+    root: Path, seconds: float, work: Callable[[float], object]
+) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """Moments at which a recorder at 20 Hz read, in s, during some work of so many seconds.
+
+    The first second is left out: a phase of timing begins with a collection of garbage, which no measured window has.
+    """
     with Recorder([JetsonSampler(root)], HZ) as recorder:
-        end_s = recorder.now() + seconds
-        while recorder.now() < end_s:
-            work()
-    return recorder.frame(0.0).filter(rail=next(iter(RAILS)))["timestamp_s"].to_numpy()
+        work(seconds + SETTLING_S)
+    read_s = recorder.frame(0.0).filter(rail=next(iter(RAILS)))["timestamp_s"].to_numpy()
+    return read_s[read_s > read_s[0] + SETTLING_S]
 
 
-def jitter(root: Path, seconds: float, passes: Callable[[int, int], object] | None) -> tuple[list[Figure], list[float]]:
+def jitter(root: Path, seconds: float, passes: Callable[..., object] | None) -> tuple[list[Figure], list[float]]:
     """Periods of the recorder on an idle machine and beside the model, and how late each read was, in s."""
-    busy = [(f"beside {MODEL}", lambda: passes(0, PASSES))] if passes else []
+
+    def model(seconds: float) -> None:
+        end_s = time.perf_counter() + seconds
+        if passes is not None:
+            passes(warmup=0, runs=MANY, enough=lambda _: time.perf_counter() > end_s)
+
     rows, late = [], [0.0]
-    for label, work in [("idle", lambda: time.sleep(seconds / 10)), *busy]:
+    for label, work in [("idle", time.sleep), (f"beside {MODEL}", model)][: 2 if passes else 1]:
         read_s = moments(root, seconds, work)
         periods_ms = np.diff(read_s) * 1000
         note = f"{periods_ms.size} periods of {1000 / HZ:g} ms, longest {periods_ms.max():.1f} ms"
@@ -138,7 +153,7 @@ def jitter(root: Path, seconds: float, passes: Callable[[int, int], object] | No
     return rows, late
 
 
-def overhead(root: Path, rounds: int, passes: Callable[[int, int], tuple[float, ...]]) -> list[Figure]:
+def overhead(root: Path, rounds: int, passes: Callable[..., tuple[float, ...]]) -> list[Figure]:
     """What a recorder adds to the latency of a model, and the processor time it takes.
 
     Each round times short blocks without, at 20 Hz and at 400 Hz, forth and back, so that a drift of the machine
@@ -150,13 +165,13 @@ def overhead(root: Path, rounds: int, passes: Callable[[int, int], tuple[float, 
     def block(hz: float) -> float:
         samplers = [Metered(JetsonSampler(root))] if hz else []
         with Recorder(samplers, hz or HZ):
-            times_ms = passes(1, PASSES)
+            times_ms = passes(warmup=1, runs=PASSES)
         for sampler in samplers:
             used_ns[hz].extend(np.diff(sampler.used_ns).tolist())
         return statistics.fmean(times_ms)
 
     slow, fast, control = [], [], []
-    passes(PASSES, 1)
+    passes(warmup=PASSES, runs=1)
     for number in range(rounds):
         order = (0.0, HZ, FAST_HZ) if number % 2 else (FAST_HZ, HZ, 0.0)
         found: dict[float, list[float]] = {hz: [] for hz in order}
