@@ -138,7 +138,7 @@ def _variation(phase: str, samples: Sequence[float]) -> Iterator[Doubt]:
         yield Doubt(
             code="high_variance",
             meaning=f"{phase}: the passes scatter",
-            observed=f"a coefficient of variation of {variation:.2g}",
+            observed=f"a coefficient of variation of {variation:.3g}",
             threshold=f"{HIGH_VARIATION:g}",
             advice="see lake preflight, stop what else runs, or measure more passes",
         )
