@@ -166,6 +166,13 @@ class Runs(Table):
         "Why a power sensor gave nothing, each as source: reason", nullable=True
     )
 
+    device_index: int = column(
+        "Index that NVML gives to the GPU the work ran on; NULL on a processor or a Jetson",
+        unit="1",
+        nullable=True,
+        ge=0,
+    )
+
     @classmethod
     def table_name(cls) -> str:
         """Name of the ledger."""
@@ -173,13 +180,13 @@ class Runs(Table):
 
     @classmethod
     def version(cls) -> int:
-        """Version 2 says what power series a run has."""
-        return 2
+        """Version 2 says what power series a run has, version 3 on which of several GPUs it ran."""
+        return 3
 
     @classmethod
     def added(cls) -> dict[str, int]:
         """Columns that version 1 did not have."""
-        return {"measured_window_s": 2, "power_series": 2, "power_notes": 2}
+        return {"measured_window_s": 2, "power_series": 2, "power_notes": 2, "device_index": 3}
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tarfile
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,10 +47,9 @@ def v1_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session", autouse=True)
 def _devices_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Give each test process devices of its own: sweeps lock theirs in the folder for temporary files."""
+    """Give each test process devices of its own: sweeps hold theirs by locks that all users share."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("TMPDIR", str(tmp_path_factory.mktemp("locks")))
-        patch.setattr(tempfile, "tempdir", None)
+        patch.setenv("LAKE_LOCKS", str(tmp_path_factory.mktemp("locks")))
         yield
 
 

@@ -1,6 +1,7 @@
 -- One row for each power rail of the latest good run of a configuration, where its energy is known: energy of one pass and
 -- of one input. The measured window spans the timed passes of the whole model, gaps between them included. Rails of one
--- device overlap (a module's input feeds the others): compare a rail with itself, and never add rails up.
+-- device overlap (a module's input feeds the others): compare a rail with itself, and never add rails up. Of several GPUs
+-- only the one that ran the model is here; run_energy has all.
 -- example: select model, batch, rail, energy_per_input_j, method from energy_per_inference order by energy_per_input_j
 -- column source: Sensor interface that was read: nvml, jetson_ina3221, rapl, replay
 -- column passes [1]: Timed passes in the window
@@ -27,4 +28,8 @@ SELECT
 FROM run_energy e
 JOIN latest_runs l ON l.hardware_id = e.hardware_id AND l.run_id = e.run_id
 JOIN runs r ON r.hardware_id = e.hardware_id AND r.run_id = e.run_id
-WHERE e.batch > 0 AND r.timed_runs > 0 AND coalesce(e.energy_j, e.counter_energy_j) IS NOT NULL
+WHERE
+    e.batch > 0
+    AND r.timed_runs > 0
+    AND coalesce(e.energy_j, e.counter_energy_j) IS NOT NULL
+    AND (e.source <> 'nvml' OR r.device_index IS NULL OR e.device_index = r.device_index)

@@ -12,8 +12,8 @@
 -- column has_gap: Whether a gap lies in the window, or the readings begin late or end early
 -- column energy_j [J]: Integral of the power over the window; NULL with a reason
 -- column mean_power_w [W]: energy_j / window_s
--- column counter_energy_j [J]: Difference of the sensor's own energy counter over the window; NULL where there is none
--- column baseline_run_id: Latest idle baseline of the same session
+-- column counter_energy_j [J]: Difference of the sensor's energy counter over the window; NULL below two of its steps
+-- column baseline_run_id: Latest idle baseline of the same session before the run
 -- column baseline_power_w [W]: Mean power of the same rail in that baseline
 -- column energy_above_baseline_j [J]: Energy (integral, else counter) less what the idle device takes in the same time
 -- column reason: Why energy_j is NULL; NULL where it is not
@@ -21,6 +21,7 @@ WITH readings AS (
     SELECT
         r.hardware_id,
         r.run_id,
+        r.kind,
         r.measured_window_s AS window_s,
         p.source,
         p.rail,
@@ -39,6 +40,7 @@ series AS (
     SELECT
         hardware_id,
         run_id,
+        kind,
         source,
         rail,
         device_index,
@@ -47,9 +49,10 @@ series AS (
         count(power_w) AS num_powers,
         percentile_cont(0.5) WITHIN GROUP (ORDER BY timestamp_s - before_s) AS usual_step_s,
         max(timestamp_s) - min(timestamp_s) AS length_s,
-        count(CASE WHEN power_w <> before_w OR (power_w IS NULL AND energy_counter_j <> before_j) THEN 1 END) AS num_changes
+        count(CASE WHEN power_w <> before_w OR (power_w IS NULL AND energy_counter_j <> before_j) THEN 1 END) AS num_changes,
+        count(CASE WHEN energy_counter_j <> before_j THEN 1 END) AS num_counts
     FROM readings
-    GROUP BY hardware_id, run_id, source, rail, device_index, window_s
+    GROUP BY hardware_id, run_id, kind, source, rail, device_index, window_s
 ),
 steps AS (
     SELECT
@@ -106,12 +109,15 @@ judged AS (
         s.length_s / NULLIF(s.num_changes, 0) AS value_period_s,
         coalesce(u.covered_s, 0) / NULLIF(s.window_s, 0) AS coverage,
         u.integral_j,
-        CASE WHEN u.spanned_s >= 0.99 * s.window_s THEN u.counted_j END AS counter_energy_j,
+        CASE
+            WHEN u.spanned_s >= 0.99 * s.window_s AND s.window_s >= 2 * s.length_s / NULLIF(s.num_counts, 0)
+                THEN u.counted_j
+        END AS counter_energy_j,
         CASE
             WHEN s.window_s IS NULL THEN 'the run does not say how long it measured'
             WHEN s.num_powers = 0 THEN 'the sensor tells no power'
             WHEN s.num_readings < 2 THEN 'fewer than two readings in the window'
-            WHEN s.num_changes = 0 THEN 'the sensor never changed its value'
+            WHEN s.num_changes = 0 AND s.kind <> 'idle_baseline' THEN 'the sensor never changed its value'
             WHEN s.window_s < 2 * s.length_s / NULLIF(s.num_changes, 0)
                 THEN 'the window is shorter than two updates of the sensor'
             WHEN coalesce(u.covered_s, 0) < 0.99 * s.window_s THEN 'the readings leave a gap in the window'
@@ -182,6 +188,7 @@ LEFT JOIN energies b
     AND b.known_energy_j IS NOT NULL
     AND b.hardware_id = e.hardware_id
     AND b.session_id = e.session_id
+    AND b.started_at <= e.started_at
     AND b.source = e.source
     AND b.rail = e.rail
     AND b.device_index IS NOT DISTINCT FROM e.device_index

@@ -23,6 +23,12 @@ KHZ_PER_MHZ = 1000
 HZ_PER_MHZ = 1_000_000
 COMMAND_TIMEOUT_S = 5
 
+_CGROUPS = (
+    ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current", "inactive_file"),
+    ("sys/fs/cgroup/memory/memory.limit_in_bytes", "sys/fs/cgroup/memory/memory.usage_in_bytes", "total_inactive_file"),
+)
+"""Limit, use and what of the use can be given back, as a container sees its own group (version 2 and version 1)."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Cpu:
@@ -153,9 +159,17 @@ def memory_bytes(root: Path = ROOT) -> int | None:
 
 
 def available_bytes(root: Path = ROOT) -> int | None:
-    """Memory that a new program can have without swapping, in bytes."""
+    """Memory that a new program can have without swapping, in bytes; in a container, within the container's limit."""
     found = re.search(r"^MemAvailable:\s+(\d+) kB", read_text(root / "proc/meminfo") or "", re.MULTILINE)
-    return int(found[1]) * KIB if found else None
+    known = [int(found[1]) * KIB] if found else []
+    for limit, used, cache in _CGROUPS:
+        most, held = read_number(root / limit), read_number(root / used)
+        if most is not None and held is not None:
+            freeable = re.search(
+                rf"^{cache} (\d+)", read_text(root / Path(used).with_name("memory.stat")) or "", re.MULTILINE
+            )
+            known.append(max(0, int(most - held) + (int(freeable[1]) if freeable else 0)))
+    return min(known, default=None)
 
 
 def resident_bytes(pid: int | None, root: Path = ROOT) -> int | None:
@@ -275,19 +289,45 @@ def gpus(root: Path = ROOT) -> tuple[list[Gpu], str]:
         return found, "" if found else "NVML lists no GPU"
 
 
-def chosen_gpu(device: str = "cuda") -> int | None:
-    """Index that the driver gives to a GPU of this process; None where it is hidden.
+def chosen_gpu(device: str = "cuda", root: Path = ROOT) -> int | None:
+    """Index that NVML gives to a GPU of this process; None where it is hidden, or no whole GPU.
 
-    `CUDA_VISIBLE_DEVICES` may name devices by their UUIDs; they are taken in the driver's order then.
+    `CUDA_VISIBLE_DEVICES` names devices by CUDA's index or by UUID (a part of one is enough). CUDA's order is NVML's
+    only where the GPUs are alike or CUDA_DEVICE_ORDER is PCI_BUS_ID.
 
     Args:
         device: `cuda` for the first one that CUDA programs see, `cuda:1` for the second.
+        root: Root of the file tree with `/proc` and `/sys`.
     """
     number = int(device.partition(":")[2] or 0)
     chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
     if chosen is None:
         return number
     names = [name.strip() for name in chosen.split(",")]
-    if names[0] in ("", "-1", "NoDevFiles") or number >= len(names):
+    if number >= len(names):
         return None
-    return int(names[number]) if names[number].isdecimal() else number
+    name = names[number]
+    return int(name) if name.isdecimal() else _gpu_of_uuid(name, root)
+
+
+def _gpu_of_uuid(name: str, root: Path) -> int | None:
+    """Index of the one GPU whose UUID begins like this; None for a part of a GPU (MIG), or a name that hides all."""
+    if not name.startswith("GPU-"):
+        return None
+    with nvml(root) as (module, _):
+        if module is None:
+            return None
+        handles = [ask(module, "nvmlDeviceGetHandleByIndex", i) for i in range(ask(module, "nvmlDeviceGetCount") or 0)]
+        uuids = [None if handle is None else ask(module, "nvmlDeviceGetUUID", handle) for handle in handles]
+    found = [index for index, uuid in enumerate(uuids) if uuid is not None and str(uuid).startswith(name)]
+    return found[0] if len(found) == 1 else None
+
+
+def gpu_index(device: str, root: Path = ROOT) -> int | None:
+    """Index that NVML gives to the GPU that a device means; None for a processor, a Jetson, or a GPU that is hidden."""
+    return None if device == "cpu" or jetson_model(root) is not None else chosen_gpu(device, root)
+
+
+def is_device(text: str) -> bool:
+    """Whether a text names a device to measure: cpu, cuda, or cuda:1."""
+    return re.fullmatch(r"cpu|cuda(:\d+)?", text) is not None

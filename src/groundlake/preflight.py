@@ -14,6 +14,7 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from groundlake import machine
+from groundlake.errors import UsageError
 from groundlake.hardware import registry
 from groundlake.hardware.detection import mode_slug
 from groundlake.system import THROTTLES, cpu_governor, system_state
@@ -76,7 +77,12 @@ def preflight(device: str, root: Path = machine.ROOT, *, windows: int = MOST_WIN
         device: cpu, cuda or cuda:1: what is going to be measured.
         root: Root of the file tree with `/proc` and `/sys`.
         windows: Seconds that a busy machine is given to calm down.
+
+    Raises:
+        UsageError: There is no such device.
     """
+    if not machine.is_device(device):
+        raise UsageError(f"device must be cpu or cuda, got {device!r}; one of several GPUs is cuda:1")
     load = _load(root, windows)
     checks = [_governor(root), _cpu_clock(root), _turbo(root), *load, _temperature(device, root), _memory(root)]
     if machine.jetson_model(root) is not None:
@@ -108,30 +114,33 @@ def _driver(root: Path) -> str | None:
 
 
 def _cpu_clock(root: Path) -> Check:
-    """Compare the fastest processor, after a moment of work, with its limit: an idle one clocks down, as it should."""
-    wanted = f"at least {ENOUGH_CLOCK:.0%} of the limit under load"
+    """Compare the fastest processor, after a moment of work, with the limit that is set: idle ones clock down."""
+    wanted = f"at least {ENOUGH_CLOCK:.0%} of the limit under load, and no limit below the processor's own"
     if root == machine.ROOT:
         _spin()
-    shares = []
-    for folder in machine.governor_folders(root):
-        now, most = (machine.read_number(folder / name) for name in ("scaling_cur_freq", "cpuinfo_max_freq"))
-        if now and most:
-            shares.append((now / most, now / machine.KHZ_PER_MHZ, most / machine.KHZ_PER_MHZ))
-    if not shares:
+    found = [clocks for folder in machine.governor_folders(root) if (clocks := _clocks_mhz(folder)) is not None]
+    if not found:
         return _skipped("cpu_clock", "the kernel shows no clocks", wanted)
-    share, now_mhz, most_mhz = max(shares)
-    if share >= ENOUGH_CLOCK or machine.jetson_model(root):
-        verdict = Verdict.PASSED
-    else:
-        verdict = Verdict.WARNING if share >= LITTLE_CLOCK else Verdict.FAILED
-    fix = "" if verdict is Verdict.PASSED else "sudo cpupower frequency-set -g performance; check the power supply"
-    return Check(
-        name="cpu_clock",
-        verdict=verdict,
-        observed=f"{share:.0%} ({now_mhz:.0f} of {most_mhz:.0f} MHz)",
-        wanted=wanted,
-        fix=fix,
+    now, limit, most = max(found, key=lambda clocks: clocks[0] / clocks[1])
+    seen = f"{now / limit:.0%} ({now:.0f} of {limit:.0f} MHz)"
+    verdict, fix = Verdict.PASSED, ""
+    if now / limit < ENOUGH_CLOCK and machine.jetson_model(root) is None:
+        verdict = Verdict.WARNING if now / limit >= LITTLE_CLOCK else Verdict.FAILED
+        fix = "sudo cpupower frequency-set -g performance; check the power supply"
+    elif limit < ENOUGH_CLOCK * most:
+        verdict, fix = Verdict.WARNING, f"sudo cpupower frequency-set -u {most:.0f}MHz, unless the lower limit is meant"
+        seen += f", the processor's own limit is {most:.0f} MHz"
+    return Check(name="cpu_clock", verdict=verdict, observed=seen, wanted=wanted, fix=fix)
+
+
+def _clocks_mhz(folder: Path) -> tuple[float, float, float] | None:
+    """Clock now, limit that is set, and limit of the processor itself; None where the kernel does not show them."""
+    now, limit, most = (
+        machine.read_number(folder / name) for name in ("scaling_cur_freq", "scaling_max_freq", "cpuinfo_max_freq")
     )
+    if not now or not most:
+        return None
+    return now / machine.KHZ_PER_MHZ, (limit or most) / machine.KHZ_PER_MHZ, most / machine.KHZ_PER_MHZ
 
 
 def _spin() -> None:
@@ -277,7 +286,7 @@ def _jetson_clock(root: Path) -> Check:
 
 def _nvml_checks(device: str, root: Path) -> list[Check]:
     names = ("gpu_clock", "gpu_memory", "gpu_processes")
-    index = machine.chosen_gpu(device)
+    index = machine.chosen_gpu(device, root)
     with machine.nvml(root) as (nvml, why):
         handle = None if nvml is None or index is None else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
         if handle is None:
@@ -290,26 +299,20 @@ def _nvml_clock(nvml: object, handle: object, device: str, root: Path) -> Check:
     sm = getattr(nvml, "NVML_CLOCK_SM", 1)
     now = machine.ask(nvml, "nvmlDeviceGetClockInfo", handle, sm)
     most = machine.ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, sm)
-    reasons = system_state(device, root)["throttle_reasons"] or []
-    held = [reason for reason in reasons if reason in THROTTLES]
+    reasons = system_state(device, root)["throttle_reasons"]
+    held = [reason for reason in reasons or () if reason in THROTTLES]
     if not now or not most:
         return _skipped("gpu_clock", "NVML tells no clock", wanted)
-    seen = f"{now / most:.0%} ({now} of {most} MHz)"
+    seen, verdict, fix = f"{now / most:.0%} ({now} of {most} MHz)", Verdict.PASSED, ""
     if held:
+        seen, verdict = f"{seen}, held by {', '.join(held)}", Verdict.WARNING
         fix = "let it cool down; nvidia-smi -q -d PERFORMANCE shows more"
-        return Check(
-            name="gpu_clock",
-            verdict=Verdict.WARNING,
-            observed=f"{seen}, held by {', '.join(held)}",
-            wanted=wanted,
-            fix=fix,
-        )
-    if "gpu_idle" in reasons and now / most < ENOUGH_CLOCK:
-        return _skipped("gpu_clock", f"{seen}: the GPU is idle; a run records its clock under load", wanted)
-    verdict = Verdict.PASSED
-    if now / most < ENOUGH_CLOCK:
-        verdict = Verdict.WARNING if now / most >= LITTLE_CLOCK else Verdict.FAILED
-    fix = "" if verdict is Verdict.PASSED else f"sudo nvidia-smi -rgc, or -lgc {most}"
+    elif now / most < ENOUGH_CLOCK:
+        if reasons is None or "gpu_idle" in reasons:
+            return _skipped("gpu_clock", f"{seen}: the GPU may be idle; a run records its clock under load", wanted)
+        is_locked = "applications_clocks_setting" in reasons
+        verdict = Verdict.WARNING if is_locked or now / most >= LITTLE_CLOCK else Verdict.FAILED
+        fix = "sudo nvidia-smi -rgc, unless the lower clock is meant"
     return Check(name="gpu_clock", verdict=verdict, observed=seen, wanted=wanted, fix=fix)
 
 

@@ -123,7 +123,7 @@ def _jetson_state(device: str, root: Path) -> dict[str, Any]:
 
 
 def _nvml_state(device: str, root: Path) -> dict[str, Any]:
-    index = machine.chosen_gpu(device)
+    index = machine.chosen_gpu(device, root)
     with machine.nvml(root) as (nvml, _):
         handle = None if nvml is None or index is None else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
         if handle is None:

@@ -287,3 +287,11 @@ def test_the_installed_script_is_the_same_program(lake: Lake, tmp_path: Path, ne
         [script, "ls"], cwd=tmp_path, capture_output=True, text=True, check=True, env=os.environ | {"LAKE_ROOT": ""}
     )
     assert "dev" in done.stdout
+
+
+@pytest.mark.parametrize(("closed", "code"), [("2>&-", 0), (">&-", 0), ("2>&- >&-", 0), ("2>&- <&-", 2)])
+def test_a_closed_stdout_or_stderr_changes_no_exit_code(lake: Lake, cli, closed: str, code: int) -> None:
+    query = "select 1" if code == 0 else "selekt 1"
+    command = f"{sys.executable} -m groundlake sql '{query}' {closed}"
+    done = subprocess.run(["sh", "-c", command], cwd=cli.folder, env=cli.environment, check=False)
+    assert done.returncode == code

@@ -84,13 +84,34 @@ def test_a_counter_goes_on_through_a_gap_of_the_readings(lake: Lake) -> None:
     assert row["counter_energy_j"] == pytest.approx(20.0)
 
 
-def test_the_baseline_is_the_latest_of_the_session_on_the_same_rail(lake: Lake) -> None:
+def started(day: int) -> dict[str, Any]:
+    return {"started_at": dt.datetime(2026, 1, day, tzinfo=dt.timezone.utc), "started_at_zone_source": "clock"}
+
+
+def test_a_counter_that_does_not_resolve_the_window_tells_no_energy(lake: Lake) -> None:
+    moments = [number / 20 - 1 for number in range(50)]
+    counted = power(moments, [None] * 50).with_columns(energy_counter_j=(1 + pl.col("timestamp_s") // 1) * 90)
+    lake.write({**RUN, "measured_window_s": 0.3, "timed_runs": 50}, power_timeseries=counted)
+    (row,) = energies(lake)
+    assert (row["energy_j"], row["counter_energy_j"]) == (None, None)
+    assert lake.sql("select count(*) from energy_per_inference").rows() == [(0,)]
+
+
+def test_an_idle_device_may_take_the_same_power_all_the_time(lake: Lake) -> None:
     idle = {**RUN, "precision": "none", "model": "idle", "batch": 0, "kind": "idle_baseline", "measured_window_s": 4.0}
-    for day, level in ((2, 20.0), (1, 90.0)):
-        when = {"started_at": dt.datetime(2026, 1, day, tzinfo=dt.timezone.utc), "started_at_zone_source": "clock"}
-        lake.write({**idle, **when, "run_id": f"idle-{day}"}, power_timeseries=steady(4, level))
-    lake.write({**idle, "run_id": "idle-9", "session_id": "other"}, power_timeseries=steady(4, 70.0))
-    lake.write({**RUN, "run_id": "busy", "measured_window_s": 2.0}, power_timeseries=steady(2, 100.0))
+    constant = power([number / 20 - 1 for number in range(121)], [20.0] * 121)
+    lake.write({**idle, **started(1), "run_id": "idle"}, power_timeseries=constant)
+    lake.write({**RUN, **started(2), "run_id": "busy", "measured_window_s": 2.0}, power_timeseries=steady(2, 100.0))
+    row = next(row for row in energies(lake) if row["run_id"] == "busy")
+    assert row["energy_above_baseline_j"] == pytest.approx(160.0)
+
+
+def test_the_baseline_is_the_latest_of_the_session_before_the_run_on_the_same_rail(lake: Lake) -> None:
+    idle = {**RUN, "precision": "none", "model": "idle", "batch": 0, "kind": "idle_baseline", "measured_window_s": 4.0}
+    for day, level in ((2, 20.0), (1, 90.0), (4, 50.0)):
+        lake.write({**idle, **started(day), "run_id": f"idle-{day}"}, power_timeseries=steady(4, level))
+    lake.write({**idle, **started(2), "run_id": "idle-9", "session_id": "other"}, power_timeseries=steady(4, 70.0))
+    lake.write({**RUN, **started(3), "run_id": "busy", "measured_window_s": 2.0}, power_timeseries=steady(2, 100.0))
     row = next(row for row in energies(lake) if row["run_id"] == "busy")
     assert row["baseline_run_id"] == "idle-2"
     assert row["baseline_power_w"] == pytest.approx(20.0)
@@ -108,6 +129,14 @@ def test_the_energy_of_an_input_is_that_of_the_window_over_passes_and_batch(lake
     assert row["energy_per_input_j"] == pytest.approx(1.0)
     assert row["inputs_per_j"] == pytest.approx(1.0)
     assert row["energy_per_input_above_baseline_j"] is None
+
+
+def test_of_several_gpus_only_the_one_that_ran_the_model_has_an_energy_of_a_pass(lake: Lake) -> None:
+    rows = pl.concat([steady(2, 100.0), steady(2, 30.0).with_columns(device_index=pl.lit(1))])
+    lake.write({**RUN, "measured_window_s": 2.0, "timed_runs": 50, "device_index": 1}, power_timeseries=rows)
+    assert len(energies(lake)) == 2
+    ((index, energy_j),) = lake.sql("select device_index, energy_per_pass_j from energy_per_inference").rows()
+    assert (index, energy_j) == (1, pytest.approx(1.2))
 
 
 def test_the_gpu_series_has_the_columns_of_the_sidecar(lake: Lake) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,15 @@ def waiting():
     with open(os.environ["PIPES"] + "/go_on") as pipe:
         pipe.read()
     return tiny()
+
+
+def leaving():
+    import subprocess
+    child = subprocess.Popen(["sleep", "100000"])
+    with open(os.environ["PIPES"] + "/begun", "w") as pipe:
+        pipe.write(str(child.pid))
+    while True:
+        pass
 
 
 tiny.input_shape = waiting.input_shape = (7,)
@@ -155,9 +164,76 @@ def test_ctrl_c_twice_stops_at_once_and_keeps_what_was_done(
     assert measured_models(lake_root) == ["own_net:tiny"]
 
 
+def test_a_sweep_goes_on_and_tells_its_exit_code_when_nobody_reads_it(
+    cli: Callable, own: dict[str, str], lake_root: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:waiting,own_net:tiny", "--batches", "1", "--runs", "2")
+    with subprocess.Popen(
+        [sys.executable, "-m", "groundlake", *options],
+        cwd=cli.folder,
+        env=cli.environment | own,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        start_new_session=True,
+    ) as process:
+        assert (cli.folder / "begun").read_text() == "begun"
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()  # Ctrl-C ends `| tee log` first
+        process.stderr.close()
+        os.killpg(process.pid, signal.SIGTERM)
+        (cli.folder / "go_on").write_text("go on")
+        assert process.wait() == 130
+    assert measured_models(lake_root) == ["own_net:waiting"]
+
+
+def test_a_sweep_that_waited_measures_only_what_is_left(cli: Callable, own: dict[str, str], lake_root: Path) -> None:
+    options = (*OPTIONS, "--models", "own_net:waiting", "--batches", "1", "--runs", "2", "--wait")
+    command = [sys.executable, "-m", "groundlake", *options]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(command, cwd=cli.folder, env=cli.environment | own, **pipes) as first:
+        assert (cli.folder / "begun").read_text() == "begun"
+        with subprocess.Popen(command, cwd=cli.folder, env=cli.environment | own, **pipes) as second:
+            assert second.stderr is not None
+            while "waiting for another sweep" not in second.stderr.readline():
+                pass
+            (cli.folder / "go_on").write_text("go on")
+            first.communicate()
+            out, _ = second.communicate()
+    assert "bench: 0 measured, 0 failed, 1 in the lake already" in out
+    assert Lake(lake_root).runs("bench")["kind"].sort().to_list() == ["efficiency", "hardware_spec"]
+
+
+def test_what_a_model_starts_ends_with_it(cli: Callable, own: dict[str, str], tmp_path: Path) -> None:
+    options = (*OPTIONS, "--models", "own_net:leaving", "--batches", "1", "--runs", "2", "--timeout", "20")
+    with subprocess.Popen(
+        [sys.executable, "-m", "groundlake", *options],
+        cwd=cli.folder,
+        env=cli.environment | own,
+        stdout=subprocess.PIPE,
+    ) as process:
+        pid = int((tmp_path / "begun").read_text())
+        watched = os.pidfd_open(pid)
+        process.communicate()
+    try:
+        assert select.select([watched], [], [], 60)[0] == [watched]
+    finally:
+        os.close(watched)
+
+
+def test_a_trace_that_cannot_be_replayed_is_refused_before_anything_is_measured(
+    cli: Callable, own: dict[str, str], lake_root: Path
+) -> None:
+    (cli.folder / "trace.csv").write_text("timestamp_s,rail,power_w\n0,a,-3\n")
+    options = (*OPTIONS[:-2], "--models", "own_net:tiny", "--power", "trace.csv", "--baseline", "0")
+    refused = cli(*options, code=2, **own)
+    assert "trace.csv: times, power and counters are numbers from 0 on" in refused.stderr
+    assert not lake_root.exists()
+
+
 def test_a_device_that_is_being_measured_is_left_alone(cli: Callable, own: dict[str, str], lake_root: Path) -> None:
     options = (*OPTIONS, "--models", "own_net:tiny", "--batches", "1", "--runs", "2")
-    with occupied("cpu", "the other sweep", folder=Path(tempfile.gettempdir())):
+    with occupied("cpu", "the other sweep"):
         refused = cli(*options, code=5, **own)
     assert f"cpu is being measured by another sweep: process {os.getpid()}, session the other sweep" in refused.stderr
     assert "--wait" in refused.stderr

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import random
 import re
 from dataclasses import replace
 from datetime import datetime, timezone
 
 import pytest
+from scipy.stats import mannwhitneyu, norm
 
 from groundlake.measure.cut import Subgraph
-from groundlake.measure.doubts import Doubt
+from groundlake.measure.doubts import Doubt, _drift, rank_score
 from groundlake.measure.enough import SettledMean
 from groundlake.measure.messages import Measured
 from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
@@ -65,10 +67,28 @@ def test_scatter_is_no_drift() -> None:
     assert [text.split(":")[0] for text in warnings(end_to_end_ms=passes)] == ["high_variance"]
 
 
+@pytest.mark.parametrize("passes", [30, 50, 200])
+def test_chance_is_hardly_ever_taken_for_a_drift_and_a_drift_for_chance(passes: int) -> None:
+    chance = random.Random(0)  # noqa: S311 - samples, not secrets
+    noisy = [[chance.gauss(10, 1) for _ in range(passes)] for _ in range(200)]
+    rising = [[chance.gauss(10, 0.2) * (1 + 0.15 * number / passes) for number in range(passes)] for _ in range(200)]
+    found = [sum(any(_drift("", samples)) for samples in many) for many in (noisy, rising)]
+    assert found[0] <= 4
+    assert found[1] >= 190
+
+
+def test_the_rank_score_is_the_one_of_the_literature() -> None:
+    first, second = [1.0, 2.0, 2.0, 5.0, 7.0], [3.0, 2.0, 8.0, 9.0]
+    expected = mannwhitneyu(second, first, use_continuity=False, method="asymptotic")
+    without_ties = 1 - 6 / (9**3 - 9)  # scipy corrects the variance for the three values of 2
+    score = rank_score(first, second) / without_ties**0.5
+    assert 2 * norm.sf(abs(score)) == pytest.approx(expected.pvalue, rel=0.05)
+
+
 def test_what_holds_the_clocks_back_is_named_and_an_idle_gpu_is_not() -> None:
     held = {"throttle_reasons": ["gpu_idle", "hw_thermal_slowdown"]}
     (text,) = warnings(system_under_load=held)
-    assert text.startswith("throttling: the clocks were held back: hw_thermal_slowdown (observed 1 reasons")
+    assert text.startswith("throttling: the clocks are held back: hw_thermal_slowdown (observed 1 reasons")
     assert warnings(system_under_load={"throttle_reasons": ["gpu_idle"]}) == []
     assert warnings(throttle_events=0) == []
     assert "by the kernel's count" in warnings(throttle_events=7)[0]

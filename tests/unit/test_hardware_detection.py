@@ -51,6 +51,9 @@ def nvmlDeviceGetHandleByIndex(index):
 def nvmlDeviceGetName(handle):
     return NAMES[handle]
 
+def nvmlDeviceGetUUID(handle):
+    return "GPU-%da2b-3c4d" % (handle + 1)
+
 def nvmlDeviceGetMemoryInfo(handle):
     return _Memory()
 
@@ -296,7 +299,15 @@ def test_a_driver_that_does_not_start_is_no_gpu_and_is_named(gpu_server):
 
 
 @pytest.mark.parametrize(
-    ("visible", "hardware_id"), [("1", "l4"), ("", "intel_xeon_platinum_8468"), ("GPU-1a", "h200_sxm")]
+    ("visible", "hardware_id"),
+    [
+        ("1", "l4"),
+        ("", "intel_xeon_platinum_8468"),
+        ("GPU-1a", "h200_sxm"),
+        ("GPU-2a2b-3c4d,0", "l4"),
+        ("GPU-", "intel_xeon_platinum_8468"),
+        ("MIG-1a2b", "intel_xeon_platinum_8468"),
+    ],
 )
 def test_the_visible_gpu_counts(gpu_server, monkeypatch, visible, hardware_id):
     root = gpu_server("NVIDIA H200", "NVIDIA L4")

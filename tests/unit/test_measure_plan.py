@@ -76,6 +76,10 @@ def test_a_wrong_part_of_a_sweep_is_named(wrong: dict[str, object], named: str) 
         {"power_hz": 0.0},
         {"power_hz": 5000.0},
         {"baseline_s": -1.0},
+        {"baseline_s": float("nan")},
+        {"timeout_s": float("nan")},
+        {"device": "cuda:"},
+        {"device": "cuda:-1"},
         {"memory_limit_bytes": 0},
         {"until_ci": 0.0},
         {"until_ci": 1.0},
@@ -110,6 +114,14 @@ def test_a_repeated_sweep_skips_nothing_and_goes_round_by_round(lake_root: Path)
     assert set(found.todo[2:]) == {PlannedRun(A, 2), PlannedRun(B, 2)}
 
 
+def test_a_run_with_inputs_of_another_shape_is_another_measurement(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    hold(lake, input_shape=[1, 3, 224, 224])
+    assert plan(lake, SETTINGS, [A]).skipped == (PlannedRun(A),)
+    assert plan(lake, replace(SETTINGS, input_shape=(3, 224, 224)), [A]).skipped == (PlannedRun(A),)
+    assert plan(lake, replace(SETTINGS, input_shape=(3, 64, 64)), [A]).todo == (PlannedRun(A),)
+
+
 def test_each_round_has_an_order_of_its_own_that_follows_from_the_session(lake_root: Path) -> None:
     wanted = [Configuration("net", "fp32", batch) for batch in range(1, 9)]
     night, day = (replace(SETTINGS, repeat=3, session=name) for name in ("night", "day"))
@@ -135,7 +147,9 @@ def test_a_repeated_sweep_goes_on_where_its_session_stopped(lake_root: Path) -> 
 
 def test_the_hash_tells_what_and_how_and_nothing_else() -> None:
     same = config_hash(A, SETTINGS)
-    assert config_hash(A, replace(SETTINGS, note="again", session="s", timeout_s=5.0, device="cpu:0")) == same
+    assert config_hash(A, replace(SETTINGS, note="again", session="s", timeout_s=5.0)) == same
+    on_gpus = [config_hash(A, replace(SETTINGS, device=device)) for device in ("cuda", "cuda:1")]
+    assert on_gpus[0] == on_gpus[1] != same
     different = {
         config_hash(B, SETTINGS),
         config_hash(A, replace(SETTINGS, runs=51)),

@@ -109,7 +109,7 @@ def test_a_model_that_casts_inside_is_not_recorded_as_half_precision(tmp_path, m
     monkeypatch.syspath_prepend(tmp_path)
     job = Job(model="casting_models:some", precision="bf16", batch=1, device="cpu", warmup=0, runs=1, input_shape=(4,))
     (warning,) = measure(job, lambda *_: None).warnings
-    assert warning.startswith("mixed_precision: 2 of 4 operations")
+    assert str(warning).startswith("mixed_precision: 2 of 4 operations")
     with pytest.raises(LakeError, match="does not run in bf16"):
         measure(Job(**{**vars(job), "model": "casting_models:whole"}), lambda *_: None)
 

@@ -76,3 +76,12 @@ def test_the_lock_is_everybodys(tmp_path: Path) -> None:
             assert (tmp_path / "groundlake-cpu.lock").stat().st_mode & 0o777 == 0o666
     finally:
         os.umask(before)
+
+
+def test_a_link_in_the_place_of_the_lock_is_not_followed(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "groundlake-cpu.lock").symlink_to(victim)
+    with pytest.raises(OSError, match="symbolic links"), occupied("cpu", "night", folder=tmp_path):
+        pass
+    assert victim.read_text() == "precious"

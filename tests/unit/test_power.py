@@ -275,6 +275,26 @@ def test_a_machine_opens_the_sensors_it_has_and_says_why_not_the_others(tmp_path
     assert [reason.split(":")[0] for reason in reasons] == ["jetson_ina3221", "nvml"]
 
 
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("timestamp_s,rail,power_w\n0,a,fast\n", "is no number"),
+        ("timestamp_s,rail,power_w\n0,a,-3\n", "numbers from 0 on; got .*-3"),
+        ("timestamp_s,rail,power_w\n-1,a,3\n", "numbers from 0 on"),
+        ("timestamp_s,rail,power_w\n0,a,nan\n", "numbers from 0 on"),
+        ("time,power\n0,3\n", "got the columns time, power"),
+        ("timestamp_s,rail\n0,a\n", "columns are missing"),
+        ("timestamp_s,rail,power_w\n", "no rows"),
+        ("", "cannot be read as a trace"),
+    ],
+)
+def test_a_file_that_is_no_trace_is_named_with_what_is_wrong(tmp_path: Path, text: str, told: str) -> None:
+    path = tmp_path / "trace.csv"
+    path.write_text(text)
+    with pytest.raises(UsageError, match=rf"trace\.csv.*{told}(.|\n)*timestamp_s \(from 0\), rail"):
+        ReplaySampler.of_file(path)
+
+
 class Steps:
     """A clock that the test moves."""
 
@@ -311,7 +331,7 @@ def test_a_replay_gives_what_each_rail_said_last(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trace", [TRACE.clear(), TRACE.drop("rail")])
 def test_a_trace_without_rows_or_rails_is_refused(trace: pl.DataFrame) -> None:
-    with pytest.raises(UsageError, match="a trace to replay"):
+    with pytest.raises(UsageError, match=r"columns are missing|no rows"):
         ReplaySampler(trace)
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from planted import plant
 
+from groundlake.errors import UsageError
 from groundlake.preflight import Check, Verdict, _load, _times, preflight
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ def test_a_fit_machine_passes_and_needs_no_mending(tmp_path: Path) -> None:
         ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "3240000"}, ("PASSED", "90% (3240 of 3600 MHz)", "")),
         ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "2520000"}, ("WARNING", "70%", "cpupower")),
         ("cpu_clock", {f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "1200000"}, ("FAILED", "33%", "cpupower")),
+        (
+            "cpu_clock",
+            {f"{CPU}/cpu0/cpufreq/scaling_max_freq": "2000000", f"{CPU}/cpu0/cpufreq/scaling_cur_freq": "2000000"},
+            ("WARNING", "100% (2000 of 2000 MHz), the processor's own limit is 3600 MHz", "unless the lower limit"),
+        ),
         ("turbo", {f"{CPU}/cpufreq/boost": "0"}, ("WARNING", "off", "echo 1 | sudo tee")),
         ("turbo", {f"{CPU}/intel_pstate/no_turbo": "1"}, ("WARNING", "off", "echo 0 | sudo tee")),
         ("temperature", {"sys/class/thermal/thermal_zone0/temp": "70000"}, ("WARNING", "70 C", "cool down")),
@@ -90,6 +96,12 @@ def test_a_machine_that_shows_nothing_is_skipped_and_says_so(tmp_path: Path) -> 
     found = checked(tmp_path)
     assert {check.verdict for check in found.values()} == {Verdict.SKIPPED}
     assert all(check.observed for check in found.values())
+
+
+@pytest.mark.parametrize("device", ["gpu", "cuda:abc", "cuda:-1", ""])
+def test_a_device_that_cannot_be_is_refused(tmp_path: Path, device: str) -> None:
+    with pytest.raises(UsageError, match="must be cpu or cuda"):
+        preflight(device, tmp_path)
 
 
 def stat(busy: int, idle: int) -> dict[str, str]:
@@ -189,6 +201,7 @@ def nvmlDeviceGetUtilizationRates(handle): return SimpleNamespace(gpu=BUSY, memo
         ((345, 1, 99, [], 0), "SKIPPED PASSED PASSED"),
         ((1500, 0, 99, [], 0), "WARNING PASSED PASSED"),
         ((1200, 0, 99, [], 0), "FAILED PASSED PASSED"),
+        ((1200, 2, 99, [], 0), "WARNING PASSED PASSED"),
         ((1980, 0x40, 99, [], 0), "WARNING PASSED PASSED"),
         ((1980, 0, 50, [], 0), "PASSED WARNING PASSED"),
         ((1980, 0, 99, [77], 3), "PASSED PASSED WARNING"),

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from planted import plant
 
+from groundlake.machine import available_bytes
 from groundlake.schemas import TABLES
 from groundlake.schemas.ledger import SYSTEM_FIELDS
 from groundlake.store import Lake
@@ -266,3 +267,14 @@ def test_throttling_is_counted_by_the_kernel_of_a_pc_and_of_a_jetson(tmp_path: P
     plant(tmp_path, {f"{chip}/name": "soctherm_oc", f"{chip}/oc1_event_cnt": "4", f"{chip}/oc3_event_cnt": "2"})
     plant(tmp_path, {"sys/class/hwmon/hwmon4/name": "ina3221", "sys/class/hwmon/hwmon4/oc1_event_cnt": "99"})
     assert throttle_events(tmp_path) == 9
+
+
+def test_memory_of_a_container_is_what_its_group_leaves(tmp_path: Path) -> None:
+    gib = 1 << 30
+    plant(tmp_path, {"proc/meminfo": f"MemAvailable: {8 * gib // 1024} kB\n"})
+    assert available_bytes(tmp_path) == 8 * gib
+    group = {"memory.max": "max", "memory.current": f"{3 * gib}", "memory.stat": f"anon 1\ninactive_file {gib}\n"}
+    plant(tmp_path, {f"sys/fs/cgroup/{name}": text for name, text in group.items()})
+    assert available_bytes(tmp_path) == 8 * gib
+    plant(tmp_path, {"sys/fs/cgroup/memory.max": f"{4 * gib}"})
+    assert available_bytes(tmp_path) == 2 * gib

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from groundlake.cli.app import MEASURE, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
-from groundlake.cli.settings import Settings, command
+from groundlake.cli.settings import Settings, command, say
 from groundlake.errors import LakeEnvironmentError, LakeError
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def preflight_of_sweep(settings: Settings, device: str, *, force: bool) -> Calla
         if not settings.quiet:
             for each in checks:
                 if each.verdict in (Verdict.WARNING, Verdict.FAILED):
-                    print(f"preflight: {each.verdict.value} {_sentence(each)}", file=sys.stderr)
+                    say(f"preflight: {each.verdict.value} {_sentence(each)}")
         return [
             _doubt(each, forced=each in failed) for each in checks if each.verdict in (Verdict.WARNING, Verdict.FAILED)
         ]

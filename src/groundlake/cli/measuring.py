@@ -13,7 +13,7 @@ from groundlake.cli.app import START, app
 from groundlake.cli.fitness import preflight_of_sweep
 from groundlake.cli.moving import finish, print_report
 from groundlake.cli.progress import progress
-from groundlake.cli.settings import Settings, command
+from groundlake.cli.settings import Settings, command, say, without_reader
 from groundlake.cli.stopping import stops_behind_the_current_run
 from groundlake.cli.sweep_report import print_plan, print_result, shown
 from groundlake.errors import INTERRUPTED, LakeError, UsageError
@@ -137,7 +137,7 @@ def ingest(
         until_ci=_share("--until-ci", until_ci),
         repeat=repeat,
         timeout_s=timeout,
-        memory_limit_bytes=None if memory_limit is None else int(memory_limit * GIB),
+        memory_limit_bytes=_bytes(memory_limit),
         cooldown=Cooldown.parse(cooldown) if cooldown else None,
         wait=wait,
         session=session,
@@ -166,15 +166,19 @@ def _measure(
             lake,
             plan_settings,
             wanted,
-            on_event=shown(show, lambda: target.introduce(lake)),
+            on_event=shown(show, lambda: target.introduce(lake), quiet=settings.quiet),
             should_stop=should_stop,
             preflight=preflight_of_sweep(settings, target.device, force=force),
         )
-    print_result(settings, result, target.hardware_id)
+    try:
+        print_result(settings, result, target.hardware_id)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        without_reader()  # the exit code below still tells a script what came of the sweep
     if lake.exists:
         finish(settings, lake)
     if result.left:
-        print(f"stopped; the same command goes on with the {len(result.left)} that are left", file=sys.stderr)
+        say(f"stopped; the same command goes on with the {len(result.left)} that are left")
         raise typer.Exit(INTERRUPTED)
     if result.failed:
         raise LakeError(
@@ -203,6 +207,12 @@ def _numbers(option: str, text: str | None) -> list[int] | None:
         return [int(name) for name in names] if names else None
     except ValueError:
         raise UsageError(f"{option} takes whole numbers between commas, got {text!r}") from None
+
+
+def _bytes(gib: float | None) -> int | None:
+    if gib is not None and not 0 < gib < float("inf"):
+        raise UsageError(f"memory limit must be more than 0 GiB, got {gib:g}")
+    return None if gib is None else int(gib * GIB)
 
 
 def _share(option: str, text: str | None) -> float | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -70,7 +70,10 @@ def _lines(what: str) -> Callable[[int, int, str], None]:
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             rest = f", about {(last - started) / done * (total - done):.0f} s left" if done else ""
-            print(f"{what}: {done}/{total} {_rate(done, started)}{rest} {now}".rstrip(), file=sys.stderr, flush=True)
+            with suppress(OSError):  # whoever read this is gone; the work goes on
+                print(
+                    f"{what}: {done}/{total} {_rate(done, started)}{rest} {now}".rstrip(), file=sys.stderr, flush=True
+                )
 
     return update
 

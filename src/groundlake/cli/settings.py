@@ -8,6 +8,7 @@ import os
 import shlex
 import sys
 import traceback
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -47,8 +48,19 @@ class Settings:
 
     def remark(self, text: str) -> None:
         """Say something that is not the result: on stderr, when a person is looking."""
-        if not self.quiet and sys.stderr.isatty():
-            print(text, file=sys.stderr)
+        if not self.quiet and sys.stderr is not None and sys.stderr.isatty():
+            say(text)
+
+
+def say(text: str) -> None:
+    """Print on stderr, and go on where nobody reads it any more."""
+    with suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+def without_reader() -> None:
+    """Let what is still to be printed go nowhere: the reader of stdout (`| head`) has what it wanted."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def how_to_ask(view_file: Path) -> str:
@@ -108,11 +120,10 @@ def _guard(run: Callable[[], None], settings: Settings) -> None:
     except LakeError as error:
         _end(error, settings)
     except KeyboardInterrupt:
-        print("interrupted; what was committed is in the lake", file=sys.stderr)
+        say("interrupted; what was committed is in the lake")
         raise typer.Exit(INTERRUPTED) from None
     except BrokenPipeError:
-        # The reader (`| head`) has what it wanted; Python would complain about stdout once more at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        without_reader()  # Python would complain about stdout once more at exit
     except OSError as error:
         _end(LakeEnvironmentError(f"{error.filename or 'the system'}: {error.strerror or error}"), settings, error)
     except Exception as error:
@@ -120,10 +131,9 @@ def _guard(run: Callable[[], None], settings: Settings) -> None:
             raise
         if settings.debug:
             raise
-        print(
+        say(
             f"error: this is a defect of groundlake: {type(error).__name__}: {error}\n"
-            "run the command again with --debug and report what it prints",
-            file=sys.stderr,
+            "run the command again with --debug and report what it prints"
         )
         raise typer.Exit(1) from None
 
@@ -132,5 +142,5 @@ def _end(error: LakeError, settings: Settings, cause: BaseException | None = Non
     if settings.debug:
         traceback.print_exception(cause or error)
     else:
-        print(f"error: {error}", file=sys.stderr)
+        say(f"error: {error}")
     raise typer.Exit(error.exit_code) from None

@@ -1,10 +1,10 @@
-"""Ctrl-C in long work: the first one ends it behind the current step, the second at once."""
+"""Ctrl-C in long work, and the end of a session: the first ends it behind the current step, the second at once."""
 
 from __future__ import annotations
 
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -12,9 +12,13 @@ if TYPE_CHECKING:
     from types import FrameType
 
 
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""Ctrl-C, a batch system or service manager, and a terminal that went away."""
+
+
 @contextmanager
 def stops_behind_the_current_run() -> Iterator[Callable[[], bool]]:
-    """Yield whether the user has pressed Ctrl-C; a second Ctrl-C raises `KeyboardInterrupt`."""
+    """Yield whether somebody asked this process to stop; asking again raises `KeyboardInterrupt`."""
     asked = False
 
     def note(_number: int, _frame: FrameType | None) -> None:
@@ -22,11 +26,15 @@ def stops_behind_the_current_run() -> Iterator[Callable[[], bool]]:
         if asked:
             raise KeyboardInterrupt
         asked = True
-        # Not print: a handler that runs inside another print would break it.
-        os.write(2, b"\nstopping behind the current run; Ctrl-C again stops at once and loses it\n")
+        # Not print: a handler that runs inside another print would break it. Ctrl-C ends the reader of a pipe, too.
+        with suppress(OSError):
+            os.write(2, b"\nstopping behind the current run; Ctrl-C again stops at once and loses it\n")
 
-    before = signal.signal(signal.SIGINT, note)
+    # What the shell told this process to ignore (a job in the background, nohup) stays ignored.
+    heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heard}
     try:
         yield lambda: asked
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from groundlake.cli.output import print_rows
+from groundlake.cli.settings import say
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from groundlake.measure.sweep import Event, SweepResult
 
 SHOWN_WARNINGS = 10
+WAITING = "waiting for another sweep"
 SECONDS_OF_A_MINUTE, MINUTES_OF_AN_HOUR = 60, 60
 
 
@@ -27,12 +29,22 @@ def duration(seconds: float) -> str:
     return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
 
 
-def shown(show: Callable[[int, int, str], None], before_first: Callable[[], None]) -> Callable[[Event], None]:
-    """Turn the events of a sweep into progress; a device that nobody knows is written before its first run."""
+def shown(
+    show: Callable[[int, int, str], None], before_first: Callable[[], None], *, quiet: bool
+) -> Callable[[Event], None]:
+    """Turn the events of a sweep into progress; a device that nobody knows is written before its first run.
+
+    A wait for another sweep may be long: it is said at once, also in a log.
+    """
+    waits = False
 
     def on_event(event: Event) -> None:
+        nonlocal waits
         if event.kind == "skipped":
             return
+        if event.phase.startswith(WAITING) and not waits and not quiet:
+            waits = True
+            say(f"ingest: {event.phase}")
         if event.kind == "started" and event.position == 1:
             before_first()
         done = event.position if event.kind in ("done", "failed") else max(0, event.position - 1)

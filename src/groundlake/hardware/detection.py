@@ -200,7 +200,7 @@ def _as_driven(known: HardwareSpec, root: Path, evidence: list[str]) -> Hardware
 
 def _detect_gpu(root: Path, evidence: list[str]) -> Detected | None:
     gpus, why = machine.gpus(root)
-    chosen = machine.chosen_gpu()
+    chosen = machine.chosen_gpu(root=root)
     if not gpus:
         evidence.append(f"no GPU: {why}")
         return None

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
 from groundlake import __version__
+from groundlake.machine import gpu_index
 from groundlake.measure.power import PowerWatch
 from groundlake.system import software_facts, system_state
 
@@ -48,6 +49,7 @@ class IdleBaseline:
             "model": MODEL,
             "hardware_id": self.settings.hardware_id,
             "device": self.settings.device_kind,
+            "device_index": gpu_index(self.settings.device),
             "thermal_profile": self.settings.thermal_profile,
             "tool_version": f"groundlake {__version__}",
             "started_at": self.started_at,
@@ -74,7 +76,7 @@ def idle_baseline(settings: SweepSettings, on_begin: Callable[[], None] = lambda
     if settings.baseline_s == 0:
         return None
     started_at, start_s = datetime.now(timezone.utc), time.monotonic()
-    before = system_state(settings.device_kind)
+    before = system_state(settings.device)
     with PowerWatch(settings.power, settings.power_hz, phase="baseline") as watch:
         if not watch.has_sensors:
             return None
@@ -88,5 +90,5 @@ def idle_baseline(settings: SweepSettings, on_begin: Callable[[], None] = lambda
         started_at=started_at,
         duration_s=time.monotonic() - start_s,
         system_before=before,
-        system_after=system_state(settings.device_kind),
+        system_after=system_state(settings.device),
     )

@@ -42,9 +42,12 @@ def serve(connection: Connection, environment: Mapping[str, str]) -> None:
         environment: Variables of the parent: the server this process was forked from may be older than they are.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which stops this process
+    with suppress(OSError):
+        os.setpgid(0, 0)  # a group of its own, so that the parent can end what a model starts, too
     os.environ.clear()
     os.environ.update(environment)
-    os.dup2(2, 1)  # stdout is the parent's result; whatever a model prints is a diagnostic
+    with suppress(OSError):  # stderr may have been closed
+        os.dup2(2, 1)  # stdout is the parent's result; whatever a model prints is a diagnostic
     warnings.filterwarnings("ignore", module=r"torch(vision)?(\.|$)")  # their advice to developers of models
     threading.Thread(target=_end_with_parent, daemon=True).start()
     with suppress(OSError):

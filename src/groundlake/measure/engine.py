@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import torch
 from torch.fx.passes.shape_prop import TensorMetadata
@@ -67,27 +67,15 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
     before, throttled_before = system_state(job.device), throttle_events()
     torch.manual_seed(SEED)
     with numerics(job.precision):
-        loaded = load_model(job.model, device=job.device, input_shape=job.input_shape)
-        dtype = DTYPES[job.precision]
-        module = loaded.module.to(dtype)
-        example = loaded.example(job.batch, dtype=dtype, device=job.device)
+        module, example = _built(job)
         traced = trace(module, example)
         warnings = _foreign_types(traced, job.precision)
         subgraphs = traced.subgraphs()
-        times = time_subgraphs(
-            traced, subgraphs, example, warmup=job.warmup, runs=job.runs, enough=_enough(job), on_progress=on_progress
-        )
+        passes: _Passes = {"warmup": job.warmup, "runs": job.runs, "on_progress": on_progress}
+        times = time_subgraphs(traced, subgraphs, example, enough=_enough(job), **passes)
         under_load = system_state(job.device)
         with PowerWatch(job.power, job.power_hz) as power:
-            whole = time_end_to_end(
-                module,
-                example,
-                warmup=job.warmup,
-                runs=job.runs,
-                enough=_enough(job),
-                on_progress=on_progress,
-                on_border=power.mark,
-            )
+            whole = time_end_to_end(module, example, enough=_enough(job), on_border=power.mark, **passes)
     throttled_after = throttle_events()
     return Measured(
         input_shape=tuple(example.shape),
@@ -104,9 +92,29 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         system_under_load=under_load,
         system_after=system_state(job.device),
         power=power.record(),
-        throttle_events=None if throttled_before is None else (throttled_after or 0) - throttled_before,
+        throttle_events=_increase(throttled_before, throttled_after),
         warnings=warnings,
     )
+
+
+def _increase(before: int | None, after: int | None) -> int | None:
+    """How much a counter grew; a processor that went offline takes its count with it."""
+    return None if before is None or after is None else max(0, after - before)
+
+
+class _Passes(TypedDict):
+    """What both ways of timing are told."""
+
+    warmup: int
+    runs: int
+    on_progress: Callable[[str, int, int], None]
+
+
+def _built(job: Job) -> tuple[torch.nn.Module, torch.Tensor]:
+    """The model in its precision, on its device, and an input for it."""
+    loaded = load_model(job.model, device=job.device, input_shape=job.input_shape)
+    dtype = DTYPES[job.precision]
+    return loaded.module.to(dtype), loaded.example(job.batch, dtype=dtype, device=job.device)
 
 
 def _enough(job: Job) -> Callable[[Sequence[float]], bool]:

@@ -30,7 +30,7 @@ class SettledMean:
 
     Args:
         target: Half the interval over the mean, for example 0.01.
-        limit_s: Time after which to stop in any case, from the first look on.
+        limit_s: Time after which to stop in any case, warm-up included, once there are ten passes.
     """
 
     def __init__(self, target: float, limit_s: float) -> None:

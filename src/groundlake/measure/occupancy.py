@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 LOOK_PERIOD_S = 1.0
+FOLDER_VARIABLE = "LAKE_LOCKS"
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def occupied(
         wait: Wait for a sweep that holds the device, instead of raising.
         should_stop: Asked about once a second while waiting; True gives up.
         on_wait: Called about once a second with who is waited for.
-        folder: Where the lock lies; the system's folder for temporary files by default.
+        folder: Where the lock lies; $LAKE_LOCKS, else /run/lock or /tmp by default.
 
     Yields:
         Whether the device is held; False only where `should_stop` ended the wait.
@@ -50,7 +51,7 @@ def occupied(
     Raises:
         LakeEnvironmentError: Another sweep holds the device, and `wait` is False.
     """
-    path = (folder or Path(tempfile.gettempdir())) / f"groundlake-{_place(device)}.lock"
+    path = (folder or _shared_folder()) / f"groundlake-{_place(device)}.lock"
     with _opened(path) as descriptor:
         held = _taken(descriptor)
         while not held and not should_stop():
@@ -68,8 +69,22 @@ def occupied(
         yield held
 
 
+def _shared_folder() -> Path:
+    """Where the locks of all users lie: TMPDIR may be another one for each job, /run/lock and /tmp are not."""
+    chosen = os.environ.get(FOLDER_VARIABLE)
+    if chosen:
+        return Path(chosen)
+    shared = [Path(name) for name in ("/run/lock", "/tmp") if os.access(name, os.W_OK)]  # noqa: S108 - meant to be shared
+    return shared[0] if shared else Path(tempfile.gettempdir())
+
+
 def _place(device: str) -> str:
-    """Name of the physical device: what one process calls cuda:0 may be another one to the next."""
+    """Name of the physical device: what one process calls cuda:0 may be another one to the next.
+
+    The GPU of a Jetson has the processor's memory and power budget, so they are one device.
+    """
+    if machine.jetson_model() is not None:
+        return "jetson"
     return "cpu" if device == "cpu" else f"gpu{machine.chosen_gpu(device)}"
 
 
@@ -78,9 +93,9 @@ def _opened(path: Path) -> Iterator[int]:
     """Open the lock file, and make it for everybody where it is missing."""
     try:
         # A file of another user in a sticky folder may be opened only without O_CREAT (fs.protected_regular).
-        descriptor = os.open(path, os.O_RDWR)
+        descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
     except FileNotFoundError:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
         with suppress(OSError):
             os.fchmod(descriptor, 0o666)  # whatever the umask: the device is everybody's
     try:

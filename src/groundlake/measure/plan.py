@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
 from groundlake.ledger import good_runs
+from groundlake.machine import is_device
 from groundlake.measure.power import AUTO, check_source
 from groundlake.power import DEFAULT_HZ
 
@@ -139,15 +140,15 @@ class SweepSettings:
             if value is not None and value < least:
                 raise UsageError(f"{name} must be at least {least}, got {value}")
         check_source(self.power, self.power_hz)
-        if self.baseline_s < 0:
+        if not 0 <= self.baseline_s < float("inf"):
             raise UsageError(f"baseline must be at least 0 seconds, got {self.baseline_s:g}")
-        if not self.timeout_s > 0:
+        if not 0 < self.timeout_s < float("inf"):
             raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout_s}")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes <= 0:
             raise UsageError(f"memory limit must be more than 0 bytes, got {self.memory_limit_bytes}")
         if self.until_ci is not None and not 0 < self.until_ci < 1:
             raise UsageError(f"until_ci is a share of the mean between 0 and 1 (0.01 is 1 %), got {self.until_ci:g}")
-        if self.device_kind not in ("cpu", "cuda"):
+        if not is_device(self.device):
             raise UsageError(f"device must be cpu or cuda, got {self.device!r}; one of several GPUs is cuda:1")
 
     @property
@@ -171,8 +172,8 @@ class PlannedRun:
 class Plan:
     """What a sweep will do: runs in their order, and those that the lake holds already."""
 
-    todo: tuple[PlannedRun, ...]
-    skipped: tuple[PlannedRun, ...]
+    todo: tuple[PlannedRun, ...] = ()
+    skipped: tuple[PlannedRun, ...] = ()
 
 
 def configurations(
@@ -215,7 +216,7 @@ def plan(lake: Lake, settings: SweepSettings, wanted: Iterable[Configuration]) -
     """
     every = list(dict.fromkeys(wanted))
     if settings.repeat is None:
-        held = measured_already(lake, settings.hardware_id)
+        held = measured_already(lake, settings.hardware_id, settings.input_shape)
         runs = [(PlannedRun(each), each in held) for each in every]
     else:
         rounds = range(1, settings.repeat + 1)
@@ -238,12 +239,19 @@ def _done_in_session(lake: Lake, settings: SweepSettings) -> set[PlannedRun]:
     return {PlannedRun(Configuration(*row[:3]), row[3]) for row in rows}
 
 
-def measured_already(lake: Lake, hardware_id: str) -> set[Configuration]:
-    """Configurations of a device with a good efficiency run, imported ones included."""
+def measured_already(lake: Lake, hardware_id: str, input_shape: tuple[int, ...] | None = None) -> set[Configuration]:
+    """Configurations of a device with a good efficiency run, imported ones included.
+
+    Args:
+        lake: Where to look.
+        hardware_id: The device.
+        input_shape: Only runs with inputs of this shape, without the batch.
+    """
     if not lake.exists:
         return set()
     good = good_runs(lake.runs(hardware_id))
-    return {Configuration(*row) for row in good.select("model", "precision", "batch").iter_rows()}
+    rows = good.select("model", "precision", "batch", "input_shape").iter_rows()
+    return {Configuration(*row[:3]) for row in rows if input_shape is None or tuple((row[3] or [])[1:]) == input_shape}
 
 
 def config_hash(configuration: Configuration, settings: SweepSettings) -> str:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 AUTO, NONE = "auto", "none"
 TRACE_SUFFIXES = (".csv", ".parquet")
-MAX_HZ = 1000.0
+MIN_HZ, MAX_HZ = 0.2, 1000.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,10 +55,20 @@ def check_source(source: str, hz: float) -> None:
     Raises:
         UsageError: No such trace, or a rate that no recorder keeps.
     """
-    if not 0 < hz <= MAX_HZ:
-        raise UsageError(f"power_hz must be above 0 and at most {MAX_HZ:g} reads per second, got {hz:g}")
+    if not MIN_HZ <= hz <= MAX_HZ:
+        raise UsageError(f"power_hz must be between {MIN_HZ:g} and {MAX_HZ:g} reads per second, got {hz:g}")
     if source not in (AUTO, NONE) and not (Path(source).suffix in TRACE_SUFFIXES and Path(source).is_file()):
         raise UsageError(f"power must be auto, none, or a recorded trace (.csv or .parquet) to replay, got {source!r}")
+
+
+def require_trace(source: str) -> None:
+    """Raise unless the trace to replay, if there is one, can be replayed.
+
+    Raises:
+        UsageError: It cannot be read, or is no trace.
+    """
+    if source not in (AUTO, NONE):
+        _open(source)
 
 
 class PowerWatch:

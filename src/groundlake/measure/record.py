@@ -9,6 +9,7 @@ import polars as pl
 
 from groundlake import __version__
 from groundlake.ground_truth import MeasurementRecord
+from groundlake.machine import gpu_index
 from groundlake.measure.doubts import doubts_about
 from groundlake.measure.plan import config_hash
 from groundlake.stats.intervals import summarize
@@ -57,6 +58,17 @@ class Measurement:
         every = (*settings.doubts, *doubts, *measured.warnings, *doubts_about(record, measured, settings))
         warnings = tuple(str(doubt) for doubt in every)
         return cls(run=run, settings=settings, measured=measured, record=record, warnings=warnings)
+
+    def refused(self, reason: str) -> FailedMeasurement:
+        """Return the failure that this becomes where it cannot be kept."""
+        return FailedMeasurement(
+            run=self.run,
+            settings=self.settings,
+            reason=reason,
+            started_at=self.measured.started_at,
+            duration_s=self.measured.duration_s,
+            software=self.measured.software,
+        )
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
         """Return the run's columns of the ledger, its subgraph timings with raw samples, and its power readings."""
@@ -127,6 +139,7 @@ def _attempt(
         "model": wanted.model,
         "batch": wanted.batch,
         "device": settings.device_kind,
+        "device_index": gpu_index(settings.device),
         "thermal_profile": settings.thermal_profile,
         "theoretical_peak_flops": peak,
         "theoretical_peak_source": settings.peak_source if peak else None,

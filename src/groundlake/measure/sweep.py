@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from groundlake import machine
 from groundlake.commit import require_room
-from groundlake.errors import MissingDependencyError
+from groundlake.errors import ContractViolationError, MissingDependencyError
 from groundlake.layout import new_id
 from groundlake.measure.attempt import attempt, check_sweep
 from groundlake.measure.baseline import idle_baseline
 from groundlake.measure.cooldown import cool_down, require_sensor
 from groundlake.measure.occupancy import occupied
-from groundlake.measure.plan import plan
+from groundlake.measure.plan import Plan, plan
+from groundlake.measure.power import require_trace
 from groundlake.measure.record import Measurement
 
 if TYPE_CHECKING:
@@ -24,7 +25,8 @@ if TYPE_CHECKING:
 
     from groundlake.measure.doubts import Doubt
     from groundlake.measure.messages import Progress
-    from groundlake.measure.plan import Configuration, Plan, PlannedRun, SweepSettings
+    from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
+    from groundlake.measure.record import FailedMeasurement
     from groundlake.store import Lake
 
 SHARE_OF_MEMORY = 0.9
@@ -131,17 +133,11 @@ def sweep(
         LakeEnvironmentError: Another sweep has the device, the measuring process does not start, or the lake cannot
             be written.
     """
-    settings = replace(
-        settings,
-        session=settings.session or new_id(),
-        memory_limit_bytes=settings.memory_limit_bytes or free_memory_share(),
-    )
-    todo = plan(lake, settings, wanted)
-    result = SweepResult(session=settings.session or "", skipped=list(todo.skipped))
-    for run in todo.skipped:
-        on_event(Event(kind="skipped", configuration=run.configuration, run_index=run.run_index, total=len(todo.todo)))
-    if todo.todo:
-        _Sweep(lake, settings, todo, result, on_event, should_stop).run(preflight)
+    settings = replace(settings, session=settings.session or new_id())
+    result = SweepResult(session=settings.session or "")
+    sweeping = _Sweep(lake, settings, result, on_event, should_stop)
+    if sweeping.plan(wanted):
+        sweeping.run(wanted, preflight)
     return result
 
 
@@ -162,18 +158,26 @@ class _Sweep:
 
     lake: Lake
     settings: SweepSettings
-    todo: Plan
     result: SweepResult
     on_event: Callable[[Event], None]
     should_stop: Callable[[], bool]
+    todo: Plan = field(default_factory=Plan)
 
-    def run(self, preflight: Callable[[], Sequence[Doubt]]) -> None:
+    def plan(self, wanted: Iterable[Configuration]) -> bool:
+        """Decide what there is to do, if anything."""
+        self.todo = plan(self.lake, self.settings, wanted)
+        self.result.skipped = list(self.todo.skipped)
+        self.result.left = list(self.todo.todo)
+        return bool(self.todo.todo)
+
+    def run(self, wanted: Iterable[Configuration], preflight: Callable[[], Sequence[Doubt]]) -> None:
         """Hold the device, and do what the plan says."""
         if not torch_is_installed():
             raise MissingDependencyError("measuring needs torch\n  pip install 'groundlake[measure]'")
         settings, result = self.settings, self.result
         require_room(self.lake.root, ROOM_BYTES)
         require_sensor(settings.cooldown, settings.device)
+        require_trace(settings.power)
         with ExitStack() as stack:
             with result.spending("waiting"):
                 device = occupied(
@@ -184,20 +188,33 @@ class _Sweep:
                     on_wait=lambda what: self._waiting(0, what),
                 )
                 held = stack.enter_context(device)
-            if held:
-                with result.spending("start"):
-                    self._waiting(0, "loading torch, checking models and device")
-                    check_sweep(settings, self.todo)
-                with result.spending("preflight"):
-                    self._waiting(0, "preflight")
-                    self.settings = replace(settings, doubts=(*settings.doubts, *preflight()))
-                self._baseline()
-            for position, run in enumerate(self.todo.todo, start=1):
-                doubt = self._cool_down(position) if held else None
-                if not held or self.should_stop():
-                    result.left = list(self.todo.todo[position - 1 :])
-                    break
-                self._one(run, position, doubt)
+            # A sweep that had the device until now may have measured the same, and has given its memory back.
+            if held and self.plan(wanted):
+                self._prepare(preflight)
+                self._all()
+
+    def _prepare(self, preflight: Callable[[], Sequence[Doubt]]) -> None:
+        """Find out what would make every run fail, or doubtful, and what the idle device takes."""
+        for run in self.todo.skipped:
+            self.on_event(Event(kind="skipped", configuration=run.configuration, run_index=run.run_index))
+        limit = self.settings.memory_limit_bytes or free_memory_share()
+        with self.result.spending("start"):
+            self._waiting(0, "loading torch, checking models and device")
+            check_sweep(self.settings, self.todo)
+        with self.result.spending("preflight"):
+            self._waiting(0, "preflight")
+            doubts = (*self.settings.doubts, *preflight())
+        self.settings = replace(self.settings, memory_limit_bytes=limit, doubts=doubts)
+        self._baseline()
+
+    def _all(self) -> None:
+        """Measure what is planned, one after another, until it is done or the sweep is to stop."""
+        for position, run in enumerate(self.todo.todo, start=1):
+            doubt = self._cool_down(position)
+            if self.should_stop():
+                return
+            self._one(run, position, doubt)
+            self.result.left.pop(0)
 
     def _baseline(self) -> None:
         if self.should_stop():
@@ -242,13 +259,23 @@ class _Sweep:
         with self.result.spending("measuring"):
             outcome = attempt(run, self.settings, doubts=[doubt] if doubt else [], on_progress=on_progress)
         with self.result.spending("writing"):
-            run_id = self.lake.write_record(outcome)
+            run_id, outcome = self._written(outcome)
         if isinstance(outcome, Measurement):
             self.result.done.append(Finished(run, run_id, warnings=outcome.warnings))
             tell(kind="done", run_id=run_id)
         else:
             self.result.failed.append(Finished(run, run_id, outcome.reason))
             tell(kind="failed", run_id=run_id, reason=outcome.reason)
+
+    def _written(self, outcome: Measurement | FailedMeasurement) -> tuple[str, Measurement | FailedMeasurement]:
+        """Commit an outcome; a measurement that its contract refuses is a failure with that reason."""
+        try:
+            return self.lake.write_record(outcome), outcome
+        except ContractViolationError as error:
+            if not isinstance(outcome, Measurement):
+                raise
+            failed = outcome.refused(str(error))
+            return self.lake.write_record(failed), failed
 
     def _waiting(self, position: int, what: str) -> None:
         self.on_event(Event(kind="waiting", position=position, total=len(self.todo.todo), phase=what))

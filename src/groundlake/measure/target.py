@@ -32,7 +32,7 @@ class Target:
 
     def introduce(self, lake: Lake) -> None:
         """Write the specification of a device that neither the registry nor the lake knows."""
-        if self.new:
+        if self.new and find(self.hardware_id, lake) is None:  # another sweep may have written it meanwhile
             lake.write_record(self.spec)
 
 

@@ -10,8 +10,8 @@ import multiprocessing
 import os
 import signal
 import time
-from contextlib import contextmanager
-from multiprocessing import resource_tracker
+from contextlib import contextmanager, suppress
+from multiprocessing import forkserver, resource_tracker
 from typing import TYPE_CHECKING, Any
 
 from groundlake import machine
@@ -112,7 +112,11 @@ class Worker:
             self._process.join(STOP_TIMEOUT_S)
 
     def kill(self) -> None:
-        """End the process at once, whatever it does."""
+        """End the process at once, whatever it does, and with it what a model may have started."""
+        pid = self._process.pid
+        with suppress(ProcessLookupError, PermissionError):
+            if pid is not None and os.getpgid(pid) == pid:  # it leads a group of its own
+                os.killpg(pid, signal.SIGKILL)
         self._process.kill()
         self._process.join()
         self._connection.close()
@@ -153,7 +157,7 @@ class Worker:
             return "the measuring process closed its pipe and had to be killed"
         if code >= 0:
             return f"the measuring process ended by itself with exit code {code}"
-        name = signal.Signals(-code).name
+        name = signal.strsignal(-code) if -code not in set(signal.Signals) else signal.Signals(-code).name
         hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
         return f"the measuring process was killed by signal {name}{hint}"
 
@@ -161,14 +165,18 @@ class Worker:
 def _start() -> tuple[Any, BaseProcess]:
     """Start a process: forked from a server that has imported torch, or, where that does not work, from scratch.
 
-    A fork of this very process would inherit thread and CUDA state half-made; the server has neither.
+    A fork of this very process would inherit thread and CUDA state half-made; the server has neither. Server and
+    processes are started with SIGINT held back, which they inherit, so Ctrl-C cannot hit them before they ignore it.
     """
     server = multiprocessing.get_context("forkserver")
     server.set_forkserver_preload(PRELOAD)
     try:
-        return _started(server)
+        with _interrupts_held():
+            forkserver.ensure_running()
+        return _started(server)  # waits until the server has imported torch, and can be interrupted
     except (EOFError, OSError):  # the server died while it imported; a fresh process can say why
-        return _started(multiprocessing.get_context("spawn"))
+        with _interrupts_held():
+            return _started(multiprocessing.get_context("spawn"))
 
 
 def _started(context: BaseContext) -> tuple[Any, BaseProcess]:
@@ -177,8 +185,7 @@ def _started(context: BaseContext) -> tuple[Any, BaseProcess]:
         target=serve, args=(theirs, dict(os.environ)), daemon=True, name="groundlake-measure"
     )
     try:
-        with _interrupts_held():
-            process.start()
+        process.start()
     except BaseException:
         ours.close()
         raise
@@ -189,10 +196,7 @@ def _started(context: BaseContext) -> tuple[Any, BaseProcess]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold SIGINT back while a process starts: it inherits that, so Ctrl-C cannot hit it before it ignores it.
-
-    The resource tracker, which a server needs, lifts that while it starts; so it is started before.
-    """
+    """Hold SIGINT back; the resource tracker, which a server needs, lifts that while it starts, so it comes first."""
     resource_tracker.ensure_running()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:

@@ -97,6 +97,8 @@ class Recorder:
         self._stop.set()
         if self._samplers:
             self._thread.join(STOP_TIMEOUT_S)
+        if self._thread.is_alive():
+            return  # it hangs in a driver: what it reads must not be closed under it
         for sampler in self._samplers:
             sampler.close()
 
@@ -106,7 +108,7 @@ class Recorder:
             return
         for _ in range(2):  # the first round may have begun before this moment
             self._round.clear()
-            self._round.wait(STOP_TIMEOUT_S)
+            self._round.wait(self._period_s + STOP_TIMEOUT_S)
 
     def now(self) -> float:
         """Read the clock that readings are stamped with, in s."""
@@ -176,7 +178,7 @@ class Recorder:
             self._asked[rail] += 1
         try:
             readings = sampler.read()
-        except OSError:
+        except Exception:  # noqa: BLE001 - whatever a driver does, the next read comes; this one counts as failed
             return
         moment_s = (before_s + self._clock()) / 2  # the read took from here to there; its middle errs the least
         for reading in readings:

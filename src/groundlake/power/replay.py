@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SOURCE = "replay"
+_FORM = "a trace has the columns timestamp_s (from 0), rail, and any of power_w, energy_counter_j, temperature_c"
 VALUES = ("power_w", "energy_counter_j", "temperature_c")
 COLUMNS = {"timestamp_s": pl.Float64, "rail": pl.String, **dict.fromkeys(VALUES, pl.Float64)}
 
@@ -32,17 +33,13 @@ class ReplaySampler:
         clock: Seconds, monotonic; the one that the recorder stamps with.
 
     Raises:
-        UsageError: The trace has no rows, or lacks a column.
+        UsageError: The trace has no rows, lacks a column, or holds what no sensor says.
     """
 
     def __init__(
         self, trace: pl.DataFrame, *, semantics: str = INSTANT, clock: Callable[[], float] = perf_counter
     ) -> None:
-        if trace.is_empty() or not {"timestamp_s", "rail"} <= set(trace.columns):
-            raise UsageError("a trace to replay has rows, with the columns timestamp_s, rail and power_w at least")
-        known = trace.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items() if name in trace.columns)
-        absent = [pl.lit(None, dtype=pl.Float64).alias(name) for name in VALUES if name not in known.columns]
-        rows = known.with_columns(absent).sort("timestamp_s", maintain_order=True)
+        rows = _checked(trace)
         self._rails = {
             name: Rail(source=SOURCE, name=name, semantics=semantics) for name in rows["rail"].unique().sort()
         }
@@ -54,8 +51,19 @@ class ReplaySampler:
 
     @classmethod
     def of_file(cls, path: Path, **options: Any) -> ReplaySampler:  # noqa: ANN401 - those of the constructor
-        """Open a trace in CSV or Parquet."""
-        return cls(pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path), **options)
+        """Open a trace in CSV or Parquet.
+
+        Raises:
+            UsageError: It cannot be read, or is no trace; the message names the file.
+        """
+        try:
+            trace = pl.read_csv(path) if path.suffix == ".csv" else pl.read_parquet(path)
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise UsageError(f"{path} cannot be read as a trace: {str(error).splitlines()[0]}\n{_FORM}") from None
+        try:
+            return cls(trace, **options)
+        except UsageError as error:
+            raise UsageError(f"{path}: {error}") from None
 
     @property
     def rails(self) -> list[Rail]:
@@ -85,6 +93,32 @@ class ReplaySampler:
 
     def close(self) -> None:
         """Nothing is held open."""
+
+
+def _checked(trace: pl.DataFrame) -> pl.DataFrame:
+    """The rows of a trace by time, with the columns that a recorder knows.
+
+    Raises:
+        UsageError: No rows, a missing column, or a value that no sensor says.
+    """
+    if trace.is_empty() or not {"timestamp_s", "rail"} <= set(trace.columns) or not set(VALUES) & set(trace.columns):
+        raise UsageError(
+            f"no rows, or columns are missing; got the columns {', '.join(trace.columns) or 'none'}\n{_FORM}"
+        )
+    try:
+        known = trace.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items() if name in trace.columns)
+    except pl.exceptions.PolarsError as error:
+        raise UsageError(f"a value is no number: {str(error).splitlines()[0]}\n{_FORM}") from None
+    absent = [pl.lit(None, dtype=pl.Float64).alias(name) for name in VALUES if name not in known.columns]
+    rows = known.with_columns(absent).sort("timestamp_s", maintain_order=True)
+    wrong = rows.filter(
+        pl.any_horizontal(pl.col("timestamp_s", *VALUES).is_nan(), pl.col("timestamp_s", *VALUES).is_infinite())
+        | pl.any_horizontal(pl.col("timestamp_s", "power_w", "energy_counter_j") < 0)
+        | pl.any_horizontal(pl.col("timestamp_s", "rail").is_null())
+    )
+    if not wrong.is_empty():
+        raise UsageError(f"times, power and counters are numbers from 0 on; got {wrong.row(0, named=True)}\n{_FORM}")
+    return rows
 
 
 def _column(rows: pl.DataFrame, rail: str, name: str) -> list[float]:
