@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from groundlake.cli.app import ORDER
 from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs, Table
 from groundlake.store import Lake
 from groundlake.views import View, all_views, column_comment
@@ -19,24 +20,10 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Made by `make docs` from {source}; edits here are lost. -->\n"
-COMMANDS = (
-    ("init",),
-    ("ingest",),
-    ("migrate-v1",),
-    ("sql",),
-    ("ls",),
-    ("show",),
-    ("hw",),
-    ("hw", "list"),
-    ("hw", "show"),
-    ("hw", "detect"),
-    ("hw", "add"),
-    ("views",),
-    ("check",),
-    ("compact",),
-    ("export",),
-    ("export", "v2-json"),
-)
+BELOW = {"hw": ("list", "show", "detect", "add"), "export": ("v2-json",)}
+"""Commands of a group."""
+
+COMMANDS = [command for name in ORDER for command in ((name,), *((name, inner) for inner in BELOW.get(name, ())))]
 
 
 def tables_page() -> str:
