@@ -18,6 +18,7 @@ pytest.importorskip("torch", reason="torch is not installed: pip install 'ground
 
 from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.ground_truth import GroundTruthLoader
+from groundlake.measure.doubts import Doubt
 from groundlake.measure.plan import Configuration, SweepSettings
 from groundlake.measure.sweep import Event, sweep
 from groundlake.store import Lake
@@ -224,11 +225,13 @@ def test_power_is_read_around_the_timed_passes_of_the_whole_model(models: str, t
 
 def test_a_sweep_with_a_sensor_begins_with_an_idle_baseline(models: str, trace: str, lake_root: Path) -> None:
     lake = Lake(lake_root)
-    chosen = settings(runs=60, power=trace, power_hz=200, baseline_s=0.3)
+    doubt = Doubt(code="not_representative", meaning="m", observed="o", threshold="t", advice="a")
+    chosen = settings(runs=60, power=trace, power_hz=200, baseline_s=0.3, doubts=(doubt,))
     sweep(lake, chosen, [Configuration(f"{models}:busy", "fp32", 64)])
     idle, busy = lake.runs("bench").sort("started_at").to_dicts()
     assert (idle["kind"], idle["model"], idle["precision"], idle["batch"]) == ("idle_baseline", "idle", "none", 0)
     assert idle["session_id"] == busy["session_id"]
+    assert idle["warnings"] == [str(doubt)]
     assert idle["measured_window_s"] >= 0.3
     assert set(lake.frame("power_timeseries", run_id=idle["run_id"])["phase"]) == {"baseline"}
     (above,) = lake.sql("select * from run_energy where kind = 'efficiency'").pl().to_dicts()
@@ -407,6 +410,7 @@ def test_a_process_that_dies_before_the_first_run_is_a_fault_of_the_environment(
 
 SCRIPT = """
 import multiprocessing, sys
+from groundlake.measure.doubts import Doubt
 from groundlake.measure.plan import Configuration, SweepSettings
 from groundlake.measure.sweep import sweep
 from groundlake.store import Lake

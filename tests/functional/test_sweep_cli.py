@@ -41,6 +41,12 @@ def waiting():
     return tiny()
 
 
+def spoiling():
+    os.rename("lake/subgraph_timings", "lake/away")
+    open("lake/subgraph_timings", "w").close()
+    return tiny()
+
+
 def leaving():
     import subprocess
     child = subprocess.Popen(["sleep", "100000"])
@@ -50,7 +56,7 @@ def leaving():
         pass
 
 
-tiny.input_shape = waiting.input_shape = (7,)
+tiny.input_shape = waiting.input_shape = spoiling.input_shape = (7,)
 """
 OPTIONS = ("ingest", "--hw", "bench", "--device", "cpu", "--warmup", "1", "--power", "none")
 
@@ -99,6 +105,27 @@ def test_a_machine_that_is_not_fit_is_measured_only_by_force_and_its_runs_say_so
     assert [text for text in warnings if text.startswith("not_representative: measured with --force although")]
     found = Lake(lake_root).sql("select explanation from data_quality where finding = 'warning'").rows()
     assert any(text.startswith("not_representative") for (text,) in found)
+
+
+def test_a_lake_that_can_be_written_no_more_ends_the_sweep_with_what_was_done(
+    cli: Callable, own: dict[str, str], lake_root: Path
+) -> None:
+    options = (*OPTIONS, "--models", "own_net:tiny,own_net:spoiling,resnet18", "--batches", "1", "--runs", "2")
+    stopped = cli(*options, code=5, **own)
+    assert "bench: 1 measured, 0 failed, 0 in the lake already, 2 left undone" in stopped.stdout
+    assert "subgraph_timings" in stopped.stderr
+    (lake_root / "subgraph_timings").unlink()
+    (lake_root / "away").rename(lake_root / "subgraph_timings")
+    kept = Lake(lake_root).runs("bench").filter(pl.col("kind") == "efficiency")
+    assert kept["model"].to_list() == ["own_net:tiny"]
+
+
+def test_a_sweep_that_finds_no_sensor_says_so_once(cli: Callable, own: dict[str, str], lake_root: Path) -> None:
+    options = (*OPTIONS[:-1], "auto", "--models", "own_net:tiny", "--batches", "1,2", "--runs", "2", "--baseline", "0")
+    said = cli(*options, **own).stdout
+    run = Lake(lake_root).runs("bench").filter(pl.col("kind") == "efficiency").row(0, named=True)
+    assert said.count("no power readings: ") == (run["power_series"] is None)
+    assert run["power_series"] or all(" ".join(note.split()) in said for note in run["power_notes"])
 
 
 def test_the_plan_has_an_estimate_that_learns_from_what_was_measured(

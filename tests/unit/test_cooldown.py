@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
@@ -50,6 +51,14 @@ def test_a_device_that_stays_warm_makes_the_run_doubtful(tmp_path: Path) -> None
     doubt = cool_down(Cooldown(below_c=55), "cpu", root=at(tmp_path, 61), longest_s=0.01)
     assert doubt is not None
     assert (doubt.code, doubt.observed, doubt.threshold) == ("not_cooled_down", "61 C", "55 C")
+
+
+def test_a_sensor_that_falls_silent_makes_the_run_doubtful(tmp_path: Path) -> None:
+    at(tmp_path, 61)
+    zone = tmp_path / ZONE
+    doubt = cool_down(Cooldown(below_c=55), "cpu", root=tmp_path, on_wait=lambda _: shutil.rmtree(zone))
+    assert doubt is not None
+    assert (doubt.code, doubt.observed) == ("not_cooled_down", "no temperature")
 
 
 def test_whoever_stops_the_sweep_need_not_wait(tmp_path: Path) -> None:

@@ -175,6 +175,8 @@ def _measure(
         sys.stdout.flush()
     except BrokenPipeError:
         without_reader()  # the exit code below still tells a script what came of the sweep
+    if result.stopped_by is not None:
+        raise result.stopped_by
     if lake.exists:
         finish(settings, lake)
     if result.left:

@@ -69,6 +69,8 @@ def print_result(settings: Settings, result: SweepResult, hardware_id: str) -> N
         print(f"  took {duration(sum(result.spent_s.values()))}: {parts}")
     for failed in result.failed:
         print(f"  failed: {failed.run}: {failed.reason}")
+    if result.no_power:
+        print(f"  no power readings: {'; '.join(' '.join(reason.split()) for reason in result.no_power)}")
     warnings = _grouped(result)
     for text in warnings[:SHOWN_WARNINGS]:
         print(f"  warning: {text}")

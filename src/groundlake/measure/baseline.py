@@ -59,6 +59,7 @@ class IdleBaseline:
             "note": self.settings.note,
             "system_before": self.system_before,
             "system_after": self.system_after,
+            "warnings": [str(doubt) for doubt in self.settings.doubts] or None,
         }
         return row, {"power_timeseries": self.power.rows}
 

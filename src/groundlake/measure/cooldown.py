@@ -78,15 +78,18 @@ def cool_down(
         longest_s: Limit of the wait for a temperature.
 
     Returns:
-        What is doubtful about the next run: the device stayed too warm. None where it is ready.
+        What is doubtful about the next run: the device stayed too warm, or its sensor fell silent. None where it is
+        ready.
     """
     start_s = time.monotonic()
     limit_s = longest_s if cooldown.seconds is None else cooldown.seconds
     while not should_stop():
         waited_s = time.monotonic() - start_s
         temperature_c = None if cooldown.below_c is None else system_state(device, root)["temperature_c"]
-        if cooldown.below_c is not None and (temperature_c is None or temperature_c <= cooldown.below_c):
+        if cooldown.below_c is not None and temperature_c is not None and temperature_c <= cooldown.below_c:
             return None
+        if cooldown.below_c is not None and temperature_c is None:
+            return _not_cooled_down("the temperature sensor fell silent", "no temperature", cooldown.below_c)
         if waited_s >= limit_s:
             break
         now = f"{limit_s - waited_s:.0f} s left" if temperature_c is None else f"at {temperature_c:.0f} C"
@@ -94,10 +97,16 @@ def cool_down(
         time.sleep(min(LOOK_PERIOD_S, limit_s - waited_s))
     if cooldown.below_c is None or should_stop():
         return None
+    return _not_cooled_down(
+        f"the device was still warm after {limit_s:.0f} s", f"{temperature_c:.0f} C", cooldown.below_c
+    )
+
+
+def _not_cooled_down(meaning: str, observed: str, below_c: float) -> Doubt:
     return Doubt(
         code="not_cooled_down",
-        meaning=f"the device was still warm after {limit_s:.0f} s",
-        observed=f"{temperature_c:.0f} C",
-        threshold=f"{cooldown.below_c:g} C",
-        advice="wait for a higher temperature, or mend the cooling",
+        meaning=meaning,
+        observed=observed,
+        threshold=f"{below_c:g} C",
+        advice="wait for a higher temperature, for a time (--cooldown 30s), or mend the cooling",
     )

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from groundlake import machine
 from groundlake.commit import require_room
-from groundlake.errors import ContractViolationError, MissingDependencyError
+from groundlake.errors import ContractViolationError, LakeEnvironmentError, MissingDependencyError
 from groundlake.layout import new_id
 from groundlake.measure.attempt import attempt, check_sweep
 from groundlake.measure.baseline import idle_baseline
 from groundlake.measure.cooldown import cool_down, require_sensor
 from groundlake.measure.occupancy import occupied
 from groundlake.measure.plan import Plan, plan
-from groundlake.measure.power import require_trace
+from groundlake.measure.power import AUTO, require_trace
 from groundlake.measure.record import Measurement
 
 if TYPE_CHECKING:
@@ -85,6 +85,9 @@ class SweepResult:
         left: Runs that were not begun, because the sweep was to stop.
         spent_s: Where the time went, in s: waiting, start, preflight, baseline, cool-down, measuring,
             writing.
+        no_power: Why the runs have no power readings, each as `source: reason`; empty where they have some, or none
+            were asked for.
+        stopped_by: What ended the sweep behind its first run, for example a disk that filled up.
     """
 
     session: str = ""
@@ -93,6 +96,8 @@ class SweepResult:
     skipped: list[PlannedRun] = field(default_factory=list)
     left: list[PlannedRun] = field(default_factory=list)
     spent_s: dict[str, float] = field(default_factory=dict)
+    no_power: tuple[str, ...] = ()
+    stopped_by: LakeEnvironmentError | None = None
 
     @contextmanager
     def spending(self, what: str) -> Iterator[None]:
@@ -131,13 +136,18 @@ def sweep(
         MissingDependencyError: torch, torchvision, the device or a sensor is missing; nothing was written.
         UsageError: A model is not known; nothing was written.
         LakeEnvironmentError: Another sweep has the device, the measuring process does not start, or the lake cannot
-            be written.
+            be written. Once a run is finished, it is returned in `stopped_by`, with what was done.
     """
     settings = replace(settings, session=settings.session or new_id())
     result = SweepResult(session=settings.session or "")
     sweeping = _Sweep(lake, settings, result, on_event, should_stop)
     if sweeping.plan(wanted):
-        sweeping.run(wanted, preflight)
+        try:
+            sweeping.run(wanted, preflight)
+        except LakeEnvironmentError as error:
+            if not (result.done or result.failed):
+                raise
+            result.stopped_by = error
     return result
 
 
@@ -261,6 +271,9 @@ class _Sweep:
         with self.result.spending("writing"):
             run_id, outcome = self._written(outcome)
         if isinstance(outcome, Measurement):
+            power = outcome.measured.power
+            silent = power is not None and not power.series and self.settings.power == AUTO
+            self.result.no_power = power.notes if power is not None and silent else ()
             self.result.done.append(Finished(run, run_id, warnings=outcome.warnings))
             tell(kind="done", run_id=run_id)
         else:
