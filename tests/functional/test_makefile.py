@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -221,3 +222,27 @@ def test_a_missing_python_is_named(bare: Make) -> None:
     done = bare("setup", "PYTHON=no_such_python", code=2)
     assert "no_such_python is missing or older than 3.10" in done.stderr
     assert not (bare.folder / ".venv").exists()
+
+
+@pytest.mark.slow
+def test_the_torch_of_the_system_is_used_and_no_other_is_installed(bare: Make, tmp_path: Path) -> None:
+    for name in ("README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, tmp_path / name)
+    for name in ("src", "schemas", "queries"):
+        shutil.copytree(REPOSITORY / name, tmp_path / name, symlinks=True)
+    site = tmp_path / "vendor"
+    for name in ("torch", "torchvision"):
+        (site / name).mkdir(parents=True)
+        (site / name / "__init__.py").write_text("__version__ = '2.8.0+vendor'\n", encoding="utf-8")
+    make_variables = ("MAKEFLAGS", "MAKELEVEL", "MFLAGS", "TORCH", "TORCH_INDEX", "HW", "FROM", "SWEEP")
+    outside = {name: value for name, value in os.environ.items() if name not in make_variables}
+    bare.environment = outside | {"PYTHONPATH": str(site)}
+    done = bare("setup", "TORCH=system", f"PYTHON={sys.executable}")
+    assert "torch is the one of this system" in done.stdout
+    python = str(tmp_path / ".venv" / "bin" / "python")
+    asked = "import json, importlib.metadata as m; print(json.dumps([d.name for d in m.distributions()]))"
+    listed = subprocess.run([python, "-I", "-c", asked], check=True, capture_output=True, text=True)
+    names = {name.lower() for name in json.loads(listed.stdout)}
+    assert {"groundlake", "nvidia-ml-py", "duckdb-cli", "transformers", "pytest"} <= names
+    assert not {"torch", "torchvision"} & names
+    assert subprocess.run([str(tmp_path / ".venv" / "bin" / "lake"), "--version"], check=False).returncode == 0
