@@ -22,6 +22,8 @@ KIB = 1024
 KHZ_PER_MHZ = 1000
 HZ_PER_MHZ = 1_000_000
 COMMAND_TIMEOUT_S = 5
+MIG_ON = 1
+"""NVML_DEVICE_MIG_ENABLE of nvml.h."""
 
 _CGROUPS = (
     ("sys/fs/cgroup/memory.max", "sys/fs/cgroup/memory.current", "inactive_file"),
@@ -54,12 +56,13 @@ class Cpu:
 
 @dataclass(frozen=True, kw_only=True)
 class Gpu:
-    """A GPU as NVML describes it."""
+    """A GPU as NVML describes it; `is_sliced` says that it is split by MIG, so that programs get a part of it."""
 
     index: int
     name: str
     memory_bytes: int | None
     driver_version: str | None
+    is_sliced: bool = False
 
 
 def read_text(path: Path) -> str | None:
@@ -285,25 +288,71 @@ def gpus(root: Path = ROOT) -> tuple[list[Gpu], str]:
                 continue
             memory = ask(module, "nvmlDeviceGetMemoryInfo", handle)
             total = None if memory is None else int(memory.total)
-            found.append(Gpu(index=index, name=str(name), memory_bytes=total, driver_version=driver))
+            modes = ask(module, "nvmlDeviceGetMigMode", handle)  # [current, pending]
+            found.append(
+                Gpu(
+                    index=index,
+                    name=str(name),
+                    memory_bytes=total,
+                    driver_version=driver,
+                    is_sliced=modes is not None and modes[0] == MIG_ON,
+                )
+            )
         return found, "" if found else "NVML lists no GPU"
+
+
+def visible_gpus(root: Path = ROOT) -> tuple[dict[str, Gpu], str]:
+    """GPUs that CUDA programs of this process see, by device (`cuda:0`, `cuda:1`), and the reason where there is none.
+
+    Like CUDA, it stops at the first name of `CUDA_VISIBLE_DEVICES` that is no GPU.
+    """
+    found, why = gpus(root)
+    by_index = {gpu.index: gpu for gpu in found}
+    visible: dict[str, Gpu] = {}
+    for number in range(len(found)):
+        index = chosen_gpu(f"cuda:{number}", root)
+        if index not in by_index:
+            break
+        visible[f"cuda:{number}"] = by_index[index]
+    if found and not visible:
+        why = f"{len(found)} GPU, hidden by CUDA_VISIBLE_DEVICES={os.environ.get('CUDA_VISIBLE_DEVICES', '')}"
+    return visible, why
+
+
+def slice_in_use(root: Path = ROOT) -> str | None:
+    """Say why CUDA programs of this process would run on a slice of a GPU (MIG); None where they get whole ones.
+
+    As soon as one GPU that they may see is split, CUDA shows them one slice and nothing else (NVIDIA's Multi-Instance
+    GPU User Guide, CUDA device enumeration).
+    """
+    names = _visible_names() or []
+    named = next((name for name in names if name.startswith("MIG-")), None)
+    if named is not None:
+        return f"CUDA_VISIBLE_DEVICES names {named}, a slice of a GPU"
+    split = next((gpu for gpu in visible_gpus(root)[0].values() if gpu.is_sliced), None)
+    return None if split is None else f"MIG splits GPU {split.index} ({split.name}) into slices"
+
+
+def _visible_names() -> list[str] | None:
+    """Devices that `CUDA_VISIBLE_DEVICES` names; None where it is not set, so that all are visible."""
+    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
+    return None if chosen is None else [name.strip() for name in chosen.split(",")]
 
 
 def chosen_gpu(device: str = "cuda", root: Path = ROOT) -> int | None:
     """Index that NVML gives to a GPU of this process; None where it is hidden, or no whole GPU.
 
-    `CUDA_VISIBLE_DEVICES` names devices by CUDA's index or by UUID (a part of one is enough). CUDA's order is NVML's
-    only where the GPUs are alike or CUDA_DEVICE_ORDER is PCI_BUS_ID.
+    `CUDA_VISIBLE_DEVICES` names devices by CUDA's index or by UUID (a part of one is enough). CUDA's index is NVML's
+    in the measuring process, which sets CUDA_DEVICE_ORDER to PCI_BUS_ID.
 
     Args:
         device: `cuda` for the first one that CUDA programs see, `cuda:1` for the second.
         root: Root of the file tree with `/proc` and `/sys`.
     """
     number = int(device.partition(":")[2] or 0)
-    chosen = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if chosen is None:
+    names = _visible_names()
+    if names is None:
         return number
-    names = [name.strip() for name in chosen.split(",")]
     if number >= len(names):
         return None
     name = names[number]

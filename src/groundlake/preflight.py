@@ -14,9 +14,8 @@ from enum import Enum
 from typing import TYPE_CHECKING
 
 from groundlake import machine
-from groundlake.errors import UsageError
 from groundlake.hardware import registry
-from groundlake.hardware.detection import mode_slug
+from groundlake.hardware.detection import mode_slug, require_device
 from groundlake.system import THROTTLES, cpu_governor, system_state
 
 if TYPE_CHECKING:
@@ -79,10 +78,10 @@ def preflight(device: str, root: Path = machine.ROOT, *, windows: int = MOST_WIN
         windows: Seconds that a busy machine is given to calm down.
 
     Raises:
-        UsageError: There is no such device.
+        UsageError: No such kind of device.
+        MissingDependencyError: The GPU is not there, or it is a slice.
     """
-    if not machine.is_device(device):
-        raise UsageError(f"device must be cpu or cuda, got {device!r}; one of several GPUs is cuda:1")
+    require_device(device, root)
     load = _load(root, windows)
     checks = [_governor(root), _cpu_clock(root), _turbo(root), *load, _temperature(device, root), _memory(root)]
     if machine.jetson_model(root) is not None:
@@ -290,7 +289,7 @@ def _nvml_checks(device: str, root: Path) -> list[Check]:
     with machine.nvml(root) as (nvml, why):
         handle = None if nvml is None or index is None else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
         if handle is None:
-            return [_skipped(name, why or f"{device} is hidden by CUDA_VISIBLE_DEVICES", "") for name in names]
+            return [_skipped(name, why or f"NVML does not answer for {device}", "") for name in names]
         return [_nvml_clock(nvml, handle, device, root), _nvml_memory(nvml, handle), _nvml_processes(nvml, handle)]
 
 
@@ -308,12 +307,18 @@ def _nvml_clock(nvml: object, handle: object, device: str, root: Path) -> Check:
         seen, verdict = f"{seen}, held by {', '.join(held)}", Verdict.WARNING
         fix = "let it cool down; nvidia-smi -q -d PERFORMANCE shows more"
     elif now / most < ENOUGH_CLOCK:
-        if reasons is None or "gpu_idle" in reasons:
-            return _skipped("gpu_clock", f"{seen}: the GPU may be idle; a run records its clock under load", wanted)
-        is_locked = "applications_clocks_setting" in reasons
+        is_locked = "applications_clocks_setting" in (reasons or ())
+        if reasons is None or "gpu_idle" in reasons or not (is_locked or _is_busy(nvml, handle)):
+            return _skipped("gpu_clock", f"{seen}: the GPU may be idle; a run judges its clock under load", wanted)
         verdict = Verdict.WARNING if is_locked or now / most >= LITTLE_CLOCK else Verdict.FAILED
         fix = "sudo nvidia-smi -rgc, unless the lower clock is meant"
     return Check(name="gpu_clock", verdict=verdict, observed=seen, wanted=wanted, fix=fix)
+
+
+def _is_busy(nvml: object, handle: object) -> bool:
+    """Whether the GPU is known to work: an idle one clocks down, and not every driver says that it is idle."""
+    rates = machine.ask(nvml, "nvmlDeviceGetUtilizationRates", handle)
+    return rates is not None and rates.gpu / 100 >= BUSY
 
 
 def _nvml_memory(nvml: object, handle: object) -> Check:

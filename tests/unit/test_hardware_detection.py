@@ -6,6 +6,7 @@ import pytest
 from planted import plant
 
 from groundlake import machine
+from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.hardware import detect, find, judge, matches_this_machine, registry
 from groundlake.hardware.cpu_peak import slugify
 from groundlake.hardware.detection import mode_slug
@@ -26,6 +27,7 @@ FAKE_PYNVML = """
 NVML_TEMPERATURE_GPU, NVML_CLOCK_SM, NVML_CLOCK_MEM = 0, 1, 2
 NAMES = {names!r}
 STARTS = {starts!r}
+SPLIT = {split!r}
 
 class NVMLError(Exception):
     pass
@@ -54,8 +56,13 @@ def nvmlDeviceGetName(handle):
 def nvmlDeviceGetUUID(handle):
     return "GPU-%da2b-3c4d" % (handle + 1)
 
-def nvmlDeviceGetMemoryInfo(handle):
+def nvmlDeviceGetMemoryInfo(handle, version=None):
     return _Memory()
+
+def nvmlDeviceGetMigMode(device):
+    if SPLIT is None:
+        raise NVMLError("Not Supported")
+    return [int(device in SPLIT), 0]
 
 def nvmlSystemGetDriverVersion():
     return "570.86.10"
@@ -66,8 +73,8 @@ def nvmlSystemGetDriverVersion():
 def gpu_server(nvidia_driver):
     """A server tree with an NVIDIA driver, and a module `pynvml` that lists the given GPUs."""
 
-    def build(*names: str | bytes, starts: bool = True) -> Path:
-        root = nvidia_driver(FAKE_PYNVML.format(names=names, starts=starts))
+    def build(*names: str | bytes, starts: bool = True, split: tuple[int, ...] | None = None) -> Path:
+        root = nvidia_driver(FAKE_PYNVML.format(names=names, starts=starts, split=split))
         return plant(root, x86("Intel(R) Xeon(R) Platinum 8468", cores=4))
 
     return build
@@ -306,13 +313,87 @@ def test_a_driver_that_does_not_start_is_no_gpu_and_is_named(gpu_server):
         ("GPU-1a", "h200_sxm"),
         ("GPU-2a2b-3c4d,0", "l4"),
         ("GPU-", "intel_xeon_platinum_8468"),
-        ("MIG-1a2b", "intel_xeon_platinum_8468"),
+        ("-1,0", "intel_xeon_platinum_8468"),
     ],
 )
 def test_the_visible_gpu_counts(gpu_server, monkeypatch, visible, hardware_id):
     root = gpu_server("NVIDIA H200", "NVIDIA L4")
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
     assert detect(root).hardware_id == hardware_id
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "hardware_id"),
+    [
+        (None, "cuda", "h200_sxm"),
+        (None, "cuda:0", "h200_sxm"),
+        (None, "cuda:1", "l4"),
+        ("1,0", "cuda:1", "h200_sxm"),
+        ("GPU-2a,GPU-1a", "cuda", "l4"),
+    ],
+)
+def test_the_gpu_that_is_meant_is_the_one_that_is_detected(gpu_server, monkeypatch, visible, device, hardware_id):
+    root = gpu_server("NVIDIA H200", "NVIDIA L4")
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    found = detect(root, device=device)
+    assert (found.hardware_id, found.spec.peaks) == (hardware_id, registry()[hardware_id].peaks)
+
+
+@pytest.mark.parametrize(
+    ("visible", "device", "told"),
+    [
+        (None, "cuda:2", "cuda:0 is GPU 0, NVIDIA H200; cuda:1 is GPU 1, NVIDIA L4"),
+        ("1", "cuda:1", "cuda:0 is GPU 1, NVIDIA L4"),
+        ("", "cuda", "2 GPU, hidden by CUDA_VISIBLE_DEVICES="),
+        ("0,-1,1", "cuda:2", "cuda:0 is GPU 0, NVIDIA H200\n"),
+    ],
+)
+def test_a_gpu_that_is_not_there_is_missing_and_never_another_one(gpu_server, monkeypatch, visible, device, told):
+    root = gpu_server("NVIDIA H200", "NVIDIA L4")
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    with pytest.raises(MissingDependencyError, match=f"device {device}: ") as caught:
+        detect(root, device=device)
+    assert told in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_device_that_cannot_be_is_wrong_usage(tmp_path):
+    with pytest.raises(UsageError, match="must be cpu or cuda, got 'tpu'"):
+        detect(tmp_path, device="tpu")
+
+
+@pytest.mark.parametrize(
+    ("visible", "split", "why"),
+    [
+        ("MIG-1a2b", None, "CUDA_VISIBLE_DEVICES names MIG-1a2b"),
+        ("MIG-GPU-1a2b-3c4d/1/0", (0,), "names MIG-GPU-1a2b"),
+        (None, (0,), "MIG splits GPU 0 (NVIDIA H200)"),
+        (None, (1,), "MIG splits GPU 1 (NVIDIA L4)"),
+        ("GPU-1a", (0,), "MIG splits GPU 0"),
+    ],
+)
+def test_a_slice_of_a_gpu_is_neither_the_board_nor_the_processor(gpu_server, monkeypatch, visible, split, why):
+    root = gpu_server("NVIDIA H200", "NVIDIA L4", split=split)
+    if visible is not None:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    for device in (None, "cuda", "cuda:1"):
+        with pytest.raises(MissingDependencyError) as caught:
+            detect(root, device=device)
+        message = str(caught.value)
+        assert why in message
+        assert "nvidia-smi -i GPU -mig 0" in message
+        assert len(message.splitlines()) <= 6
+        assert caught.value.exit_code == 3
+
+
+def test_a_whole_gpu_beside_a_sliced_one_is_measured_when_it_is_named(gpu_server, monkeypatch):
+    root = gpu_server("NVIDIA H200", "NVIDIA L4", split=(0,))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "1")
+    assert detect(root).hardware_id == "l4"
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    assert detect(root, device="cpu").hardware_id == "intel_xeon_platinum_8468"
 
 
 def test_ids_and_aliases_match_and_other_modes_do_not(tmp_path):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from planted import plant
 
-from groundlake.errors import UsageError
+from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.preflight import Check, Verdict, _load, _times, preflight
 
 if TYPE_CHECKING:
@@ -177,18 +177,23 @@ from types import SimpleNamespace
 
 NVML_TEMPERATURE_GPU, NVML_CLOCK_SM, NVML_CLOCK_MEM = 0, 1, 2
 CLOCK, REASONS, FREE, PIDS, BUSY = {state}
+MIG = {mig}
 
 class NVMLError(Exception):
     pass
 
 def nvmlInit(): pass
 def nvmlShutdown(): pass
+def nvmlSystemGetDriverVersion(): return "570.86.10"
+def nvmlDeviceGetCount(): return 2
 def nvmlDeviceGetHandleByIndex(index): return index
-def nvmlDeviceGetClockInfo(handle, clock): return CLOCK
-def nvmlDeviceGetMaxClockInfo(handle, clock): return 2000
+def nvmlDeviceGetName(handle): return ("NVIDIA H200", "NVIDIA L4")[handle]
+def nvmlDeviceGetMigMode(device): return [MIG, MIG]
+def nvmlDeviceGetClockInfo(handle, type): return CLOCK
+def nvmlDeviceGetMaxClockInfo(handle, type): return 2000
 def nvmlDeviceGetCurrentClocksEventReasons(handle): return REASONS
 def nvmlDeviceGetTemperature(handle, sensor): return 40
-def nvmlDeviceGetMemoryInfo(handle): return SimpleNamespace(total=100 << 30, free=FREE << 30, used=0)
+def nvmlDeviceGetMemoryInfo(handle, version=None): return SimpleNamespace(total=100 << 30, free=FREE << 30, used=0)
 def nvmlDeviceGetComputeRunningProcesses(handle): return [SimpleNamespace(pid=pid) for pid in PIDS]
 def nvmlDeviceGetUtilizationRates(handle): return SimpleNamespace(gpu=BUSY, memory=0)
 """
@@ -199,8 +204,9 @@ def nvmlDeviceGetUtilizationRates(handle): return SimpleNamespace(gpu=BUSY, memo
     [
         ((1980, 0, 99, [], 0), "PASSED PASSED PASSED"),
         ((345, 1, 99, [], 0), "SKIPPED PASSED PASSED"),
-        ((1500, 0, 99, [], 0), "WARNING PASSED PASSED"),
-        ((1200, 0, 99, [], 0), "FAILED PASSED PASSED"),
+        ((345, 0, 99, [], 0), "SKIPPED PASSED PASSED"),
+        ((1500, 0, 99, [], 50), "WARNING PASSED PASSED"),
+        ((1200, 0, 99, [], 50), "FAILED PASSED PASSED"),
         ((1200, 2, 99, [], 0), "WARNING PASSED PASSED"),
         ((1980, 0x40, 99, [], 0), "WARNING PASSED PASSED"),
         ((1980, 0, 50, [], 0), "PASSED WARNING PASSED"),
@@ -211,6 +217,42 @@ def nvmlDeviceGetUtilizationRates(handle): return SimpleNamespace(gpu=BUSY, memo
 def test_a_gpu_is_judged_by_its_clock_its_memory_and_its_processes(
     nvidia_driver: Callable[[str], Path], state: tuple[object, ...], verdicts: str
 ) -> None:
-    found = checked(nvidia_driver(DRIVER.format(state=state)), "cuda")
+    found = checked(nvidia_driver(DRIVER.format(state=state, mig=0)), "cuda")
     assert [found[name].verdict.value for name in ("gpu_clock", "gpu_memory", "gpu_processes")] == verdicts.split()
     assert all(check.fix for check in found.values() if check.verdict in (Verdict.WARNING, Verdict.FAILED))
+
+
+def test_a_gpu_that_is_not_there_is_an_error_that_names_those_that_are(nvidia_driver: Callable[[str], Path]) -> None:
+    root = nvidia_driver(DRIVER.format(state=(1980, 0, 99, [], 0), mig=0))
+    with pytest.raises(MissingDependencyError, match="cuda:99: there is no such GPU") as caught:
+        preflight("cuda:99", root)
+    assert "cuda:0 is GPU 0, NVIDIA H200; cuda:1 is GPU 1, NVIDIA L4" in str(caught.value)
+    assert caught.value.exit_code == 3
+
+
+def test_a_machine_without_a_gpu_is_an_error_with_the_reason(tmp_path: Path) -> None:
+    with pytest.raises(MissingDependencyError, match=r"no GPU is found here \(no NVIDIA driver"):
+        preflight("cuda", tmp_path)
+
+
+def test_a_hidden_gpu_is_an_error_that_says_what_hides_it(
+    nvidia_driver: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = nvidia_driver(DRIVER.format(state=(1980, 0, 99, [], 0), mig=0))
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "7")
+    with pytest.raises(MissingDependencyError, match="2 GPU, hidden by CUDA_VISIBLE_DEVICES=7"):
+        preflight("cuda", root)
+
+
+def test_a_jetson_has_one_gpu(tmp_path: Path) -> None:
+    with pytest.raises(MissingDependencyError, match="cuda:0 is the GPU of this Jetson"):
+        preflight("cuda:1", plant(tmp_path, JETSON))
+
+
+def test_a_slice_of_a_gpu_is_not_fit_to_be_measured_and_the_processor_beside_it_is(
+    nvidia_driver: Callable[[str], Path],
+) -> None:
+    root = nvidia_driver(DRIVER.format(state=(1980, 0, 99, [], 0), mig=1))
+    with pytest.raises(MissingDependencyError, match="nvidia-smi -i GPU -mig 0"):
+        preflight("cuda", root)
+    assert preflight("cpu", root)

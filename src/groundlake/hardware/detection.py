@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Literal
 
 from groundlake import machine
+from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.hardware.cpu_peak import cpu_id, cpu_spec, slugify
 from groundlake.hardware.registry import registry
 from groundlake.hardware.spec import PEAK_COLUMNS, HardwareSpec
@@ -72,14 +73,70 @@ def detect(root: Path = machine.ROOT, *, device: str | None = None) -> Detected:
 
     Args:
         root: Root of the file tree with `/proc` and `/sys`.
-        device: `cpu` to ask for the processor of a machine that has a GPU too.
+        device: The device that is meant: `cpu`, `cuda` for the first visible GPU, `cuda:1` for the second. None takes
+            the first GPU, and the processor where there is none.
+
+    Raises:
+        UsageError: No such kind of device.
+        MissingDependencyError: The GPU that is meant is not there, or programs get a slice of it only.
     """
     evidence: list[str] = []
+    if device is None:
+        require_whole_gpu(root)
+    else:
+        require_device(device, root)
     if device != "cpu":
-        found = _detect_jetson(root, evidence) or _detect_gpu(root, evidence)
+        found = _detect_jetson(root, evidence) or _detect_gpu(root, evidence, device or "cuda")
         if found is not None:
             return found
     return _detect_cpu(root, evidence)
+
+
+def require_device(device: str, root: Path = machine.ROOT) -> None:
+    """Raise unless this machine has the device.
+
+    Raises:
+        UsageError: No such kind of device.
+        MissingDependencyError: The GPU is not there; the message names those that are.
+    """
+    if not machine.is_device(device):
+        raise UsageError(f"device must be cpu or cuda, got {device!r}; one of several GPUs is cuda:1")
+    if device == "cpu":
+        return
+    require_whole_gpu(root)
+    if machine.jetson_model(root) is not None:
+        there, why = {"cuda:0": "the GPU of this Jetson"}, ""
+    else:
+        visible, why = machine.visible_gpus(root)
+        there = {name: f"GPU {gpu.index}, {gpu.name}" for name, gpu in visible.items()}
+    if _numbered(device) in there:
+        return
+    known = "; ".join(f"{name} is {what}" for name, what in there.items())
+    raise MissingDependencyError(
+        f"device {device}: {f'there is no such GPU; {known}' if known else f'no GPU is found here ({why})'}\n"
+        f"  give one of {', '.join((*there, 'cpu'))}; lake hw detect says what is found"
+    )
+
+
+def require_whole_gpu(root: Path = machine.ROOT) -> None:
+    """Raise where CUDA programs would run on a slice of a GPU: the board's peaks and power are not the slice's.
+
+    Raises:
+        MissingDependencyError: MIG is on, or `CUDA_VISIBLE_DEVICES` names a slice.
+    """
+    why = machine.slice_in_use(root)
+    if why is not None:
+        raise MissingDependencyError(
+            f"no whole GPU can be measured: {why} (MIG)\n"
+            "  a slice has neither the peaks nor the power sensor of its board, so none is measured\n"
+            "  turn MIG off: sudo nvidia-smi -i GPU -mig 0, with CUDA_VISIBLE_DEVICES unset\n"
+            "  or name whole GPUs only, by number: CUDA_VISIBLE_DEVICES=1; or measure the processor: --device cpu"
+        )
+
+
+def _numbered(device: str) -> str:
+    """The same device with its number: `cuda` is `cuda:0`."""
+    return f"cuda:{int(device.partition(':')[2] or 0)}"
 
 
 def matches_this_machine(hardware_id: str, detected: Detected) -> bool:
@@ -198,17 +255,13 @@ def _as_driven(known: HardwareSpec, root: Path, evidence: list[str]) -> Hardware
     )
 
 
-def _detect_gpu(root: Path, evidence: list[str]) -> Detected | None:
-    gpus, why = machine.gpus(root)
-    chosen = machine.chosen_gpu(root=root)
-    if not gpus:
+def _detect_gpu(root: Path, evidence: list[str], device: str) -> Detected | None:
+    visible, why = machine.visible_gpus(root)
+    gpu = visible.get(_numbered(device))
+    if gpu is None:
         evidence.append(f"no GPU: {why}")
         return None
-    if chosen is None or chosen >= len(gpus):
-        evidence.append(f"{len(gpus)} GPU, hidden by CUDA_VISIBLE_DEVICES")
-        return None
-    gpu = gpus[chosen]
-    evidence.append(f"GPU {gpu.index} of {len(gpus)}: {gpu.name}, driver {gpu.driver_version}")
+    evidence.append(f"GPU {gpu.index}, {len(visible)} visible: {gpu.name}, driver {gpu.driver_version}")
     known = next((spec for spec in registry().values() if gpu.name in spec.product_names), None)
     if known is None:
         evidence.append(f"{gpu.name} is not in the registry: no peaks")

@@ -18,7 +18,7 @@ class Target:
 
     Attributes:
         hardware_id: Id that the runs carry.
-        device: cpu or cuda.
+        device: cpu, cuda or cuda:1.
         spec: What is known of the device.
         peak_source: Where its peaks come from: registry, overlay, or the method of an estimate.
         new: Whether the lake does not know the device yet, so that its specification is to be written first.
@@ -46,10 +46,9 @@ def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None
 
     Raises:
         UsageError: The id belongs to another device; the message says how to import its measurements instead.
+        MissingDependencyError: The device is not there, or it is a slice of a GPU.
     """
-    found = detect(device="cpu" if device == "cpu" else None)
-    if device and device.startswith("cuda") and found.device != "cuda":
-        raise UsageError(f"--device {device}: no GPU is found here ({found.hardware_id}); leave it out or give cpu")
+    found = detect(device=device)
     name = hardware_id or found.hardware_id
     verdict = judge(name, found)
     if verdict.kind == "other_machine":

@@ -1,0 +1,58 @@
+"""What a sweep measures: the GPU that was asked for, with its own id and its own peaks."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from groundlake import machine
+from groundlake.errors import MissingDependencyError, UsageError
+from groundlake.hardware import registry
+from groundlake.measure.target import choose_target
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+pytestmark = pytest.mark.skipif(machine.jetson_model() is not None, reason="a Jetson has one GPU, which it detects")
+
+DRIVER = """
+class NVMLError(Exception):
+    pass
+
+def nvmlInit(): pass
+def nvmlShutdown(): pass
+def nvmlSystemGetDriverVersion(): return "570.86.10"
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetName(handle): return ("NVIDIA H200", "NVIDIA L4")[handle]
+"""
+
+
+@pytest.fixture(autouse=True)
+def _two_gpus(nvidia_driver: Callable[[str], Path]) -> None:
+    nvidia_driver(DRIVER)
+
+
+@pytest.mark.parametrize(
+    ("device", "hardware_id"), [(None, "h200_sxm"), ("cuda", "h200_sxm"), ("cuda:0", "h200_sxm"), ("cuda:1", "l4")]
+)
+def test_the_id_and_the_peaks_are_those_of_the_gpu_that_is_measured(
+    lake_root: Path, device: str | None, hardware_id: str
+) -> None:
+    target = choose_target(Lake(lake_root), device=device)
+    assert (target.hardware_id, target.device) == (hardware_id, device or "cuda")
+    assert target.spec.peaks == registry()[hardware_id].peaks
+
+
+def test_the_id_of_the_other_gpu_is_refused(lake_root: Path) -> None:
+    assert choose_target(Lake(lake_root), "l4", "cuda:1").hardware_id == "l4"
+    with pytest.raises(UsageError, match="l4 is NVIDIA L4"):
+        choose_target(Lake(lake_root), "l4", "cuda:0")
+
+
+def test_a_gpu_that_is_not_there_is_missing(lake_root: Path) -> None:
+    with pytest.raises(MissingDependencyError, match="device cuda:2: there is no such GPU"):
+        choose_target(Lake(lake_root), device="cuda:2")
