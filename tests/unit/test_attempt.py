@@ -1,16 +1,24 @@
-"""An answer of the measuring process is a measurement only in the power mode that its id means."""
+"""An answer of the measuring process is a measurement only on the GPU and in the power mode that its id means."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import datetime, timezone
+from typing import TYPE_CHECKING
 
 import pytest
+from planted import plant
+
+pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
 
 from groundlake.errors import LakeError
-from groundlake.measure.attempt import reason_against
+from groundlake.measure.attempt import attempt, reason_against
 from groundlake.measure.messages import Failed, Measured
-from groundlake.measure.plan import SweepSettings
+from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
+from groundlake.measure.record import FailedMeasurement
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SETTINGS = SweepSettings(hardware_id="jetson_orin_agx_30w", thermal_profile="30W")
 MEASURED = Measured(
@@ -48,3 +56,13 @@ def test_a_run_in_another_power_mode_is_a_failure_that_names_both(when: str) -> 
 
 def test_a_failure_is_its_own_reason() -> None:
     assert reason_against(Failed(LakeError("no memory")), SETTINGS) == "no memory"
+
+
+def test_the_measuring_process_counts_gpus_as_nvml_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    plant(tmp_path, {"telling_models.py": "import os\ndef order(): raise OSError(os.environ['CUDA_DEVICE_ORDER'])\n"})
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
+    run = PlannedRun(Configuration("telling_models:order", "fp32", 1))
+    failed = attempt(run, replace(SETTINGS, input_shape=(3,)))
+    assert isinstance(failed, FailedMeasurement)
+    assert failed.reason.startswith("OSError: PCI_BUS_ID"), failed.reason

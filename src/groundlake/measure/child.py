@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from groundlake.measure.messages import Answer, Job
 
 PROGRESS_PERIOD_S = 0.1
+GPU_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
+"""Makes `cuda:1` the GPU that NVML and nvidia-smi call 1. CUDA's own order is the fastest first, and then the id, the
+peaks and the power in the lake would be another GPU's than the latency."""
+
 FIRST_TO_GO = "800"
 """When memory runs out, the kernel is to end this process and not the sweep or the user's shell (0 to 1000)."""
 
@@ -45,7 +49,7 @@ def serve(connection: Connection, environment: Mapping[str, str]) -> None:
     with suppress(OSError):
         os.setpgid(0, 0)  # a group of its own, so that the parent can end what a model starts, too
     os.environ.clear()
-    os.environ.update(environment)
+    os.environ.update({**environment, **GPU_ORDER})  # CUDA reads it when it starts: nothing has started it yet
     with suppress(OSError):  # stderr may have been closed
         os.dup2(2, 1)  # stdout is the parent's result; whatever a model prints is a diagnostic
     warnings.filterwarnings("ignore", module=r"torch(vision)?(\.|$)")  # their advice to developers of models
