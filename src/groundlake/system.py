@@ -12,12 +12,17 @@ import json
 import platform
 import re
 import sys
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from groundlake import machine
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 MILLI = 1000
+NANO = 1e-9
 FINGERPRINT_LENGTH = 16
 GIB = 2**30
 
@@ -39,6 +44,12 @@ THROTTLES = ("sw_power_cap", "hw_slowdown", "sw_thermal_slowdown", "hw_thermal_s
 
 _CPU_ZONES = ("x86_pkg_temp", "cpu-thermal", "cpu_thermal", "cpu-therm", "tcpu")
 _GPU_ZONES = ("gpu-thermal", "gpu_thermal", "gpu-therm")
+_HOTTEST_ZONES = ("tj-thermal", "tj_thermal", "tj-therm")
+"""Of a Jetson: the hottest of its sensors. It answers while the GPU's own zone is switched off with the idle GPU."""
+
+LEAST_C = -40.0
+"""No board works below it: a zone that is switched off may answer with the lowest value it has, -256 C."""
+
 _CPU_MONITORS = ("coretemp", "k10temp", "zenpower")
 
 
@@ -53,7 +64,14 @@ def system_state(device: str, root: Path = machine.ROOT) -> dict[str, Any]:
         The fields of the ledger's system state; None where unknown. `throttle_reasons` is empty when the GPU says
         that nothing holds its clocks back, and None when it says nothing.
     """
-    state: dict[str, Any] = {
+    # The device first: under load, its queue is only so long, and a processor with many cores has many files.
+    if machine.jetson_model(root) is not None:
+        told = _jetson_state(device, root)
+    elif device != "cpu":
+        told = _nvml_state(device, root)
+    else:
+        told = {"temperature_c": cpu_temperature_c(root)}
+    return {
         "gpu_clock_mhz": None,
         "mem_clock_mhz": None,
         "power_mode": None,
@@ -61,14 +79,8 @@ def system_state(device: str, root: Path = machine.ROOT) -> dict[str, Any]:
         "cpu_freq_mhz": cpu_frequency_mhz(root),
         "cpu_governor": cpu_governor(root),
         "throttle_reasons": None,
+        **told,
     }
-    if machine.jetson_model(root) is not None:
-        state |= _jetson_state(device, root)
-    elif device != "cpu":
-        state |= _nvml_state(device, root)
-    else:
-        state["temperature_c"] = cpu_temperature_c(root)
-    return state
 
 
 def cpu_frequency_mhz(root: Path = machine.ROOT) -> float | None:
@@ -94,38 +106,48 @@ def cpu_temperature_c(root: Path = machine.ROOT) -> float | None:
         return zone
     for chip in machine.folder(root / "sys/class/hwmon", "hwmon*"):
         if machine.read_text(chip / "name") in _CPU_MONITORS:
-            degrees = machine.read_number(chip / "temp1_input")
-            if degrees is not None:
-                return degrees / MILLI
+            degrees_c = _temperature_c(chip / "temp1_input")
+            if degrees_c is not None:
+                return degrees_c
     return None
 
 
 def _zone_temperature_c(root: Path, names: tuple[str, ...]) -> float | None:
     for zone in machine.folder(root / "sys/class/thermal", "thermal_zone*"):
         if (machine.read_text(zone / "type") or "").lower() in names:
-            degrees = machine.read_number(zone / "temp")
-            if degrees is not None:
-                return degrees / MILLI
+            degrees_c = _temperature_c(zone / "temp")
+            if degrees_c is not None:
+                return degrees_c
     return None
 
 
+def _temperature_c(file: Path) -> float | None:
+    """Temperature that a sensor's file tells in thousandths; None where it does not, or tells what cannot be."""
+    degrees = machine.read_number(file)
+    return None if degrees is None or degrees / MILLI < LEAST_C else degrees / MILLI
+
+
+def _gpu_zone_temperature_c(root: Path) -> float | None:
+    """Temperature of a Jetson's GPU, else of the hottest part of its chip."""
+    own = _zone_temperature_c(root, _GPU_ZONES)
+    return _zone_temperature_c(root, _HOTTEST_ZONES) if own is None else own
+
+
 def _jetson_state(device: str, root: Path) -> dict[str, Any]:
-    mode, _ = machine.power_mode(root)
     devfreq = machine.gpu_devfreq(root)
     clock_hz = None if devfreq is None else machine.read_number(devfreq / "cur_freq")
-    memory_hz = machine.read_number(root / "sys/kernel/debug/bpmp/debug/clk/emc/rate")
+    memory_hz = machine.read_number(root / "sys/kernel/debug/bpmp/debug/clk/emc/rate")  # root's only
+    mode, _ = machine.power_mode(root)  # last: it may have to start nvpmodel
     return {
         "gpu_clock_mhz": None if clock_hz is None else round(clock_hz / machine.HZ_PER_MHZ),
         "mem_clock_mhz": None if memory_hz is None else round(memory_hz / machine.HZ_PER_MHZ),
         "power_mode": None if mode is None else mode.removeprefix("MODE_"),
-        "temperature_c": cpu_temperature_c(root) if device == "cpu" else _zone_temperature_c(root, _GPU_ZONES),
+        "temperature_c": cpu_temperature_c(root) if device == "cpu" else _gpu_zone_temperature_c(root),
     }
 
 
 def _nvml_state(device: str, root: Path) -> dict[str, Any]:
-    index = machine.chosen_gpu(device, root)
-    with machine.nvml(root) as (nvml, _):
-        handle = None if nvml is None or index is None else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
+    with _nvml_gpu(device, root) as (nvml, handle):
         if handle is None:
             return {}
         # The drivers since release 530 speak of event reasons; the older name says the same.
@@ -139,6 +161,48 @@ def _nvml_state(device: str, root: Path) -> dict[str, Any]:
             "temperature_c": None if temperature is None else float(temperature),
             "throttle_reasons": None if bits is None else throttle_names(bits),
         }
+
+
+def gpu_clock_limit_mhz(device: str, root: Path = machine.ROOT) -> float | None:
+    """Highest clock that the GPU may take: the board's, on a Jetson that of its power mode. None where unknown."""
+    if device == "cpu":
+        return None
+    if machine.jetson_model(root) is not None:
+        devfreq = machine.gpu_devfreq(root)
+        limit_hz = None if devfreq is None else machine.read_number(devfreq / "max_freq")
+        return None if limit_hz is None else limit_hz / machine.HZ_PER_MHZ
+    with _nvml_gpu(device, root) as (nvml, handle):
+        limit_mhz = (
+            None if handle is None else machine.ask(nvml, "nvmlDeviceGetMaxClockInfo", handle, nvml.NVML_CLOCK_SM)
+        )
+    return None if limit_mhz is None else float(limit_mhz)
+
+
+def held_back_s(device: str, root: Path = machine.ROOT) -> dict[str, float]:
+    """Time for which the GPU's driver has held its clocks back so far, by cause, in s; empty where it does not say.
+
+    The causes are `power` and `thermal` (NVML's violation status, which counts in ns).
+    """
+    if device == "cpu" or machine.jetson_model(root) is not None:
+        return {}
+    with _nvml_gpu(device, root) as (nvml, handle):
+        if handle is None:
+            return {}
+        policies = {"power": nvml.NVML_PERF_POLICY_POWER, "thermal": nvml.NVML_PERF_POLICY_THERMAL}
+        told = {
+            cause: machine.ask(nvml, "nvmlDeviceGetViolationStatus", handle, policy)
+            for cause, policy in policies.items()
+        }
+    return {cause: status.violationTime * NANO for cause, status in told.items() if status is not None}
+
+
+@contextmanager
+def _nvml_gpu(device: str, root: Path) -> Iterator[tuple[Any, Any]]:
+    """Open NVML, and give it with the handle of the GPU that a device means; the handle is None where there is none."""
+    index = machine.chosen_gpu(device, root)
+    with machine.nvml(root) as (nvml, _):
+        none = nvml is None or index is None
+        yield nvml, None if none else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
 
 
 def throttle_events(root: Path = machine.ROOT) -> int | None:

@@ -17,6 +17,8 @@ from groundlake.store import Lake
 from groundlake.system import (
     cpu_frequency_mhz,
     cpu_temperature_c,
+    gpu_clock_limit_mhz,
+    held_back_s,
     machine_fingerprint,
     software_facts,
     system_state,
@@ -51,17 +53,30 @@ def nvmlDeviceGetHandleByIndex(index):
 def nvmlDeviceGetName(handle):
     return "NVIDIA H200"
 
-def nvmlDeviceGetMemoryInfo(handle):
+def nvmlDeviceGetMemoryInfo(handle, version=None):
     raise NVMLError("Not Supported")
 
 def nvmlSystemGetDriverVersion():
     return b"570.86.10"
 
-def nvmlDeviceGetClockInfo(handle, clock):
-    return {NVML_CLOCK_SM: 1980, NVML_CLOCK_MEM: 3201}[clock]
+def nvmlDeviceGetClockInfo(handle, type):
+    return {NVML_CLOCK_SM: 1980, NVML_CLOCK_MEM: 3201}[type]
 
 def nvmlDeviceGetTemperature(handle, sensor):
     return 41
+"""
+COUNTS = """
+from types import SimpleNamespace
+
+NVML_PERF_POLICY_POWER, NVML_PERF_POLICY_THERMAL = 0, 1
+
+def nvmlDeviceGetMaxClockInfo(handle, type):
+    return {NVML_CLOCK_SM: 2000, NVML_CLOCK_MEM: 3201}[type]
+
+def nvmlDeviceGetViolationStatus(device, perfPolicyType):
+    if perfPolicyType == NVML_PERF_POLICY_THERMAL:
+        raise NVMLError("Not Supported")
+    return SimpleNamespace(referenceTime=1_700_000_000_000_000, violationTime=2_500_000_000)
 """
 EVENT_REASONS = """
 def nvmlDeviceGetCurrentClocksEventReasons(handle):
@@ -163,6 +178,47 @@ def test_a_jetson_tells_its_gpu_and_its_power_mode(tmp_path):
         "throttle_reasons": None,
     }
     assert system_state("cpu", tmp_path)["temperature_c"] == 48.5
+
+
+@pytest.mark.parametrize("asleep", ["-256000", "-40001", "nonsense", None])
+def test_a_gpu_that_is_switched_off_has_the_temperature_of_its_chip(tmp_path, asleep):
+    root = jetson(tmp_path)
+    gpu = root / ZONES / "thermal_zone1/temp"
+    gpu.unlink()
+    if asleep is None:
+        gpu.mkdir()  # an error at reading, as EAGAIN is
+    else:
+        gpu.write_text(asleep)
+    assert system_state("cuda", root)["temperature_c"] is None
+    plant(root, {f"{ZONES}/thermal_zone8/type": "tj-thermal", f"{ZONES}/thermal_zone8/temp": "47312"})
+    assert system_state("cuda", root)["temperature_c"] == 47.312
+    assert system_state("cpu", root)["temperature_c"] == 48.5
+
+
+def test_a_gpu_that_is_awake_is_read_before_the_rest_of_its_chip(tmp_path):
+    root = plant(jetson(tmp_path), {f"{ZONES}/thermal_zone0/type": "tj-thermal"})
+    assert system_state("cuda", root)["temperature_c"] == 45.25
+
+
+def test_a_cold_room_is_a_temperature(tmp_path):
+    root = plant(jetson(tmp_path), {f"{ZONES}/thermal_zone1/temp": "-12500"})
+    assert system_state("cuda", root)["temperature_c"] == -12.5
+
+
+def test_the_highest_clock_is_the_board_s_and_on_a_jetson_the_mode_s(gpu_server, tmp_path):
+    assert gpu_clock_limit_mhz("cuda", gpu_server(COUNTS)) == 2000.0
+    board = plant(jetson(tmp_path / "board"), {"sys/class/devfreq/17000000.ga10b/max_freq": "1300500000\n"})
+    assert gpu_clock_limit_mhz("cuda", board) == 1300.5
+    assert gpu_clock_limit_mhz("cpu", board) is None
+    assert gpu_clock_limit_mhz("cuda", jetson(tmp_path / "silent")) is None
+    assert gpu_clock_limit_mhz("cuda", tmp_path / "empty") is None
+
+
+def test_the_driver_s_count_of_held_clocks_is_in_seconds_and_only_of_what_it_counts(gpu_server, tmp_path):
+    assert held_back_s("cuda", gpu_server(COUNTS)) == {"power": 2.5}
+    assert held_back_s("cpu", tmp_path / "root") == {}
+    assert held_back_s("cuda", jetson(tmp_path / "board")) == {}
+    assert held_back_s("cuda", tmp_path / "empty") == {}
 
 
 def test_an_nvidia_gpu_tells_clocks_temperature_and_why_it_is_slow(gpu_server):
