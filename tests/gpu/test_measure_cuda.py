@@ -36,6 +36,15 @@ def test_a_model_is_timed_by_device_events_in_each_precision(precision: str) -> 
     assert min(measured.end_to_end_ms) > 0
 
 
+def test_the_state_under_load_is_that_of_a_gpu_at_work() -> None:
+    from groundlake.measure.engine import measure
+    from groundlake.measure.messages import Job
+
+    job = Job(model="resnet50", precision="fp32", batch=32, device="cuda", warmup=2, runs=5)
+    state = measure(job, lambda *_: None).system_under_load
+    assert "gpu_idle" not in (state["throttle_reasons"] or ())
+
+
 def test_fp32_is_not_shortened_and_tf32_is() -> None:
     import torch
 

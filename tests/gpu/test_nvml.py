@@ -12,7 +12,7 @@ from groundlake.power import open_sensors
 from groundlake.power.recorder import Recorder
 from groundlake.preflight import Verdict, preflight
 from groundlake.store import Lake
-from groundlake.system import software_facts, system_state
+from groundlake.system import gpu_clock_limit_mhz, held_back_s, software_facts, system_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,6 +47,11 @@ def test_the_state_of_a_gpu_has_clocks_temperature_and_what_holds_it_back() -> N
     assert 0 < state["temperature_c"] < 120
     assert isinstance(state["throttle_reasons"], list)
     assert software_facts()["driver_version"]
+
+
+def test_a_gpu_tells_its_highest_clock_and_how_long_it_was_held_back() -> None:
+    assert (gpu_clock_limit_mhz("cuda") or 0) >= system_state("cuda")["gpu_clock_mhz"]
+    assert all(spent_s >= 0 for spent_s in held_back_s("cuda").values())
 
 
 def test_preflight_judges_the_gpu() -> None:

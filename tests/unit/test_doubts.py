@@ -11,7 +11,7 @@ import pytest
 from scipy.stats import mannwhitneyu, norm
 
 from groundlake.measure.cut import Subgraph
-from groundlake.measure.doubts import Doubt, _drift, rank_score
+from groundlake.measure.doubts import Doubt, _drift, held_back, low_gpu_clock, rank_score
 from groundlake.measure.enough import SettledMean
 from groundlake.measure.messages import Measured
 from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
@@ -116,3 +116,36 @@ def test_passes_end_when_the_mean_is_settled_and_not_before_ten() -> None:
     assert SettledMean(0.01, 60)(STEADY[:10])
     assert not SettledMean(0.01, 60)((2.0, 4.0) * 5)
     assert SettledMean(0.01, -1)((2.0, 4.0) * 5), "the time is up"
+
+
+@pytest.mark.parametrize(
+    ("now", "limit", "told"),
+    [
+        (1980, 2000, []),
+        (1800, 2000, []),
+        (1799, 2000, ["below its highest clock (observed 90% (1799 of 2000 MHz), threshold 90%)"]),
+        (1400, 2000, ["GPU ran below its highest clock (observed 70% (1400 of 2000 MHz), threshold 90%)"]),
+        (306, 1300.5, ["GPU ran far below its highest clock (observed 24% (306 of 1300 MHz), threshold 70%)"]),
+        (None, 2000, []),
+        (306, None, []),
+    ],
+)
+def test_a_clock_under_load_is_judged_against_the_highest_one(
+    now: float | None, limit: float | None, told: list[str]
+) -> None:
+    found = [str(doubt) for doubt in low_gpu_clock(now, limit)]
+    assert len(found) == len(told)
+    for text, part in zip(found, told, strict=True):
+        assert re.fullmatch(
+            r"low_gpu_clock: .+ \(observed .+, threshold .+\); .*nvidia-smi -rgc.*jetson_clocks.*", text
+        )
+        assert part in text
+
+
+def test_clocks_that_the_driver_held_back_for_a_moment_only_are_not_doubted() -> None:
+    assert list(held_back({}, 10)) == []
+    assert list(held_back({"power": 0.1, "thermal": 0.0}, 10)) == []
+    found = [str(doubt) for doubt in held_back({"thermal": 0.2, "power": 3.06}, 10)]
+    assert [text.split(":")[0] for text in found] == ["throttling", "throttling"]
+    assert "power limit, by its driver's count (observed 3.1 s, threshold 1% of 10 s)" in found[0]
+    assert "thermal limit" in found[1]

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from groundlake.system import THROTTLES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from groundlake.ground_truth import MeasurementRecord
     from groundlake.measure.messages import Measured
@@ -37,6 +37,12 @@ PASSES_FOR_DRIFT = 24
 """Eight in each third; below that, no difference is beyond chance by this rule."""
 
 PASSES_FOR_VARIATION = 5
+
+LOW_CLOCK, VERY_LOW_CLOCK = 0.9, 0.7
+"""Shares of the GPU's highest clock under load; preflight judges with the same ones."""
+
+HELD_SHARE = 0.01
+"""Share of the time of all passes: the driver counts in steps of its own, and a single one means little."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -193,3 +199,36 @@ def _throttling(measured: Measured) -> Iterator[Doubt]:
             threshold="0",
             advice="let the device cool down (--cooldown 55C), or give it more power or a better fan",
         )
+
+
+def low_gpu_clock(now_mhz: float | None, limit_mhz: float | None) -> Iterator[Doubt]:
+    """Judge the clock of a GPU under load against the highest that it may take; nothing where either is unknown."""
+    if not now_mhz or not limit_mhz or now_mhz >= LOW_CLOCK * limit_mhz:
+        return
+    share, is_very_low = now_mhz / limit_mhz, now_mhz < VERY_LOW_CLOCK * limit_mhz
+    yield Doubt(
+        code="low_gpu_clock",
+        meaning=f"under load the GPU ran {'far ' if is_very_low else ''}below its highest clock",
+        observed=f"{share:.0%} ({now_mhz:.0f} of {limit_mhz:.0f} MHz)",
+        threshold=f"{VERY_LOW_CLOCK if is_very_low else LOW_CLOCK:.0%}",
+        advice="throttle_reasons of system_under_load says why; let it cool down (--cooldown 55C), unlock the clocks"
+        " (sudo nvidia-smi -rgc, on a Jetson sudo jetson_clocks), or give it more power",
+    )
+
+
+def held_back(held_s: Mapping[str, float], window_s: float) -> Iterator[Doubt]:
+    """Say for how long the GPU's driver held the clocks back, for each cause that counts.
+
+    Args:
+        held_s: Time for which they were held back, by cause (power, thermal), in s.
+        window_s: Time that was looked at, in s.
+    """
+    for cause, spent_s in sorted(held_s.items()):
+        if spent_s > HELD_SHARE * window_s:
+            yield Doubt(
+                code="throttling",
+                meaning=f"the clocks are held back by the GPU's {cause} limit, by its driver's count",
+                observed=f"{spent_s:.2g} s",
+                threshold=f"{HELD_SHARE:.0%} of {window_s:.2g} s",
+                advice="let the device cool down (--cooldown 55C), or give it more power or a better fan",
+            )

@@ -10,16 +10,18 @@ import torch
 from torch.fx.passes.shape_prop import TensorMetadata
 
 from groundlake.errors import LakeError
+from groundlake.hardware.detection import require_whole_gpu
 from groundlake.measure.cut import in_play
-from groundlake.measure.doubts import Doubt
+from groundlake.measure.doubts import Doubt, low_gpu_clock
 from groundlake.measure.enough import SettledMean, never
+from groundlake.measure.load import HeldBack, system_under_load
 from groundlake.measure.messages import Job, Measured, Question
 from groundlake.measure.power import PowerWatch
 from groundlake.measure.precision import DTYPES, numerics, require_device, require_precision
 from groundlake.measure.timing import time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
 from groundlake.measure.zoo import check_names, import_torchvision, load_model
-from groundlake.system import software_facts, system_state, throttle_events
+from groundlake.system import gpu_clock_limit_mhz, software_facts, system_state, throttle_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -38,10 +40,12 @@ def check(question: Question) -> dict[str, float | None]:
         FLOPs of one input of each model, as torchvision states them; None where it does not.
 
     Raises:
-        MissingDependencyError: The device, or what a model is built with, is missing.
+        MissingDependencyError: The device, or what a model is built with, is missing; or the device is a slice.
         UsageError: A model is not known.
     """
     require_device(question.device)
+    if question.device != "cpu":
+        require_whole_gpu()
     check_names(list(question.models))
     return {name: _stated_flops(name) for name in question.models}
 
@@ -72,10 +76,12 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         warnings = _foreign_types(traced, job.precision)
         subgraphs = traced.subgraphs()
         passes: _Passes = {"warmup": job.warmup, "runs": job.runs, "on_progress": on_progress}
+        held = HeldBack(job.device)
         times = time_subgraphs(traced, subgraphs, example, enough=_enough(job), **passes)
-        under_load = system_state(job.device)
+        under_load = system_under_load(job.device, module, example, times.pass_ms)
         with PowerWatch(job.power, job.power_hz) as power:
             whole = time_end_to_end(module, example, enough=_enough(job), on_border=power.mark, **passes)
+        of_clocks = (*low_gpu_clock(under_load["gpu_clock_mhz"], gpu_clock_limit_mhz(job.device)), *held.doubts())
     throttled_after = throttle_events()
     return Measured(
         input_shape=tuple(example.shape),
@@ -93,7 +99,7 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         system_after=system_state(job.device),
         power=power.record(),
         throttle_events=_increase(throttled_before, throttled_after),
-        warnings=warnings,
+        warnings=(*warnings, *of_clocks),
     )
 
 
