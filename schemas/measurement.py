@@ -95,7 +95,11 @@ class PowerTimeseries(Table):
     batch: int = column("Batch size; 0 for an idle baseline", unit="1", ge=0)
     run_id: str = column("Run the reading belongs to")
     part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
-    phase: str = column("What was going on: baseline, warmup, measure", isin=("baseline", "warmup", "measure"))
+    phase: str = column(
+        "What was going on: baseline, warmup, measure. The last goes on behind the measured window, until the recorder "
+        "stops: timestamp_s from 0 to measured_window_s of the run is the window",
+        isin=("baseline", "warmup", "measure"),
+    )
     source: str = column("Sensor interface that was read: nvml, jetson_ina3221, rapl, replay")
     rail: str = column("Power rail, as the sensor names it")
     device_index: int = column("Index of the device on its bus", unit="1", nullable=True, ge=0)
@@ -108,11 +112,28 @@ class PowerTimeseries(Table):
     )
     energy_counter_j: float = column("Cumulative energy counter at the same moment", unit="J", nullable=True, ge=0)
     temperature_c: float = column("Temperature at the same moment", unit="°C", nullable=True)
+    averaging_s: float = column(
+        "Time over which the sensor averages power_w: 0 for an instant reading, NULL where it is not known or the rail "
+        "has a counter only",
+        unit="s",
+        nullable=True,
+        ge=0,
+    )
 
     @classmethod
     def table_name(cls) -> str:
         """Name of the table."""
         return "power_timeseries"
+
+    @classmethod
+    def version(cls) -> int:
+        """Version 2 says over which time a reading is an average."""
+        return 2
+
+    @classmethod
+    def added(cls) -> dict[str, int]:
+        """Columns that version 1 did not have."""
+        return {"averaging_s": 2}
 
 
 class Hardware(Table):
@@ -141,11 +162,24 @@ class Hardware(Table):
     figure_sources: Annotated[pl.List, pl.Struct({"figure": pl.String(), "source": pl.String()})] = column(
         "Where each figure comes from: figure, source", nullable=True
     )
+    operation_overhead_s: float = column(
+        "Fixed cost of one operation, such as the launch of a kernel", unit="s", nullable=True, ge=0
+    )
 
     @classmethod
     def table_name(cls) -> str:
         """Name of the table."""
         return "hardware"
+
+    @classmethod
+    def version(cls) -> int:
+        """Version 2 says what an operation costs beside its work."""
+        return 2
+
+    @classmethod
+    def added(cls) -> dict[str, int]:
+        """Columns that version 1 did not have."""
+        return {"operation_overhead_s": 2}
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:

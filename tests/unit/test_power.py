@@ -1,24 +1,20 @@
-"""Power sensors, each against a planted tree or a driver module with the real signatures, and the recorder."""
+"""Power sensors, each against a planted tree or a driver module with the real signatures."""
 
 from __future__ import annotations
 
 import os
 import sys
-import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import pytest
 from planted import plant
 
-from groundlake.errors import NoSensorError, UsageError
-from groundlake.power import Rail, Reading, Recorder, open_sensors
+from groundlake.errors import NoSensorError
+from groundlake.power import Rail, open_sensors
 from groundlake.power.jetson import JetsonSampler
 from groundlake.power.nvml import NvmlSampler
 from groundlake.power.rapl import RaplSampler
-from groundlake.power.replay import ReplaySampler
-from groundlake.store import Lake
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -137,7 +133,10 @@ def test_every_gpu_is_a_rail_with_instant_power_where_the_driver_has_it(gpu_mach
     [
         (H200, "average_1s", 90.0),
         ({**H200, "name": "NVIDIA A100-SXM4-80GB", "architecture": 7}, "instant", 90.0),
+        ({**H200, "name": "NVIDIA A100X", "architecture": 7}, "instant", 90.0),
+        ({**H200, "name": "NVIDIA A30X", "architecture": 7}, "instant", 90.0),
         ({**H200, "name": "NVIDIA A10", "architecture": 7}, "average_1s", 90.0),
+        ({**H200, "name": "NVIDIA A1000", "architecture": 7}, "average_1s", 90.0),
         ({**H200, "name": "Tesla V100", "architecture": 5}, "instant", 90.0),
         ({**H200, "architecture": None}, "average_unknown", 90.0),
         ({**H200, "usage_mw": None, "energy_mj": 1000}, "counter", None),
@@ -151,7 +150,7 @@ def test_what_power_usage_means_depends_on_the_chip(gpu: dict[str, Any], semanti
 
 def test_an_instant_field_that_fails_is_a_gap_and_never_an_average(gpu_machine) -> None:
     sampler = NvmlSampler(gpu_machine({**H200, "instant_mw": 123_456, "energy_mj": 1000}))
-    assert sampler.read()[0].power_w == 123.456
+    assert next(sampler.read()).power_w == 123.456
     del sys.modules["pynvml"].GPUS[0]["instant_mw"]
     (reading,) = sampler.read()
     assert (reading.power_w, reading.energy_counter_j) == (None, 1.0)
@@ -164,7 +163,7 @@ def test_a_gpu_that_falls_off_the_bus_is_left_out_and_none_at_all_is_an_error(gp
     assert [reading.rail.device_uuid for reading in sampler.read()] == ["GPU-2"]
     gpus[1].clear()
     with pytest.raises(OSError, match="no GPU answers"):
-        sampler.read()
+        list(sampler.read())
 
 
 def test_gpus_without_power_and_machines_without_gpus_have_no_sensor(gpu_machine, tmp_path: Path) -> None:
@@ -209,7 +208,7 @@ def test_a_jetson_rail_that_stops_answering_is_left_out(tmp_path: Path) -> None:
     for name in ("in2_input", "in3_input"):
         (tmp_path / monitor / name).write_text("")
     with pytest.raises(OSError, match="no rail answers"):
-        sampler.read()
+        list(sampler.read())
 
 
 def test_a_closed_sensor_holds_no_file(tmp_path: Path) -> None:
@@ -254,9 +253,47 @@ def test_rapl_domains_are_counters_whose_wrap_is_taken_out(tmp_path: Path) -> No
     seen = []
     for value in ("950000", "50000", "60000", "10000"):
         package.write_text(value)
-        seen.append(sampler.read()[0].energy_counter_j)
+        seen.append(next(sampler.read()).energy_counter_j)
     assert seen == pytest.approx([0.95, 1.05, 1.06, 2.01])
-    assert sampler.read()[0].power_w is None
+    assert next(sampler.read()).power_w is None
+
+
+def test_the_platform_is_a_rail_of_no_package(tmp_path: Path) -> None:
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:0", rapl_zone("package-1", 1)))
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:0:0", rapl_zone("dram", 1)))
+    plant(tmp_path, below(f"{RAPL}/intel-rapl:1", rapl_zone("psys", 1)))
+    rails = RaplSampler(tmp_path).rails
+    assert [(rail.name, rail.device_index) for rail in rails] == [
+        ("package-1", 1),
+        ("package-1/dram", 1),
+        ("psys", None),
+    ]
+
+
+def test_what_gives_nothing_beside_what_does_is_noted(gpu_machine) -> None:
+    root = gpu_machine(H200, {"name": "NVIDIA GRID"})
+    plant(root, below("sys/class/hwmon/hwmon3", {"name": "ina3221", **ORIN, "curr2_input": ""}))
+    plant(root, below(f"{RAPL}/intel-rapl:0", rapl_zone("package-0", 1)))
+    plant(root, below(f"{RAPL}/intel-rapl:0:0", {**rapl_zone("dram", 1), "energy_uj": ""}))
+    found, reasons = open_sensors(root)
+    assert len(found) == 3
+    assert reasons[:2] == ["jetson_ina3221: VDD_CPU_CV does not answer", "nvml: GPU 1 tells neither power nor energy"]
+    assert reasons[2].startswith("rapl: package-0/dram may be read by root only\n  sudo chmod a+r")
+
+
+@pytest.mark.parametrize(
+    ("semantics", "averaging_s"),
+    [
+        ("instant", 0.0),
+        ("average_1s", 1.0),
+        ("average_17ms", 0.017),
+        ("average_0.5ms", 0.0005),
+        ("average_unknown", None),
+        ("counter", None),
+    ],
+)
+def test_a_rail_knows_over_which_time_it_averages(semantics: str, averaging_s: float | None) -> None:
+    assert Rail(source="replay", name="a", semantics=semantics).averaging_s == averaging_s
 
 
 def test_counters_for_root_only_name_the_command_that_opens_them(tmp_path: Path) -> None:
@@ -273,142 +310,3 @@ def test_a_machine_opens_the_sensors_it_has_and_says_why_not_the_others(tmp_path
     found, reasons = open_sensors(tmp_path)
     assert [rail.source for sampler in found for rail in sampler.rails] == ["rapl"]
     assert [reason.split(":")[0] for reason in reasons] == ["jetson_ina3221", "nvml"]
-
-
-@pytest.mark.parametrize(
-    ("text", "told"),
-    [
-        ("timestamp_s,rail,power_w\n0,a,fast\n", "is no number"),
-        ("timestamp_s,rail,power_w\n0,a,-3\n", "numbers from 0 on; got .*-3"),
-        ("timestamp_s,rail,power_w\n-1,a,3\n", "numbers from 0 on"),
-        ("timestamp_s,rail,power_w\n0,a,nan\n", "numbers from 0 on"),
-        ("time,power\n0,3\n", "got the columns time, power"),
-        ("timestamp_s,rail\n0,a\n", "columns are missing"),
-        ("timestamp_s,rail,power_w\n", "no rows"),
-        ("", "cannot be read as a trace"),
-    ],
-)
-def test_a_file_that_is_no_trace_is_named_with_what_is_wrong(tmp_path: Path, text: str, told: str) -> None:
-    path = tmp_path / "trace.csv"
-    path.write_text(text)
-    with pytest.raises(UsageError, match=rf"trace\.csv.*{told}(.|\n)*timestamp_s \(from 0\), rail"):
-        ReplaySampler.of_file(path)
-
-
-class Steps:
-    """A clock that the test moves."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-
-    def __call__(self) -> float:
-        return self.now_s
-
-
-TRACE = pl.DataFrame(
-    {
-        "timestamp_s": [0.0, 0.1, 0.2, 0.2, 0.4],
-        "rail": ["a", "a", "a", "b", "a"],
-        "power_w": [1.0, 2.0, None, 7.0, 3.0],
-    }
-)
-
-
-def test_a_replay_gives_what_each_rail_said_last(tmp_path: Path) -> None:
-    TRACE.write_csv(tmp_path / "trace.csv")
-    clock = Steps()
-    sampler = ReplaySampler.of_file(tmp_path / "trace.csv", clock=clock, semantics="average_1s")
-    assert [(rail.name, rail.semantics) for rail in sampler.rails] == [("a", "average_1s"), ("b", "average_1s")]
-    seen = []
-    for moment in (0.0, 0.15, 0.25, 0.4):
-        clock.now_s = moment
-        seen.append({reading.rail.name: reading.power_w for reading in sampler.read()})
-    assert seen == [{"a": 1.0}, {"a": 2.0}, {"b": 7.0}, {"a": 3.0, "b": 7.0}]
-    clock.now_s = 0.5
-    with pytest.raises(OSError, match=r"ended after 0\.4 s"):
-        sampler.read()
-
-
-@pytest.mark.parametrize("trace", [TRACE.clear(), TRACE.drop("rail")])
-def test_a_trace_without_rows_or_rails_is_refused(trace: pl.DataFrame) -> None:
-    with pytest.raises(UsageError, match=r"columns are missing|no rows"):
-        ReplaySampler(trace)
-
-
-class Driver:
-    """A sensor whose every read is the test's: numbers are watts, an error is raised; the last one repeats.
-
-    `finished` is set when all of them were read.
-    """
-
-    def __init__(self, *answers: float | Exception, clock: Steps | None = None, step_s: float = 0.0) -> None:
-        self.rails = [Rail(source="replay", name="a", semantics="instant")]
-        self.finished = threading.Event()
-        self.closed = False
-        self._answers = list(answers)
-        self._clock, self._step_s = clock, step_s
-
-    def read(self) -> list[Reading]:
-        answer = self._answers.pop(0) if len(self._answers) > 1 else self._answers[0]
-        if len(self._answers) == 1:
-            self.finished.set()
-        if self._clock is not None:
-            self._clock.now_s += self._step_s
-        if isinstance(answer, Exception):
-            raise answer
-        return [Reading(rail=self.rails[0], power_w=answer)]
-
-    def close(self) -> None:
-        self.closed = True
-
-
-def test_readings_carry_phase_and_moment_and_meet_the_contract(lake_root: Path) -> None:
-    sensor = Driver(5.0, 5.0, 6.0, 7.0)
-    with Recorder([sensor], hz=1000) as recorder:
-        recorder.phase = "measure"
-        start_s = recorder.now()
-        assert sensor.finished.wait(30)
-    assert sensor.closed
-    rows = recorder.frame(start_s)
-    run = {"hardware_id": "dev", "model": "net", "precision": "fp32", "batch": 1}
-    lake = Lake(lake_root)
-    lake.write(run, power_timeseries=rows)
-    kept = lake.frame("power_timeseries")
-    assert kept["power_w"].to_list()[:3] == [5.0, 5.0, 6.0]
-    assert kept["timestamp_s"].is_sorted()
-    assert set(kept["phase"]) <= {"warmup", "measure"}
-    assert kept["phase"][-1] == "measure"
-    assert set(kept.select("source", "rail").rows()) == {("replay", "a")}
-
-
-def test_a_sensor_that_fails_midway_leaves_a_gap_that_is_counted_and_not_filled() -> None:
-    clock = Steps()
-    sensor = Driver(5.0, *[OSError("gone")] * 4, 6.0, 6.0, clock=clock, step_s=0.001)
-    with Recorder([sensor], hz=1000, clock=clock) as recorder:
-        assert sensor.finished.wait(30)
-    (facts,) = recorder.facts()
-    assert recorder.frame(0.0)["power_w"].to_list()[:2] == [5.0, 6.0]
-    assert (facts.failed_reads, facts.gaps) == (4, 1)
-    assert facts.requested_period_s == 0.001
-
-
-def test_a_sensor_that_repeats_itself_is_found_out() -> None:
-    clock = Steps()
-    sensor = Driver(*(float(number // 4) for number in range(16)), clock=clock, step_s=0.01)
-    with Recorder([sensor], hz=100, clock=clock) as recorder:
-        assert sensor.finished.wait(30)
-    (facts,) = recorder.facts()
-    readings = recorder.frame(0.0).height
-    assert facts.distinct_share == pytest.approx(4 / readings)
-    assert facts.value_period_s == pytest.approx(0.04)
-    assert facts.observed_period_s == pytest.approx(0.01)
-
-
-def test_a_rail_that_never_answered_has_facts_without_numbers() -> None:
-    sensor = Driver(OSError("gone"), OSError("gone"))
-    with Recorder([sensor], hz=1000) as recorder:
-        assert sensor.finished.wait(30)
-    (facts,) = recorder.facts()
-    assert recorder.frame(0.0).is_empty()
-    assert (facts.observed_period_s, facts.value_period_s, facts.distinct_share) == (None, None, None)
-    assert facts.failed_reads > 0

@@ -32,7 +32,7 @@ class PowerRecord:
         rows: Readings as rows of `power_timeseries`, without keys; timestamp 0 is the start of the first timed pass.
         window_s: From there to the end of the last timed pass, in s.
         series: What is true of each rail, as the ledger has it.
-        notes: Why a sensor gave nothing, each as `source: reason`.
+        notes: Why a sensor, or a part of one, gave nothing, each as `source: reason`.
     """
 
     rows: pl.DataFrame

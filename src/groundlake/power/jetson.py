@@ -16,6 +16,7 @@ from groundlake.power.sampler import AVERAGE_UNKNOWN, Rail, Reading
 from groundlake.power.sysfs import NumberFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SOURCE = "jetson_ina3221"
@@ -61,6 +62,8 @@ class JetsonSampler:
             raise NoSensorError(f"no INA3221 power monitor in {root / _HWMON} or {root / _IIO}")
         answering = {channel.rail: channel for channel in reversed(every) if channel.power_w() is not None}
         self._channels = list(answering.values())[::-1]
+        silent = dict.fromkeys(channel.rail.name for channel in every if channel.rail not in answering)
+        self.notes = [f"{name} does not answer" for name in silent]
         for channel in every:
             if channel not in self._channels:
                 channel.close()
@@ -70,20 +73,23 @@ class JetsonSampler:
 
     @property
     def rails(self) -> list[Rail]:
-        """Rails by the names on the board, for example VDD_GPU_SOC; VDD_IN is the whole module."""
+        """Rails by the names on the board, for example VDD_GPU_SOC; VDD_IN, where there is one, is the whole module."""
         return [channel.rail for channel in self._channels]
 
-    def read(self) -> list[Reading]:
-        """Read every rail; one that does not answer is left out.
+    def read(self) -> Iterator[Reading]:
+        """Read every rail, one by one; one that does not answer is left out.
 
         Raises:
             OSError: No rail answers.
         """
-        powers = [(channel.rail, channel.power_w()) for channel in self._channels]
-        readings = [Reading(rail=rail, power_w=max(power, 0.0)) for rail, power in powers if power is not None]
-        if not readings:
+        answered = False
+        for channel in self._channels:
+            power_w = channel.power_w()
+            if power_w is not None:
+                answered = True
+                yield Reading(rail=channel.rail, power_w=max(power_w, 0.0))
+        if not answered:
             raise OSError("INA3221: no rail answers")
-        return readings
 
     def close(self) -> None:
         """Let go of the files."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -10,12 +11,13 @@ from groundlake.errors import NoSensorError
 from groundlake.power.sampler import AVERAGE_1S, AVERAGE_UNKNOWN, COUNTER, INSTANT, Rail, Reading
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 MILLI = 1e-3
 SOURCE = "nvml"
 
-_INSTANT_CHIPS = ("A100", "A800", "A30")
+_GA100 = re.compile(r"\b(A100X?|A800|A30X?)\b")
 """Boards with the GA100 chip, whose nvmlDeviceGetPowerUsage is not averaged although they are Ampere (nvml.h)."""
 
 
@@ -43,6 +45,8 @@ class NvmlSampler:
             index: self._instant_mw(handle) is not None for index, handle in found
         }
         self._gpus = [(handle, rail) for index, handle in found if (rail := self._rail(index, handle)) is not None]
+        told = {rail.device_index for _, rail in self._gpus}
+        self.notes = [f"GPU {index} tells neither power nor energy" for index, _ in found if index not in told]
         if not self._gpus:
             self._session.close()
             raise NoSensorError("no GPU that NVML lists tells its power or energy" if found else "NVML lists no GPU")
@@ -52,16 +56,20 @@ class NvmlSampler:
         """One rail for each GPU: the whole board."""
         return [rail for _, rail in self._gpus]
 
-    def read(self) -> list[Reading]:
-        """Read every GPU; one that has fallen off the bus is left out.
+    def read(self) -> Iterator[Reading]:
+        """Read every GPU, one by one; one that has fallen off the bus is left out.
 
         Raises:
             OSError: No GPU answers.
         """
-        readings = [reading for handle, rail in self._gpus if (reading := self._reading(handle, rail)) is not None]
-        if not readings:
+        answered = False
+        for handle, rail in self._gpus:
+            reading = self._reading(handle, rail)
+            if reading is not None:
+                answered = True
+                yield reading
+        if not answered:
             raise OSError("NVML: no GPU answers")
-        return readings
 
     def close(self) -> None:
         """End the session with the driver."""
@@ -101,8 +109,7 @@ class NvmlSampler:
         architecture = self._ask("nvmlDeviceGetArchitecture", handle)
         if architecture is None:
             return AVERAGE_UNKNOWN
-        name = str(self._ask("nvmlDeviceGetName", handle) or "")
-        is_ga100 = any(chip in name.replace("-", " ").split() for chip in _INSTANT_CHIPS)
+        is_ga100 = _GA100.search(str(self._ask("nvmlDeviceGetName", handle) or "")) is not None
         return INSTANT if architecture < self._nvml.NVML_DEVICE_ARCH_AMPERE or is_ga100 else AVERAGE_1S
 
     def _instant_mw(self, handle: Any) -> int | None:  # noqa: ANN401 - the same

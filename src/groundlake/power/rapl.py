@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from groundlake.power.sampler import COUNTER, Rail, Reading
 from groundlake.power.sysfs import NumberFile
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 SOURCE = "rapl"
@@ -45,7 +47,7 @@ class _Counter:
 
 
 class RaplSampler:
-    """All RAPL domains that may be read: packages, cores, memory.
+    """All RAPL domains that may be read: packages, cores, memory, and psys, the whole platform.
 
     Raises:
         NoSensorError: There is none, or none may be read.
@@ -60,6 +62,8 @@ class RaplSampler:
         for counter in counters:
             if counter not in self._counters:
                 counter.file.close()
+        closed = [counter.rail.name for counter in counters if counter not in self._counters]
+        self.notes = [f"{', '.join(closed)} may be read by root only\n  {_READABLE}"] if closed else []
         if not self._counters:
             raise NoSensorError(f"{zones[0] / 'energy_uj'} may be read by root only\n  {_READABLE}")
 
@@ -68,17 +72,20 @@ class RaplSampler:
         """Rails such as package-0, package-0/core and package-0/dram."""
         return [counter.rail for counter in self._counters]
 
-    def read(self) -> list[Reading]:
-        """Read every counter; one that does not answer is left out.
+    def read(self) -> Iterator[Reading]:
+        """Read every counter, one by one; one that does not answer is left out.
 
         Raises:
             OSError: No counter answers.
         """
-        values = [(counter.rail, counter.energy_j()) for counter in self._counters]
-        readings = [Reading(rail=rail, energy_counter_j=value) for rail, value in values if value is not None]
-        if not readings:
+        answered = False
+        for counter in self._counters:
+            energy_j = counter.energy_j()
+            if energy_j is not None:
+                answered = True
+                yield Reading(rail=counter.rail, energy_counter_j=energy_j)
+        if not answered:
             raise OSError("RAPL: no counter answers")
-        return readings
 
     def close(self) -> None:
         """Let go of the files."""
@@ -93,7 +100,13 @@ def _counter(zone: Path) -> _Counter | None:
     if name is None or not range_uj:
         return None
     kind, *numbers = zone.name.split(":")
-    package = int(numbers[0])
     above = machine.read_text(zone.with_name(f"{kind}:{numbers[0]}") / "name") if len(numbers) > 1 else None
-    rail = Rail(source=SOURCE, name=f"{above}/{name}" if above else name, semantics=COUNTER, device_index=package)
+    # The number of a zone only counts the zones: that of psys, the whole platform, is no package's.
+    package = re.match(r"package-(\d+)", above or name)
+    rail = Rail(
+        source=SOURCE,
+        name=f"{above}/{name}" if above else name,
+        semantics=COUNTER,
+        device_index=int(package[1]) if package else None,
+    )
     return _Counter(rail, NumberFile(zone / "energy_uj"), range_uj)

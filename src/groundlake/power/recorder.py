@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from statistics import median
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 from typing_extensions import Self
 
+from groundlake.power.sampler import COUNTER
 from groundlake.schemas import PowerTimeseries
 
 if TYPE_CHECKING:
@@ -34,14 +36,16 @@ STOP_TIMEOUT_S = 5.0
 class SeriesFacts:
     """What is true of one rail's series: enough to refuse an energy that the sensor could not resolve.
 
+    All of it is about one quantity: the readings of power, or those of the counter where the rail is one.
+
     Attributes:
         rail: What was measured, and what a reading means.
         requested_period_s: Time between two reads, as asked for.
         observed_period_s: Median time between two reads; None below two readings.
-        value_period_s: Mean time between two changes of the value: how often the sensor really measures; None where
-            it never changed.
+        value_period_s: Length of the series over the changes of the value, as in the view `run_energy`: how often the
+            sensor really measures; None where it never changed.
         distinct_share: Share of the readings that differ from the one before.
-        failed_reads: Reads that this rail did not answer.
+        failed_reads: Reads that this rail did not answer with this quantity.
         gaps: Pairs of readings further apart than three requested periods.
     """
 
@@ -131,6 +135,7 @@ class Recorder:
                 "power_w": reading.power_w,
                 "energy_counter_j": reading.energy_counter_j,
                 "temperature_c": reading.temperature_c,
+                "averaging_s": rail.averaging_s,
             }
             for rail, series in self._series.items()
             for phase, moment, reading in zip(series.phases, series.moments_s, series.readings, strict=True)
@@ -143,21 +148,20 @@ class Recorder:
         return [self._facts(rail, series) for rail, series in self._series.items()]
 
     def _facts(self, rail: Rail, series: _Series) -> SeriesFacts:
-        steps = [later - earlier for earlier, later in pairwise(series.moments_s)]
-        values = [
-            reading.power_w if reading.power_w is not None else reading.energy_counter_j for reading in series.readings
+        told = [
+            (moment, value)
+            for moment, reading in zip(series.moments_s, series.readings, strict=True)
+            if (value := reading.energy_counter_j if rail.semantics == COUNTER else reading.power_w) is not None
         ]
-        changes = [
-            moment for moment, (one, other) in zip(series.moments_s[1:], pairwise(values), strict=True) if one != other
-        ]
-        spans = [later - earlier for earlier, later in pairwise(changes)]
+        steps = [later - earlier for (earlier, _), (later, _) in pairwise(told)]
+        changes = sum(one != other for (_, one), (_, other) in pairwise(told))
         return SeriesFacts(
             rail=rail,
             requested_period_s=self._period_s,
             observed_period_s=median(steps) if steps else None,
-            value_period_s=sum(spans) / len(spans) if spans else None,
-            distinct_share=(len(changes) + 1) / len(values) if values else None,
-            failed_reads=self._asked[rail] - len(values),
+            value_period_s=(told[-1][0] - told[0][0]) / changes if changes else None,
+            distinct_share=(changes + 1) / len(told) if told else None,
+            failed_reads=self._asked[rail] - len(told),
             gaps=sum(step > GAP_PERIODS * self._period_s for step in steps),
         )
 
@@ -173,19 +177,18 @@ class Recorder:
                 due_s += self._period_s * -(-late_s // self._period_s)
 
     def _read(self, sampler: Sampler) -> None:
-        phase, before_s = self.phase, self._clock()
         for rail in sampler.rails:
             self._asked[rail] += 1
-        try:
-            readings = sampler.read()
-        except Exception:  # noqa: BLE001 - whatever a driver does, the next read comes; this one counts as failed
-            return
-        moment_s = (before_s + self._clock()) / 2  # the read took from here to there; its middle errs the least
-        for reading in readings:
-            series = self._series[reading.rail]
-            series.phases.append(phase)
-            series.readings.append(reading)
-            series.moments_s.append(moment_s)
+        phase, before_s = self.phase, self._clock()
+        with suppress(Exception):  # whatever a driver does, the next read comes; what is missing counts as failed
+            for reading in sampler.read():
+                after_s = self._clock()
+                series = self._series[reading.rail]
+                series.phases.append(phase)
+                series.readings.append(reading)
+                # The reading took from here to there: the middle errs the least.
+                series.moments_s.append((before_s + after_s) / 2)
+                phase, before_s = self.phase, after_s
 
 
 COLUMNS = (
@@ -198,5 +201,6 @@ COLUMNS = (
     "power_w",
     "energy_counter_j",
     "temperature_c",
+    "averaging_s",
 )
 """Columns of `power_timeseries` that a recorder knows; the keys are the run's."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake.errors import UsageError
-from groundlake.power.sampler import INSTANT, Rail, Reading
+from groundlake.power.sampler import COUNTER, INSTANT, Rail, Reading
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ class ReplaySampler:
 
     Args:
         trace: Columns timestamp_s (from 0), rail, and any of power_w, energy_counter_j, temperature_c.
-        semantics: What its readings mean.
+        semantics: What its readings of power mean; a rail without any is a counter.
         clock: Seconds, monotonic; the one that the recorder stamps with.
 
     Raises:
@@ -40,8 +40,10 @@ class ReplaySampler:
         self, trace: pl.DataFrame, *, semantics: str = INSTANT, clock: Callable[[], float] = perf_counter
     ) -> None:
         rows = _checked(trace)
+        powered = set(rows.filter(pl.col("power_w").is_not_null())["rail"])
         self._rails = {
-            name: Rail(source=SOURCE, name=name, semantics=semantics) for name in rows["rail"].unique().sort()
+            name: Rail(source=SOURCE, name=name, semantics=semantics if name in powered else COUNTER)
+            for name in rows["rail"].unique().sort()
         }
         self._moments = {name: _column(rows, name, "timestamp_s") for name in self._rails}
         self._values = {name: rows.filter(rail=name).select(VALUES).rows() for name in self._rails}

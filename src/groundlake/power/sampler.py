@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
 INSTANT = "instant"
 AVERAGE_1S = "average_1s"
@@ -19,6 +20,8 @@ SEMANTICS = {
     COUNTER: "energy_counter_j counts energy, and there is no reading of power",
 }
 """What a rail's readings mean. An INA3221 names its own averaging time: `average_<milliseconds>ms`."""
+
+_AVERAGE = re.compile(r"average_([\d.]+)(m?)s")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +41,14 @@ class Rail:
     semantics: str
     device_index: int | None = None
     device_uuid: str | None = None
+
+    @property
+    def averaging_s(self) -> float | None:
+        """Time over which a reading of power is an average, in s; 0 for an instant, None where it is not known."""
+        if self.semantics == INSTANT:
+            return 0.0
+        found = _AVERAGE.fullmatch(self.semantics)
+        return float(found[1]) / (1000 if found[2] else 1) if found else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,8 +75,10 @@ class Sampler(Protocol):
         """What it measures."""
         ...
 
-    def read(self) -> Sequence[Reading]:
-        """Read every rail now; one that does not answer is left out.
+    def read(self) -> Iterable[Reading]:
+        """Read every rail now, and give each reading as soon as it is made: that is the moment it is stamped with.
+
+        A rail that does not answer is left out.
 
         Raises:
             OSError: The sensor does not answer at all.
@@ -74,4 +87,13 @@ class Sampler(Protocol):
 
     def close(self) -> None:
         """Let go of the sensor; reading is over."""
+        ...
+
+
+class Sensor(Sampler, Protocol):
+    """A sampler of this machine, which also knows what it could not open."""
+
+    @property
+    def notes(self) -> Sequence[str]:
+        """Why a part of it gives nothing, beside the rails that do."""
         ...
