@@ -80,7 +80,14 @@ def power(watts: float) -> pl.DataFrame:
     shared = {"phase": "measure", "timestamp_s": moments}
     gpu = pl.DataFrame(
         shared | {"power_w": [watts + number % 3 for number in range(22)]}, schema_overrides={"power_w": pl.Float64}
-    ).with_columns(source=pl.lit("nvml"), rail=pl.lit("gpu"), device_index=pl.lit(0), temperature_c=pl.lit(40.5))
+    ).with_columns(
+        source=pl.lit("nvml"),
+        rail=pl.lit("gpu"),
+        device_index=pl.lit(0),
+        temperature_c=pl.lit(40.5),
+        averaging_s=pl.lit(0.1),
+        power_w=pl.when(pl.col("timestamp_s") > 1.3).then(None).otherwise("power_w"),
+    )
     package = pl.DataFrame(shared | {"energy_counter_j": [watts * moment + 1e3 for moment in moments]})
     gap = gpu.filter((pl.col("timestamp_s") < 0.3) | (pl.col("timestamp_s") > 0.8)).with_columns(device_index=pl.lit(1))
     counters = package.with_columns(source=pl.lit("rapl"), rail=pl.lit("package-0"))
@@ -111,7 +118,7 @@ def fill(root: Path) -> None:
     keys = {"hardware_id": "gpu", "precision": "fp32", "model": "big", "device": "cuda"}
     lake.write(keys | {"batch": 64, "status": "failed", "error": "CUDA out of memory"})
     lake.write(keys | {"batch": 64, "status": "failed", "error": "again", "started_at": DAY} | ZONE)
-    powered = {"hardware_id": "gpu", "session_id": "s", "measured_window_s": 1.0, "timed_runs": 50}
+    powered = {"hardware_id": "gpu", "session_id": "s", "measured_window_s": 1.0, "timed_runs": 50, "device_index": 0}
     idle = {"kind": "idle_baseline", "precision": "none", "model": "idle", "batch": 0}
     lake.write(powered | idle, power_timeseries=power(20.0))
     lake.write(run(device="cuda", **powered), subgraph_timings=timings(0.02), power_timeseries=power(300.0))

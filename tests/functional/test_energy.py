@@ -13,7 +13,7 @@ from groundlake.store import Lake
 if TYPE_CHECKING:
     from pathlib import Path
 
-RUN = {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 4, "session_id": "s"}
+RUN = {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 4, "session_id": "s", "device": "cuda"}
 
 
 def power(moments: list[float], watts: list[float | None], rail: str = "a", **columns: Any) -> pl.DataFrame:
@@ -25,6 +25,7 @@ def power(moments: list[float], watts: list[float | None], rail: str = "a", **co
             "timestamp_s": moments,
             "power_w": watts,
             "device_index": 0,
+            "averaging_s": 0.0,
         }
     ).with_columns(pl.lit(value).alias(name) for name, value in columns.items())
 
@@ -64,6 +65,12 @@ def test_every_rail_of_a_run_has_its_energy(lake: Lake) -> None:
         (2.0, power([0.0, 0.1, 0.2, 0.3, 1.9, 2.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0]), "the readings leave a gap"),
         (2.0, power([0.0, 0.1, 0.2, 0.3, 0.4], [1.0, 2.0, 3.0, 4.0, 5.0]), "the readings leave a gap"),
         (0.4, power([0.1 * n for n in range(-10, 11)], [5.0] * 10 + [6.0] * 11), "shorter than two updates"),
+        (2.0, steady(2, 9.0, averaging_s=0.41), "the window is shorter than five averaging times of the sensor"),
+        (
+            2.0,
+            power([n / 20 - 1 for n in range(81)], [9.0] * 81, averaging_s=None),
+            "the sensor never changed its value",
+        ),
     ],
 )
 def test_an_energy_that_is_not_known_is_null_with_the_reason(
@@ -73,6 +80,89 @@ def test_an_energy_that_is_not_known_is_null_with_the_reason(
     (row,) = energies(lake)
     assert (row["energy_j"], row["mean_power_w"], row["energy_above_baseline_j"]) == (None, None, None)
     assert reason in row["reason"]
+
+
+def test_readings_without_a_power_are_a_gap_and_not_a_smaller_energy(lake: Lake) -> None:
+    """The sampler of NVML gives such rows when the field fails, and the counter beside it still answers."""
+    silent = pl.col("timestamp_s").is_between(0.5, 0.9)
+    rows = steady(2, 100.0).with_columns(
+        power_w=pl.when(~silent).then("power_w"), energy_counter_j=500 + pl.col("timestamp_s") * 100
+    )
+    lake.write({**RUN, "measured_window_s": 2.0}, power_timeseries=rows)
+    (row,) = energies(lake)
+    assert (row["energy_j"], row["has_gap"]) == (None, True)
+    assert row["reason"] == "the readings leave a gap in the window"
+    assert row["coverage"] == pytest.approx(0.75)
+    assert row["counter_energy_j"] == pytest.approx(200.0)
+
+
+def test_a_single_reading_without_a_power_is_interpolated_as_one_that_failed(lake: Lake) -> None:
+    rows = steady(2, 100.0).with_columns(power_w=pl.when(pl.col("timestamp_s") != 0.5).then("power_w"))
+    lake.write({**RUN, "measured_window_s": 2.0}, power_timeseries=rows)
+    (row,) = energies(lake)
+    assert row["energy_j"] == pytest.approx(200.0, abs=0.1)
+    assert row["coverage"] == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("averaging_s", [0.0, 0.05])
+def test_a_rail_that_hardly_moves_has_an_energy_where_its_averaging_time_is_known(
+    averaging_s: float, lake: Lake
+) -> None:
+    moments = [number / 20 - 1 for number in range(81)]
+    constant = power(moments, [5.0] * 81, averaging_s=averaging_s)
+    flicker = power(moments, [5.0] * 40 + [5.04] * 41, rail="b", averaging_s=averaging_s)
+    step = power(moments, [5.0] * 40 + [9.0] * 41, rail="c", averaging_s=averaging_s)
+    lake.write({**RUN, "measured_window_s": 2.0}, power_timeseries=pl.concat([constant, flicker, step]))
+    first, second, third = energies(lake)
+    assert (first["energy_j"], first["reason"]) == (pytest.approx(10.0), None)
+    assert (second["energy_j"], second["reason"]) == (pytest.approx(10.04, abs=0.05), None)
+    assert (third["energy_j"], third["reason"]) == (None, "the window is shorter than two updates of the sensor")
+
+
+@pytest.mark.parametrize(
+    ("window_s", "counts", "reason"),
+    [
+        (None, "steady", "the run does not say how long it measured"),
+        (2.0, "none", "the sensor has no counter"),
+        (3.5, "steady", "the counter was not read at both ends of the window"),
+        (0.3, "whole seconds", "the window is shorter than two steps of the counter"),
+        (2.0, "constant", "the window is shorter than two steps of the counter"),
+    ],
+)
+def test_a_counter_that_tells_no_energy_says_why(window_s: float | None, counts: str, reason: str, lake: Lake) -> None:
+    values = {
+        "none": pl.lit(None, dtype=pl.Float64),
+        "steady": 9 + pl.col("timestamp_s"),
+        "whole seconds": 9 + pl.col("timestamp_s").floor(),
+        "constant": pl.lit(9.0),
+    }
+    rows = steady(2, 100.0).with_columns(energy_counter_j=values[counts])
+    lake.write({**RUN, "measured_window_s": window_s}, power_timeseries=rows)
+    (row,) = energies(lake)
+    assert (row["counter_energy_j"], row["counter_uncertainty_j"]) == (None, None)
+    assert row["counter_reason"] == reason
+
+
+def test_the_difference_of_a_counter_may_be_off_by_a_step_at_each_end(lake: Lake) -> None:
+    moments = [number / 20 - 1 for number in range(121)]
+    rows = power(moments, [None] * 121, averaging_s=None, source="rapl").with_columns(
+        energy_counter_j=100 + (pl.col("timestamp_s") / 0.5).floor() * 25
+    )
+    lake.write({**RUN, "measured_window_s": 2.4}, power_timeseries=rows)
+    (row,) = energies(lake)
+    assert (row["reason"], row["counter_reason"]) == ("the sensor tells no power", None)
+    assert row["counter_uncertainty_j"] == pytest.approx(50.0)
+    assert abs(row["counter_energy_j"] - 2.4 * 50) <= row["counter_uncertainty_j"]
+    assert row["value_period_s"] == pytest.approx(0.5)
+
+
+def test_an_end_between_two_readings_far_apart_makes_the_counter_uncertain(lake: Lake) -> None:
+    moments = [-1.0, -0.1, 0.5, *(0.6 + number / 10 for number in range(30))]
+    rows = power(moments, [None] * 33).with_columns(energy_counter_j=100 + pl.col("timestamp_s") * 10)
+    lake.write({**RUN, "measured_window_s": 2.05}, power_timeseries=rows)
+    (row,) = energies(lake)
+    assert row["counter_energy_j"] == pytest.approx(20.5)
+    assert row["counter_uncertainty_j"] == pytest.approx(6.0 + 45 / 32)
 
 
 def test_a_counter_goes_on_through_a_gap_of_the_readings(lake: Lake) -> None:
@@ -129,6 +219,38 @@ def test_the_energy_of_an_input_is_that_of_the_window_over_passes_and_batch(lake
     assert row["energy_per_input_j"] == pytest.approx(1.0)
     assert row["inputs_per_j"] == pytest.approx(1.0)
     assert row["energy_per_input_above_baseline_j"] is None
+
+
+def test_an_energy_names_its_sampling_period_its_window_and_what_a_reading_means(lake: Lake) -> None:
+    rows = steady(2, 100.0, averaging_s=0.1)
+    lake.write({**RUN, "measured_window_s": 2.0, "timed_runs": 50}, power_timeseries=rows)
+    figures = [("nvml", "a", pytest.approx(0.05), 2.0, 0.1)]
+    named = "source, rail, usual_step_s, window_s, averaging_s"
+    assert lake.sql(f"select {named} from run_energy").rows() == figures
+    assert lake.sql(f"select {named} from energy_per_inference").rows() == figures
+    assert set(lake.sql("select averaging_s from power_profile").rows()) == {(0.1,)}
+
+
+@pytest.mark.parametrize(
+    ("run", "devices", "shown"),
+    [
+        ({"device": "cpu"}, [0], []),
+        ({"device": "cpu", "device_index": 0}, [0], []),
+        ({"device": "cuda"}, [3], [3]),
+        ({"device": "cuda"}, [0, 1], []),
+        ({"device": "cuda", "device_index": 1}, [0, 1], [1]),
+        ({"device": "cuda", "device_index": 2}, [0], []),
+    ],
+)
+def test_a_gpu_has_an_energy_of_a_pass_only_where_it_ran_the_model(
+    run: dict[str, Any], devices: list[int], shown: list[int], lake: Lake
+) -> None:
+    gpus = [steady(2, 100.0, device_index=index) for index in devices]
+    package = steady(2, 30.0, rail="package-0", source="rapl")
+    rows = pl.concat([*gpus, package], how="vertical_relaxed")
+    lake.write({**RUN, **run, "measured_window_s": 2.0, "timed_runs": 50}, power_timeseries=rows)
+    found = lake.sql("select source, device_index from energy_per_inference order by source, device_index").rows()
+    assert found == [*(("nvml", index) for index in shown), ("rapl", 0)]
 
 
 def test_of_several_gpus_only_the_one_that_ran_the_model_has_an_energy_of_a_pass(lake: Lake) -> None:
