@@ -20,7 +20,11 @@ if TYPE_CHECKING:
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Made by `make docs` from {source}; edits here are lost. -->\n"
-BELOW = {"hw": ("list", "show", "detect", "add"), "export": ("v2-json",)}
+BELOW = {
+    "estimates": ("add", "fit", "list"),
+    "hw": ("list", "show", "detect", "add", "register"),
+    "export": ("v2-json",),
+}
 """Commands of a group."""
 
 COMMANDS = [command for name in ORDER for command in ((name,), *((name, inner) for inner in BELOW.get(name, ())))]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from groundlake.schemas.base import Table, column
+from groundlake.schemas.base import KEYS, Table, column
 
 
 class Estimates(Table):
@@ -33,6 +33,9 @@ class Estimates(Table):
 
     @classmethod
     def row_rules(cls) -> dict[str, pl.Expr]:
-        """A prediction predicts something."""
+        """A prediction predicts something, and a version predicts each thing once in a run."""
         figures = ("predicted_latency_ms", "predicted_energy_j", "predicted_memory_bytes")
-        return {"predicts_something": pl.any_horizontal([pl.col(name).is_not_null() for name in figures])}
+        return {
+            "predicts_something": pl.any_horizontal([pl.col(name).is_not_null() for name in figures]),
+            "predicted_once": pl.struct(*KEYS, "run_id", "estimator", "estimator_version", "subgraph_id").is_unique(),
+        }

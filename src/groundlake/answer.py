@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from groundlake.errors import CorruptLakeError, QueryError
-from groundlake.views import View, all_views, bind, needed_for
+from groundlake.views import all_views, bind, needed_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
     import polars as pl
     import pyarrow as pa
+
+    from groundlake.query_files import View
 
 Fetched = TypeVar("Fetched")
 
@@ -34,10 +36,11 @@ _PARQUET_PATH = re.compile(r"(/[^\"\n]*?\.parquet)")
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one query, computed anew each time it is fetched."""
+    """The answer to one query, computed anew each time it is fetched; `beside` are views for this query alone."""
 
     query: str
     root: Path
+    beside: tuple[View, ...] = ()
 
     def pl(self) -> pl.DataFrame:
         """Return the answer as a polars frame."""
@@ -71,7 +74,9 @@ class Answer:
 
     def _run(self, fetch: Callable[[duckdb.DuckDBPyRelation], Fetched]) -> Fetched:
         for attempt in range(1, ATTEMPTS + 1):
-            views = all_views(self.root)  # anew: with its last file, a contract version leaves the relation
+            views = {view.name: view for view in self.beside} | all_views(
+                self.root
+            )  # anew: with its last file, a contract version leaves the relation
             try:
                 with open_connection() as connection:
                     statement = _single_query(connection, self.query)

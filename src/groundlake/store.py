@@ -11,20 +11,23 @@ from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeVar
 
 import polars as pl
 
+from groundlake import estimates
 from groundlake.answer import Answer, open_connection
 from groundlake.commit import Commit, ensure_anchor, environment_error
 from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
 from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, utc_now
 from groundlake.layout import new_id
 from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, scan_parts, shown_rows
+from groundlake.query_files import named_query
 from groundlake.schemas import FACT_TABLES, KEYS, TABLES, Runs, Table
 from groundlake.views import all_views, bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     import duckdb
 
+    from groundlake.estimates import EstimatesWritten
     from groundlake.integrity import Finding
 
 Result = TypeVar("Result")
@@ -143,6 +146,42 @@ class Lake:
             flush(hardware_id)
         return [ids[position] for position in sorted(ids)]
 
+    def write_estimates(
+        self,
+        frame: pl.DataFrame,
+        *,
+        estimator: str | None = None,
+        version: str | None = None,
+        allow_unmeasured: bool = False,
+        sources: Sequence[Mapping[str, str]] = (),
+        on_published: Callable[[int], None] | None = None,
+    ) -> EstimatesWritten:
+        """Commit predictions of any number of configurations: one run of kind `estimate` for each hardware id.
+
+        Args:
+            frame: One row for each prediction: `hardware_id`, `precision`, `model`, `batch`, `subgraph_id` (NULL or
+                left out for a whole model), any of `predicted_latency_ms`, `predicted_energy_j`,
+                `predicted_memory_bytes`, and `extrapolated`.
+            estimator: Name of the estimator, unless `frame` has it.
+            version: Its version, unless `frame` has the column `estimator_version`.
+            allow_unmeasured: Keep predictions of what was not measured yet.
+            sources: Files they come from: uri, sha256, layout.
+            on_published: Called with 1 after each run.
+
+        Raises:
+            ContractViolationError: A figure is negative or no number, or a key is given twice.
+            RunExistsError: This version predicts one of these already, with other figures.
+            UsageError: Columns are missing or unknown, or something was never measured. Nothing was written.
+        """
+        rows = estimates.checked(frame, estimator, version)
+        if not allow_unmeasured:
+            self._require()
+            measured, subgraphs = self.sql(estimates.MEASURED_SQL).pl(), self.sql(estimates.SUBGRAPHS_SQL).pl()
+            estimates.refuse_unmeasured(rows, measured, subgraphs)
+        new = estimates.not_present(rows, self.frame("estimates")) if self.exists else rows
+        run_ids = self.write_many(estimates.as_runs(new, sources), on_published=on_published)
+        return estimates.EstimatesWritten(tuple(run_ids), new.height, rows.height - new.height)
+
     def retract(self, run_id: str, hardware_id: str, why: str) -> None:
         """State that a run is withdrawn: it is not shown any more, and an older revision does not come back."""
         known = _retry(partial(self._ledger.current, hardware_id)).filter(pl.col("run_id") == run_id)
@@ -200,6 +239,16 @@ class Lake:
         """Ask a question in SQL; it runs when the answer is fetched (`.pl()`, `.arrow()`, `.rows()`)."""
         self._require()
         return Answer(query, self.root)
+
+    def query(self, name: str, **parameters: object) -> Answer:
+        """Ask one of the hand-written queries by its name; `lake query` lists them with their parameters.
+
+        Raises:
+            UsageError: There is no such query or parameter, or a value of another type.
+        """
+        self._require()
+        found = named_query(name)
+        return Answer(found.sql, self.root, (found.params(parameters),) if found.parameters or parameters else ())
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection in memory with every view bound; `lake.db` is not opened."""

@@ -1,4 +1,4 @@
-"""Bind views to an engine: base views made from the contracts, and the hand-written ones in `queries/views/`.
+"""Bind views to an engine: base views made from the contracts, and the hand-written ones in `queries/`.
 
 Paths appear in the raw relations (`runs_parts`, `subgraph_timings_parts`, ...) only. Everything above them is text
 that DuckDB and Spark run unchanged.
@@ -7,14 +7,12 @@ that DuckDB and Spark run unchanged.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
-from functools import lru_cache
-from importlib.resources import files
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from groundlake.layout import anchor_path, parts_glob
+from groundlake.query_files import View, quoted, written_views
 from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs
 
 if TYPE_CHECKING:
@@ -34,28 +32,6 @@ _SQL_TYPES = {
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
 }
-_REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z_][a-z0-9_]*)", re.IGNORECASE)
-_COLUMN_LINE = re.compile(r"^column\s+(?P<name>\w+)(?:\s*\[(?P<unit>[^\]]+)\])?:\s*(?P<text>.+)$")
-
-
-@dataclass(frozen=True)
-class View:
-    """One view: its SQL, what one row is, an example, and what its columns mean (name to description)."""
-
-    name: str
-    sql: str
-    documentation: str
-    example: str
-    columns: dict[str, str] = field(default_factory=dict)
-
-    @property
-    def one_row_is(self) -> str:
-        """First sentence of the documentation."""
-        return self.documentation.split(". ")[0].rstrip(".")
-
-    def reads(self) -> set[str]:
-        """Names that the SQL reads from, views and common table expressions alike."""
-        return {name.lower() for name in _REFERENCE.findall(_without_comments(self.sql))}
 
 
 def sql_type(dtype: pl.DataType) -> str:
@@ -113,7 +89,7 @@ def parts_sql(table: type[Table], root: Path) -> str:
             paths.insert(0, _literal(root / anchor_path(table)))
         elif not any(root.glob(parts_glob(table, version))):
             continue
-        listed = ", ".join(map(_quoted, paths))
+        listed = ", ".join(map(quoted, paths))
         columns = ", ".join(
             f"CAST(NULL AS {sql_type(spec.dtype)}) AS {spec.name}"
             if table.added().get(spec.name, 1) > version
@@ -132,7 +108,7 @@ def quarantine_sql(root: Path) -> str:
         return empty_sql(Quarantine)
     types = ", ".join(f"{spec.name}: '{sql_type(spec.dtype)}'" for spec in Quarantine.columns())
     columns = ", ".join(spec.name for spec in Quarantine.columns())
-    path = _quoted(f"{_literal(root)}/{QUARANTINE_FOLDER}/*.jsonl")
+    path = quoted(f"{_literal(root)}/{QUARANTINE_FOLDER}/*.jsonl")
     return f"SELECT {columns}\nFROM read_json({path}, format = 'newline_delimited', columns = {{{types}}})"
 
 
@@ -140,47 +116,6 @@ def empty_sql(table: type[Table]) -> str:
     """Return a typed relation of zero rows."""
     columns = ", ".join(f"CAST(NULL AS {sql_type(spec.dtype)}) AS {spec.name}" for spec in table.columns())
     return f"SELECT {columns}\nWHERE false"
-
-
-@lru_cache(maxsize=1)
-def written_views() -> dict[str, View]:
-    """Read the hand-written views, by name, in alphabetical order."""
-    folder = files("groundlake") / "queries" / "views"
-    found = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".sql")), key=lambda entry: entry.name)
-    return {view.name: view for view in (parse_view(e.name.removesuffix(".sql"), e.read_text("utf-8")) for e in found)}
-
-
-def parse_view(name: str, text: str) -> View:
-    """Read one query file: its leading comment (documentation, `example:`, `column x [unit]: ...`) and its SQL."""
-    documentation: list[str] = []
-    columns: dict[str, str] = {}
-    units: dict[str, str] = {}
-    example = ""
-    lines = text.strip().splitlines()
-    head = list(lines[: _head_length(lines)])
-    target: str | None = None
-    for line in head:
-        content = line.removeprefix("--").strip()
-        column_line = _COLUMN_LINE.match(content)
-        if column_line:
-            target = column_line["name"]
-            columns[target] = column_line["text"]
-            units[target] = f" [{column_line['unit']}]" if column_line["unit"] else ""
-        elif content.startswith("example:"):
-            example, target = content.removeprefix("example:").strip(), "example:"
-        elif target == "example:":
-            example = f"{example} {content}".strip()
-        elif target:
-            columns[target] = f"{columns[target]} {content}"
-        else:
-            documentation.append(content)
-    sql = "\n".join(lines[len(head) :]).strip().rstrip(";")
-    described = {column: text + units[column] for column, text in columns.items()}
-    return View(name, sql, " ".join(documentation).strip(), example, described)
-
-
-def _head_length(lines: list[str]) -> int:
-    return next((number for number, line in enumerate(lines) if not line.startswith("--")), len(lines))
 
 
 def column_comment(name: str, tables: Iterable[type[Table]]) -> str | None:
@@ -230,7 +165,7 @@ def help_view(views: Iterable[View]) -> View:
     }
     own = View("help", "", "One row is a view you can ask", "select name, one_row_is from help", columns)
     rows = ",\n    ".join(
-        f"({_quoted(view.name)}, {_quoted(view.one_row_is)}, {_quoted(view.example)})"
+        f"({quoted(view.name)}, {quoted(view.one_row_is)}, {quoted(view.example)})"
         for view in sorted([*views, own], key=lambda view: view.name)
     )
     sql = f"SELECT name, one_row_is, example_sql\nFROM (VALUES\n    {rows}\n) AS v (name, one_row_is, example_sql)"
@@ -260,11 +195,11 @@ def comment_statements(view: View, columns: Iterable[str]) -> list[str]:
     by_name: dict[str, type[Table]] = {**TABLES, "quarantine": Quarantine}
     table = by_name.get(view.name.removesuffix("_parts"))
     contracts: list[type[Table]] = [table] if table else [Runs, *FACT_TABLES.values()]
-    statements = [f"COMMENT ON VIEW {view.name} IS {_quoted(view.documentation)}"]
+    statements = [f"COMMENT ON VIEW {view.name} IS {quoted(view.documentation)}"]
     for name in columns:
         comment = view.columns.get(name) or column_comment(name, contracts)
         if comment:
-            statements.append(f'COMMENT ON COLUMN {view.name}."{name}" IS {_quoted(comment)}')
+            statements.append(f'COMMENT ON COLUMN {view.name}."{name}" IS {quoted(comment)}')
     return statements
 
 
@@ -285,14 +220,6 @@ def _creation_order(views: dict[str, View]) -> list[str]:
     return list(order)
 
 
-def _without_comments(sql: str) -> str:
-    return re.sub(r"--[^\n]*", "", sql)
-
-
 def _literal(path: Path) -> str:
     """Path as a pattern that matches just itself, whatever glob characters the folder's name has."""
     return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
-
-
-def _quoted(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"

@@ -15,9 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from groundlake import spark
+from groundlake.query_files import written_views
 from groundlake.schemas import FACT_TABLES, TABLES
 from groundlake.store import Lake
-from groundlake.views import base_views, fact_view_sql, written_views
+from groundlake.views import base_views, fact_view_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

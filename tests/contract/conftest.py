@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from groundlake.schemas import SubgraphTimings
+from groundlake.schemas import Estimates, SubgraphTimings
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -44,7 +44,7 @@ def valid() -> Callable[..., pl.DataFrame]:
     def make(contract: type[Table], rows: int = 2, **columns: object) -> pl.DataFrame:
         values = {name: SPECIAL.get(name, BY_TYPE.get(type(dtype))) for name, dtype in contract.polars_schema().items()}
         frame = pl.DataFrame([values] * rows, schema=contract.polars_schema())
-        if issubclass(contract, SubgraphTimings):  # a subgraph stands once in a run
+        if issubclass(contract, (SubgraphTimings, Estimates)):  # a subgraph stands once in a run
             frame = frame.with_columns(subgraph_id=pl.int_range(rows, dtype=pl.Int64))
         return frame.with_columns(
             value.alias(name)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from groundlake.query_files import parse_view, written_views
 from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs, Table
-from groundlake.views import parse_view, written_views
 
 if TYPE_CHECKING:
     from groundlake.schemas import ColumnSpec

@@ -10,9 +10,10 @@ import duckdb
 import pytest
 
 from groundlake.errors import LakeEnvironmentError, UsageError
+from groundlake.query_files import written_views
 from groundlake.schemas import FACT_TABLES
 from groundlake.store import Lake
-from groundlake.views import base_views, written_views
+from groundlake.views import base_views
 
 if TYPE_CHECKING:
     from pathlib import Path

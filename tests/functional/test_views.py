@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from groundlake.query_files import written_views
 from groundlake.store import Lake
-from groundlake.views import written_views
 
 if TYPE_CHECKING:
     from pathlib import Path

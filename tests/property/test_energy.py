@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
+from groundlake.query_files import written_views
 from groundlake.schemas import PowerTimeseries, Runs
-from groundlake.views import written_views
 
 STEPS = st.lists(st.floats(0.02, 0.05), min_size=8, max_size=60)
 POWERS = st.floats(0.0, 900.0)

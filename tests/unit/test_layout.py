@@ -31,7 +31,7 @@ def test_anchors_lie_where_no_key_can_be_and_come_first() -> None:
     assert str(anchor_path(SubgraphTimings)) == (
         "subgraph_timings/hardware_id=-/precision=-/model=-/batch=0/anchor.v01.parquet"
     )
-    assert str(anchor_path(Hardware)) == "hardware/hardware_id=-/anchor.v01.parquet"
+    assert str(anchor_path(Hardware)) == "hardware/hardware_id=-/anchor.v02.parquet"
     with pytest.raises(UsageError, match="reserved"):
         encode_key("-")
 

@@ -8,12 +8,14 @@ from importlib.resources import files
 import duckdb
 import pytest
 
+from groundlake.query_files import FOLDERS, PARAMS, named_queries, parse_view
 from groundlake.schemas import FACT_TABLES, Runs
-from groundlake.views import base_views, parse_view, written_views
+from groundlake.views import base_views
 
 TEXTS = {
     entry.name.removesuffix(".sql"): entry.read_text("utf-8")
-    for entry in (files("groundlake") / "queries" / "views").iterdir()
+    for folder in FOLDERS
+    for entry in (files("groundlake") / "queries" / folder).iterdir()
     if entry.name.endswith(".sql")
 }
 
@@ -72,8 +74,8 @@ def broken_rules(sql: str) -> list[str]:
 def unguarded_divisors(sql: str) -> list[str]:
     """What stands after each division sign, unless it is a number, NULLIF, or known to be above 0."""
     divisors = re.findall(r"/\s*(NULLIF|\(|[\w.]+)", without_comments_and_texts(sql))
-    safe = {"NULLIF", "2", "1000", "b.batch", "base.batch", "b.smallest_batch", "("}
-    return [found for found in divisors if found not in safe]
+    safe = {"NULLIF", "b.batch", "base.batch", "b.smallest_batch", "("}
+    return [found for found in divisors if found not in safe and not re.fullmatch(r"[1-9]\d*(e0)?", found)]
 
 
 @pytest.fixture(scope="module")
@@ -82,13 +84,16 @@ def described() -> dict[str, list[tuple[str, str]]]:
     connection = duckdb.connect()
     for table in (Runs, *FACT_TABLES.values()):
         connection.register(table.table_name(), table.empty_frame().to_arrow())
-    waiting = dict(written_views())
+    waiting = dict(named_queries())
     while waiting:
         name = next(n for n, view in waiting.items() if not view.reads() & (set(waiting) - {n}))
-        connection.execute(f"CREATE VIEW {name} AS {waiting.pop(name).sql}")
+        view = waiting.pop(name)
+        if view.parameters:
+            connection.execute(f"CREATE OR REPLACE TABLE {PARAMS} AS {view.params({}).sql}")
+        connection.execute(f"CREATE TABLE {name} AS {view.sql}")
     return {
         name: [(row[0], row[1]) for row in connection.execute(f"DESCRIBE {name}").fetchall()]
-        for name in written_views()
+        for name in named_queries()
     }
 
 
@@ -120,8 +125,9 @@ def test_the_file_is_one_select_with_a_head(name: str) -> None:
     assert duckdb.extract_statements(view.sql)[0].type == duckdb.StatementType.SELECT
     assert view.documentation.startswith("One row ")
     assert view.documentation.endswith(".")
-    assert view.example.startswith("select ")
-    assert f" from {name}" in view.example
+    asked = (f"lake query {name}",) if view.parameters else ("select ", f" from {name}")
+    assert view.example.startswith(asked[0])
+    assert asked[-1] in view.example
     assert TEXTS[name].endswith("\n")
     assert not TEXTS[name].endswith("\n\n")
 
@@ -129,7 +135,7 @@ def test_the_file_is_one_select_with_a_head(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(TEXTS))
 def test_a_view_reads_only_views_that_exist(name: str) -> None:
     own = {found.lower() for found in re.findall(r"\b(\w+) AS \(", TEXTS[name])}
-    known = {*base_views(), *TEXTS, "quarantine"}
+    known = {*base_views(), *TEXTS, "quarantine", *([PARAMS] if "-- param:" in TEXTS[name] else [])}
     assert not own & known, "a common table expression hides a view"
     no_views = {"lateral", *re.findall(r"DISTINCT FROM (\w+)\.", TEXTS[name])}
     assert parse_view(name, TEXTS[name]).reads() - own - no_views <= known

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from groundlake.query_files import parse_view, written_views
 from groundlake.schemas import FACT_TABLES, TABLES, Quarantine
 from groundlake.store import Lake
 from groundlake.views import (
@@ -18,11 +19,9 @@ from groundlake.views import (
     fact_view_sql,
     ledger_view_sql,
     needed_for,
-    parse_view,
     parts_sql,
     quarantine_sql,
     sql_type,
-    written_views,
 )
 
 if TYPE_CHECKING:

@@ -11,9 +11,15 @@ from typer.core import TyperGroup
 from groundlake import __version__
 from groundlake.cli.settings import Debug, Quiet, Root, Settings
 
-START, ASK, MEASURE, KEEP = "Start", "Ask", "Measure", "Keep"
+START, ASK, ESTIMATE, MEASURE, KEEP = "Start", "Ask", "Estimate", "Measure", "Keep"
 
-ORDER = ("init", "ingest", "migrate-v1", "sql", "ls", "show", "preflight", "hw", "views", "check", "compact", "export")
+ORDER = (
+    *("init", "ingest", "migrate-v1"),
+    *("sql", "query", "ls", "show"),
+    *("estimates", "validate"),
+    *("preflight", "hw"),
+    *("views", "check", "compact", "export"),
+)
 """Commands as `lake --help` lists them, panel by panel in the order of a first day."""
 
 
@@ -62,4 +68,4 @@ def options(
 
 
 # Each module registers its commands when it is imported; none of them imports anything heavy at its top.
-from groundlake.cli import ask, devices, fitness, keep, measuring, moving  # noqa: E402, F401 - they need `app` above
+from groundlake.cli import ask, devices, estimating, fitness, keep, measuring, moving, querying  # noqa: E402, F401 - they need `app` above

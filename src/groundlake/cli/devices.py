@@ -96,6 +96,15 @@ def add(
     print(f"{spec.hardware_id}: written to {settings.root} as run {run_id}")
 
 
+@command(hw, MEASURE)
+def register(settings: Settings) -> None:
+    """Copy what the registry knows of the devices in this lake into its table `hardware`, where queries see it."""
+    from groundlake.hardware import register_known
+
+    added = register_known(settings.lake)
+    print(f"{', '.join(added) or 'nothing'} copied from the registry to {settings.root}")
+
+
 def _print_spec(spec: HardwareSpec, form: Format, output: Path | None) -> None:
     print_rows(_figures(spec), form, output)
 

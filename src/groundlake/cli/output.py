@@ -104,6 +104,14 @@ def as_table(frame: pl.DataFrame, *, terminal: bool) -> str:
     return "\n".join(lines) + "\n"
 
 
+def as_markdown(frame: pl.DataFrame) -> str:
+    """Render rows as a Markdown table, for a job summary."""
+    numeric = [dtype.is_numeric() for dtype in frame.dtypes]
+    lines = [frame.columns, ["---:" if each else "---" for each in numeric]]
+    lines += [[_cell(value).replace("|", "\\|") for value in row] for row in frame.iter_rows()]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
 def _columns_that_fit(widths: list[int], available: int) -> list[int]:
     kept: list[int] = []
     used = 0

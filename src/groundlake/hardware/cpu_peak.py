@@ -166,6 +166,7 @@ def cpu_spec(cpu: Cpu, memory_bytes: int | None) -> HardwareSpec:
         "clock_mhz": cpu.clock_source,
         "memory_bytes": "/proc/meminfo, what the kernel manages",
         "memory_bandwidth_bytes_per_s": "unknown: the kernel does not tell",
+        "operation_overhead_s": "unknown: not measured",
         "power_limit_w": "unknown: the kernel does not tell",
     }
     return HardwareSpec(

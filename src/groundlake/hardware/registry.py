@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,6 +54,25 @@ def find(hardware_id: str, lake: Lake | None = None) -> HardwareSpec | None:
         if standard is None:
             return next((spec for spec in overlay(lake).values() if hardware_id in spec.aliases), None)
     return standard
+
+
+def register_known(lake: Lake) -> list[str]:
+    """Copy what the registry knows of the devices in a lake into its table `hardware`, where it has no row yet.
+
+    Queries see the table, not the registry. An alias gets a row of its own, under its own id.
+
+    Returns:
+        The hardware ids that got a row.
+    """
+    known, there = _read_registry(), overlay(lake)
+    added = []
+    for name in lake.hardware_ids():
+        spec = known.get(name) or next((s for s in known.values() if name in s.aliases), None)
+        if spec is not None and name not in there:
+            others = {spec.hardware_id, *spec.aliases} - {name}
+            lake.write_record(replace(spec, hardware_id=name, aliases=tuple(sorted(others))))
+            added.append(name)
+    return added
 
 
 def overlay(lake: Lake) -> dict[str, HardwareSpec]:

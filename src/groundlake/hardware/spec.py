@@ -34,7 +34,14 @@ DEVICES = ("cpu", "cuda")
 _TEXTS = ("name", "vendor", "device", "power_mode")
 _LISTS = ("aliases", "product_names")
 _WHOLE = ("compute_units", "memory_bytes")
-_FIGURES = ("compute_units", "clock_mhz", "memory_bandwidth_bytes_per_s", "memory_bytes", "power_limit_w")
+_FIGURES = (
+    "compute_units",
+    "clock_mhz",
+    "memory_bandwidth_bytes_per_s",
+    "operation_overhead_s",
+    "memory_bytes",
+    "power_limit_w",
+)
 _EXAMPLE = '{value: 1.5e+12, source: "where the figure comes from"}'
 
 
@@ -54,6 +61,7 @@ class HardwareSpec:
         clock_mhz: Clock the peaks are computed for, in MHz.
         peaks: Precision to physical dense peak in FLOP/s (OP/s for int8); an unknown precision is absent.
         memory_bandwidth_bytes_per_s: Peak memory bandwidth.
+        operation_overhead_s: Fixed cost of one operation, such as the launch of a kernel, in s.
         memory_bytes: Memory of the device.
         power_limit_w: Power limit in this mode, in W.
         sources: Figure (its column of the table `hardware`) to where it comes from, or why it is not known.
@@ -65,11 +73,12 @@ class HardwareSpec:
     device: str
     power_mode: str | None = None
     aliases: tuple[str, ...] = ()
-    product_names: tuple[str, ...] = ()
+    product_names: tuple[str, ...] = field(default=(), compare=False)  # the lake does not hold them
     compute_units: int | None = None
     clock_mhz: float | None = None
     peaks: Mapping[str, float] = field(default_factory=dict)
     memory_bandwidth_bytes_per_s: float | None = None
+    operation_overhead_s: float | None = None
     memory_bytes: int | None = None
     power_limit_w: float | None = None
     sources: Mapping[str, str] = field(default_factory=dict)

@@ -1,0 +1,158 @@
+-- One row for each group of estimates of one estimator version: how wrong it is by model, precision, operation type, batch,
+-- hardware id, hardware id and precision, or over all. Predictions outside the range that an estimator was fitted on have
+-- rows of their own, and so have estimates of another quantity, or compared with another figure. Percentages are counted
+-- errors: 0 within the noise of the measurement. By operation, an estimate is one subgraph; elsewhere it is one model.
+-- example: select member, median_ape, rating from estimator_accuracy_by where dimension = 'model'
+-- column quantity: latency, energy or memory
+-- column compared_with: The measured figure that the estimates stand beside
+-- column dimension: What the estimates are grouped by: all, hardware, precision, hardware_precision, model, batch, operation
+-- column member: The group: a model, a batch size, ...; all over all
+-- column num_estimates [1]: Estimates in the group that stand beside a measurement
+-- column num_configurations [1]: Configurations they are about
+-- column median_ape [%]: Median of the absolute percentage errors
+-- column mean_ape [%]: Mean of them
+-- column p90_ape [%]: 90th percentile of them, interpolated
+-- column bias [%]: Mean of the signed percentage errors; above 0 the estimator predicts too much
+-- column rmse [1]: Root of the mean squared error, in the unit of the quantity (ms, J, bytes)
+-- column within_10_percent [1]: Share of errors below 10 %: EXCELLENT
+-- column within_25_percent [1]: Share of errors below 25 %: at least GOOD
+-- column within_50_percent [1]: Share of errors below 50 %: at least FAIR
+-- column within_noise_share [1]: Share of errors within the noise of the measurement
+-- column log_r2 [1]: R2 of ln(predicted) as an estimate of ln(measured); NULL where the measured values are all equal
+-- column rank_agreement [1]: Spearman's rank correlation of predicted and measured; NULL with fewer than three
+-- column rating: Rating of the median: EXCELLENT, GOOD, FAIR or POOR
+WITH dimensions AS (
+    SELECT dimension
+    FROM (
+        VALUES
+        ('all'), ('hardware'), ('precision'), ('hardware_precision'), ('model'), ('batch'), ('operation')
+    ) AS v (dimension)
+),
+grouped AS (
+    SELECT
+        e.estimator,
+        e.estimator_version,
+        e.quantity,
+        e.compared_with,
+        e.extrapolated,
+        d.dimension,
+        CASE d.dimension
+            WHEN 'hardware' THEN e.hardware_id
+            WHEN 'precision' THEN e.precision
+            WHEN 'hardware_precision' THEN e.hardware_id || '/' || e.precision
+            WHEN 'model' THEN e.model
+            WHEN 'batch' THEN CAST(e.batch AS STRING)
+            WHEN 'operation' THEN e.operation_type
+            ELSE 'all'
+        END AS member,
+        CASE WHEN d.dimension IN ('hardware', 'hardware_precision') THEN e.hardware_id END AS hardware_id,
+        CASE WHEN d.dimension IN ('precision', 'hardware_precision') THEN e.precision END AS precision,
+        e.hardware_id || '/' || e.precision || '/' || e.model || '/' || CAST(e.batch AS STRING) AS configuration,
+        e.predicted,
+        e.measured,
+        e.signed_error,
+        e.signed_error_percent,
+        e.counted_ape_percent,
+        e.within_noise
+    FROM estimator_error e
+    JOIN dimensions d ON (d.dimension = 'operation') = (e.level = 'subgraph')
+    WHERE e.reason IS NULL AND e.predicted >= 0
+),
+centred AS (
+    SELECT
+        estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, hardware_id, precision,
+        configuration, predicted, measured, signed_error, signed_error_percent, counted_ape_percent, within_noise,
+        CASE WHEN predicted > 0 THEN ln(predicted) END AS log_predicted,
+        ln(measured) AS log_measured,
+        avg(ln(measured)) OVER members AS mean_log_measured,
+        rank() OVER by_predicted + (count(*) OVER same_predicted - 1) / 2e0 AS predicted_rank,
+        rank() OVER by_measured + (count(*) OVER same_measured - 1) / 2e0 AS measured_rank
+    FROM grouped
+    WINDOW
+        members AS (
+            PARTITION BY estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member
+        ),
+        by_predicted AS (
+            PARTITION BY estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member
+            ORDER BY predicted
+        ),
+        by_measured AS (
+            PARTITION BY estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member
+            ORDER BY measured
+        ),
+        same_predicted AS (
+            PARTITION BY
+                estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, predicted
+        ),
+        same_measured AS (
+            PARTITION BY
+                estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, measured
+        )
+),
+accuracies AS (
+    SELECT
+        estimator,
+        estimator_version,
+        quantity,
+        compared_with,
+        extrapolated,
+        dimension,
+        member,
+        hardware_id,
+        precision,
+        count(*) AS num_estimates,
+        count(DISTINCT configuration) AS num_configurations,
+        percentile_cont(0.5) WITHIN GROUP (ORDER BY counted_ape_percent) AS median_ape,
+        avg(counted_ape_percent) AS mean_ape,
+        percentile_cont(0.9) WITHIN GROUP (ORDER BY counted_ape_percent) AS p90_ape,
+        avg(signed_error_percent) AS bias,
+        sqrt(avg(signed_error * signed_error)) AS rmse,
+        avg(CASE WHEN counted_ape_percent < 10 THEN 1e0 ELSE 0e0 END) AS within_10_percent,
+        avg(CASE WHEN counted_ape_percent < 25 THEN 1e0 ELSE 0e0 END) AS within_25_percent,
+        avg(CASE WHEN counted_ape_percent < 50 THEN 1e0 ELSE 0e0 END) AS within_50_percent,
+        avg(CASE WHEN within_noise THEN 1e0 ELSE 0e0 END) AS within_noise_share,
+        1 - sum((log_predicted - log_measured) * (log_predicted - log_measured)) / NULLIF(
+            sum(
+                CASE WHEN log_predicted IS NOT NULL
+                    THEN (log_measured - mean_log_measured) * (log_measured - mean_log_measured)
+                END
+            ),
+            0
+        ) AS log_r2,
+        CASE WHEN count(*) > 2 AND min(predicted) < max(predicted) AND min(measured) < max(measured)
+            THEN corr(predicted_rank, measured_rank)
+        END AS rank_agreement
+    FROM centred
+    GROUP BY
+        estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, hardware_id, precision
+)
+SELECT
+    estimator,
+    estimator_version,
+    quantity,
+    compared_with,
+    extrapolated,
+    dimension,
+    member,
+    hardware_id,
+    precision,
+    num_estimates,
+    num_configurations,
+    median_ape,
+    mean_ape,
+    p90_ape,
+    bias,
+    rmse,
+    within_10_percent,
+    within_25_percent,
+    within_50_percent,
+    within_noise_share,
+    log_r2,
+    rank_agreement,
+    CASE
+        WHEN median_ape < 10 THEN 'EXCELLENT'
+        WHEN median_ape < 25 THEN 'GOOD'
+        WHEN median_ape < 50 THEN 'FAIR'
+        ELSE 'POOR'
+    END AS rating
+FROM accuracies

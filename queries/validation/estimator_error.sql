@@ -1,0 +1,210 @@
+-- One row for each estimate beside what was measured: of a whole model, or of one subgraph. Where an estimator predicts
+-- subgraphs, their sum is its estimate of the model, if it has all of them. A sum of subgraphs stands beside the sum of
+-- subgraph timings; an estimate of the whole model stands beside the end-to-end latency, or beside the sum of subgraphs
+-- where only that was measured: compared_with says which, and figures compared with different things are never mixed. An
+-- error within the noise of the measurement is not an error: counted_ape_percent is 0 there.
+-- example: select model, batch, signed_error_percent, rating from estimator_error where level = 'model' order by ape_percent
+-- column level: model or subgraph
+-- column quantity: latency (ms), energy (J of one pass) or memory (bytes)
+-- column predicted [1]: The estimate, in the unit of its quantity
+-- column measured [1]: The measured value in the same unit; NULL where there is none, and reason says why
+-- column compared_with: What was measured: total_latency_ms, end_to_end_latency_ms, latency_mean_ms, or a source and rail
+-- column signed_error [1]: predicted - measured, in the unit of the quantity
+-- column signed_error_percent [%]: signed_error / measured
+-- column ape_percent [%]: Absolute percentage error
+-- column noise_percent [%]: What noise of the measurement explains, from run_noise; of a subgraph, its 95 % interval
+-- column noise_method: between runs, or within run
+-- column within_noise: Whether the error is not larger than the noise; NULL where the noise is not known
+-- column counted_ape_percent [%]: ape_percent, or 0 within the noise: what accuracies are made of
+-- column rating: EXCELLENT below 10 % counted error, GOOD below 25 %, FAIR below 50 %, else POOR
+-- column reason: Why there is no error; NULL where there is one
+WITH given AS (
+    SELECT
+        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated,
+        'latency' AS quantity, predicted_latency_ms AS predicted
+    FROM estimates
+    WHERE predicted_latency_ms IS NOT NULL
+    UNION ALL
+    SELECT
+        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated,
+        'energy' AS quantity, predicted_energy_j AS predicted
+    FROM estimates
+    WHERE predicted_energy_j IS NOT NULL
+    UNION ALL
+    SELECT
+        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated,
+        'memory' AS quantity, predicted_memory_bytes AS predicted
+    FROM estimates
+    WHERE predicted_memory_bytes IS NOT NULL
+),
+sums AS (
+    SELECT
+        g.hardware_id,
+        g.precision,
+        g.model,
+        g.batch,
+        g.estimator,
+        g.estimator_version,
+        g.quantity,
+        max(CASE WHEN g.subgraph_id IS NULL THEN 1 ELSE 0 END) = 1 AS has_whole,
+        count(g.subgraph_id) AS num_predicted,
+        sum(CASE WHEN g.subgraph_id IS NOT NULL THEN g.predicted END) AS sum_predicted,
+        max(CASE WHEN g.subgraph_id IS NULL THEN g.predicted END) AS whole_predicted,
+        max(CASE WHEN g.extrapolated AND (g.subgraph_id IS NULL) THEN 1 ELSE 0 END) = 1 AS whole_extrapolated,
+        max(CASE WHEN g.extrapolated THEN 1 ELSE 0 END) = 1 AS any_extrapolated
+    FROM given g
+    GROUP BY g.hardware_id, g.precision, g.model, g.batch, g.estimator, g.estimator_version, g.quantity
+),
+energies AS (
+    SELECT
+        e.hardware_id,
+        e.run_id,
+        e.source,
+        e.rail,
+        e.energy_per_pass_j,
+        row_number() OVER (
+            PARTITION BY e.hardware_id, e.run_id
+            ORDER BY
+                CASE WHEN l.device = 'cuda' AND e.source = 'nvml' THEN 0 ELSE 1 END,
+                e.energy_per_pass_j DESC, e.source, e.rail
+        ) AS place
+    FROM energy_per_inference e
+    JOIN latest_runs l ON l.hardware_id = e.hardware_id AND l.run_id = e.run_id
+),
+models AS (
+    SELECT
+        s.estimator,
+        s.estimator_version,
+        s.quantity,
+        s.hardware_id,
+        s.precision,
+        s.model,
+        s.batch,
+        l.run_id,
+        l.timing_method,
+        l.flops_method,
+        l.started_at,
+        CASE WHEN s.has_whole THEN s.whole_extrapolated ELSE s.any_extrapolated END AS extrapolated,
+        CASE WHEN s.has_whole THEN s.whole_predicted ELSE s.sum_predicted END AS predicted,
+        CASE
+            WHEN s.quantity = 'latency' AND s.has_whole AND l.end_to_end_latency_ms IS NOT NULL THEN 'end_to_end_latency_ms'
+            WHEN s.quantity = 'latency' THEN 'total_latency_ms'
+            WHEN s.quantity = 'energy' THEN e.source || '/' || e.rail
+        END AS compared_with,
+        CASE
+            WHEN NOT s.has_whole AND s.num_predicted < l.num_subgraphs THEN NULL
+            WHEN s.quantity = 'latency' AND s.has_whole THEN coalesce(l.end_to_end_latency_ms, l.total_latency_ms)
+            WHEN s.quantity = 'latency' THEN l.total_latency_ms
+            WHEN s.quantity = 'energy' THEN e.energy_per_pass_j
+        END AS measured,
+        CASE
+            WHEN l.run_id IS NULL THEN 'this configuration was not measured'
+            WHEN NOT s.has_whole AND s.num_predicted < l.num_subgraphs THEN 'not all subgraphs of the model are predicted'
+            WHEN s.quantity = 'memory' THEN 'the lake has no measured memory'
+            WHEN s.quantity = 'energy' AND e.energy_per_pass_j IS NULL THEN 'the run has no energy; run_energy says why'
+            WHEN s.quantity = 'latency' AND NOT s.has_whole AND l.total_latency_ms IS NULL THEN 'subgraphs were not timed'
+        END AS reason
+    FROM sums s
+    LEFT JOIN latest_runs l
+        ON l.hardware_id = s.hardware_id AND l.precision = s.precision AND l.model = s.model AND l.batch = s.batch
+    LEFT JOIN energies e ON e.hardware_id = l.hardware_id AND e.run_id = l.run_id AND e.place = 1
+),
+paired AS (
+    SELECT
+        m.estimator, m.estimator_version, 'model' AS level, m.quantity, m.hardware_id, m.precision, m.model, m.batch,
+        CAST(NULL AS BIGINT) AS subgraph_id,
+        CAST(NULL AS STRING) AS operation_type,
+        CAST(NULL AS STRING) AS fusion_pattern,
+        m.predicted,
+        m.measured,
+        m.compared_with,
+        n.noise_percent,
+        n.noise_method,
+        m.extrapolated,
+        m.reason,
+        m.run_id, m.timing_method, m.flops_method, m.started_at
+    FROM models m
+    LEFT JOIN run_noise n ON n.hardware_id = m.hardware_id AND n.run_id = m.run_id AND n.quantity = m.compared_with
+    UNION ALL
+    SELECT
+        g.estimator, g.estimator_version, 'subgraph' AS level, g.quantity, g.hardware_id, g.precision, g.model, g.batch,
+        g.subgraph_id,
+        s.operation_type,
+        s.fusion_pattern,
+        g.predicted,
+        CASE WHEN g.quantity = 'latency' THEN s.latency_mean_ms END AS measured,
+        CASE WHEN g.quantity = 'latency' THEN 'latency_mean_ms' END AS compared_with,
+        CASE
+            WHEN g.quantity = 'latency'
+                THEN (s.latency_ci_upper_ms - s.latency_ci_lower_ms) / 2 / NULLIF(s.latency_mean_ms, 0) * 100
+        END AS noise_percent,
+        CASE WHEN g.quantity = 'latency' AND s.latency_ci_upper_ms IS NOT NULL THEN 'within run' END AS noise_method,
+        coalesce(g.extrapolated, false) AS extrapolated,
+        CASE
+            WHEN l.run_id IS NULL THEN 'this configuration was not measured'
+            WHEN g.quantity <> 'latency' THEN 'only the latency of a subgraph is measured'
+            WHEN s.subgraph_id IS NULL THEN 'the latest run has no such subgraph'
+        END AS reason,
+        l.run_id, l.timing_method, l.flops_method, l.started_at
+    FROM given g
+    LEFT JOIN latest_runs l
+        ON l.hardware_id = g.hardware_id AND l.precision = g.precision AND l.model = g.model AND l.batch = g.batch
+    LEFT JOIN subgraph_timings s
+        ON s.hardware_id = l.hardware_id AND s.run_id = l.run_id AND s.subgraph_id = g.subgraph_id
+    WHERE g.subgraph_id IS NOT NULL
+),
+judged AS (
+    SELECT
+        estimator, estimator_version, level, quantity, hardware_id, precision, model, batch, subgraph_id, operation_type,
+        fusion_pattern, predicted, measured, compared_with, noise_percent, noise_method, extrapolated,
+        CASE WHEN reason IS NULL AND coalesce(measured, 0e0) <= 0 THEN 'the measured value is not above 0' ELSE reason END
+            AS reason,
+        run_id, timing_method, flops_method, started_at,
+        (predicted - measured) / NULLIF(measured, 0) * 100 AS signed_error_percent
+    FROM paired
+),
+counted AS (
+    SELECT
+        estimator, estimator_version, level, quantity, hardware_id, precision, model, batch, subgraph_id, operation_type,
+        fusion_pattern, predicted, measured, compared_with, signed_error_percent, noise_percent, noise_method,
+        extrapolated, reason, run_id, timing_method, flops_method, started_at,
+        abs(signed_error_percent) <= noise_percent AS within_noise,
+        CASE WHEN abs(signed_error_percent) <= noise_percent THEN 0e0 ELSE abs(signed_error_percent) END
+            AS counted_ape_percent
+    FROM judged
+)
+SELECT
+    estimator,
+    estimator_version,
+    level,
+    quantity,
+    hardware_id,
+    precision,
+    model,
+    batch,
+    subgraph_id,
+    operation_type,
+    fusion_pattern,
+    predicted,
+    measured,
+    compared_with,
+    predicted - measured AS signed_error,
+    signed_error_percent,
+    abs(signed_error_percent) AS ape_percent,
+    noise_percent,
+    noise_method,
+    within_noise,
+    counted_ape_percent,
+    CASE
+        WHEN counted_ape_percent < 10 THEN 'EXCELLENT'
+        WHEN counted_ape_percent < 25 THEN 'GOOD'
+        WHEN counted_ape_percent < 50 THEN 'FAIR'
+        WHEN counted_ape_percent >= 50 THEN 'POOR'
+    END AS rating,
+    extrapolated,
+    reason,
+    run_id,
+    timing_method,
+    flops_method,
+    started_at
+FROM counted

@@ -1,0 +1,104 @@
+-- One row for each configuration and each of its latencies: how much the figure scatters when the same thing is measured
+-- again, which is what an estimate or a change must exceed to mean anything. Where runs of the configuration's hardware id
+-- and precision were repeated by the same methods, it is twice their pooled relative standard deviation (between runs).
+-- Where none was, only the 95 % interval of the mean within the latest run is known (within run), which is too small:
+-- repeated runs scatter several times as much.
+-- example: select model, batch, noise_percent, noise_method from run_noise where quantity = 'total_latency_ms'
+-- column quantity: The latency: total_latency_ms (sum of subgraphs) or end_to_end_latency_ms
+-- column measured_ms [ms]: Value in the latest run
+-- column num_runs [1]: Good runs of this configuration by the same methods
+-- column between_runs_percent [%]: Relative standard deviation over those runs; NULL with one run
+-- column num_repeats [1]: Repeats behind the pooled deviation: runs less configurations, on this hardware id and precision
+-- column noise_percent [%]: Largest relative difference that noise explains; NULL where nothing is known
+-- column noise_method: between runs, or within run
+WITH figures AS (
+    SELECT
+        hardware_id, precision, model, batch, run_id, timing_method, flops_method,
+        'total_latency_ms' AS quantity,
+        total_latency_ms AS measured_ms,
+        total_latency_std_ms AS std_ms,
+        timed_runs
+    FROM runs
+    WHERE status = 'ok' AND kind = 'efficiency' AND total_latency_ms > 0
+    UNION ALL
+    SELECT
+        hardware_id, precision, model, batch, run_id, timing_method, flops_method,
+        'end_to_end_latency_ms' AS quantity,
+        end_to_end_latency_ms AS measured_ms,
+        end_to_end_latency_std_ms AS std_ms,
+        timed_runs
+    FROM runs
+    WHERE status = 'ok' AND kind = 'efficiency' AND end_to_end_latency_ms > 0
+),
+configurations AS (
+    SELECT
+        hardware_id,
+        precision,
+        model,
+        batch,
+        quantity,
+        timing_method,
+        coalesce(flops_method, 'unknown') AS flops_method,
+        count(*) AS num_runs,
+        stddev_samp(measured_ms) / NULLIF(avg(measured_ms), 0) AS relative_std
+    FROM figures
+    GROUP BY hardware_id, precision, model, batch, quantity, timing_method, coalesce(flops_method, 'unknown')
+),
+pooled AS (
+    SELECT
+        hardware_id,
+        precision,
+        quantity,
+        timing_method,
+        flops_method,
+        CAST(sum(num_runs - 1) AS BIGINT) AS num_repeats,
+        sqrt(
+            sum((num_runs - 1) * coalesce(relative_std * relative_std, 0e0)) / NULLIF(sum(num_runs - 1), 0)
+        ) AS relative_std
+    FROM configurations
+    GROUP BY hardware_id, precision, quantity, timing_method, flops_method
+),
+samples AS (
+    SELECT s.hardware_id, s.run_id, max(s.latency_samples) AS num_samples
+    FROM latest_runs l
+    JOIN subgraph_timings s ON s.hardware_id = l.hardware_id AND s.run_id = l.run_id
+    GROUP BY s.hardware_id, s.run_id
+)
+SELECT
+    f.hardware_id,
+    f.precision,
+    f.model,
+    f.batch,
+    f.quantity,
+    f.run_id,
+    f.timing_method,
+    f.flops_method,
+    f.measured_ms,
+    c.num_runs,
+    c.relative_std * 100 AS between_runs_percent,
+    p.num_repeats,
+    CASE
+        WHEN p.num_repeats > 0 THEN 2 * p.relative_std * 100
+        ELSE 1.96 * f.std_ms / NULLIF(sqrt(coalesce(f.timed_runs, s.num_samples)) * f.measured_ms, 0) * 100
+    END AS noise_percent,
+    CASE
+        WHEN p.num_repeats > 0 THEN 'between runs'
+        WHEN f.std_ms IS NOT NULL AND coalesce(f.timed_runs, s.num_samples) > 0 THEN 'within run'
+    END AS noise_method
+FROM latest_runs l
+JOIN figures f ON f.hardware_id = l.hardware_id AND f.run_id = l.run_id
+JOIN configurations c
+    ON c.hardware_id = f.hardware_id
+    AND c.precision = f.precision
+    AND c.model = f.model
+    AND c.batch = f.batch
+    AND c.quantity = f.quantity
+    AND c.timing_method = f.timing_method
+    AND c.flops_method = coalesce(f.flops_method, 'unknown')
+JOIN pooled p
+    ON p.hardware_id = f.hardware_id
+    AND p.precision = f.precision
+    AND p.quantity = f.quantity
+    AND p.timing_method = f.timing_method
+    AND p.flops_method = c.flops_method
+LEFT JOIN samples s ON s.hardware_id = f.hardware_id AND s.run_id = f.run_id

@@ -1,0 +1,169 @@
+"""How wrong estimators are: the rows of the views, with bootstrap intervals, and two versions beside each other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from groundlake.answer import open_connection
+from groundlake.errors import UsageError
+from groundlake.query_files import named_query
+from groundlake.schemas import KEYS
+from groundlake.stats.bootstrap import bootstrap_interval
+
+if TYPE_CHECKING:
+    from groundlake.store import Lake
+
+DIMENSIONS = ("all", "hardware", "precision", "hardware_precision", "model", "batch", "operation")
+MIN_CONFIGURATIONS = 10
+"""With fewer, a median says nothing about the next model."""
+
+GROUP = ("estimator", "estimator_version", "quantity", "compared_with", "extrapolated", "member")
+VERDICTS = ("better", "worse", "insufficient data")
+
+
+@dataclass(frozen=True)
+class Scope:
+    """Which estimates are looked at, and how they are grouped.
+
+    Attributes:
+        estimator: Name; None for all.
+        version: Version; None for the latest of each estimator.
+        hardware_id: Device; None for all.
+        by: One of `DIMENSIONS`.
+    """
+
+    estimator: str | None = None
+    version: str | None = None
+    hardware_id: str | None = None
+    by: str = "all"
+
+    def __post_init__(self) -> None:
+        if self.by not in DIMENSIONS:
+            raise UsageError(f"estimates are grouped by {', '.join(DIMENSIONS)}, got {self.by!r}")
+
+
+def accuracy(lake: Lake, scope: Scope) -> pl.DataFrame:
+    """Rows of the view `estimator_accuracy_by` in scope, with a 95 % bootstrap interval of the median beside it.
+
+    The interval draws whole models where a group has at least five: errors of one model go together.
+
+    Raises:
+        UsageError: The lake has no such estimates; the message lists those it has.
+    """
+    errors = _errors(lake, scope, [scope.version])
+    rows = _view("estimator_accuracy_by", errors).filter(pl.col("dimension") == scope.by).sort(GROUP)
+    members = _with_member(errors, scope.by).partition_by(GROUP, as_dict=True)
+    intervals = []
+    for row in rows.select(GROUP).iter_rows():
+        group = members[row]
+        intervals.append(bootstrap_interval(group["counted_ape_percent"].to_numpy(), group["model"].to_list()))
+    at = rows.columns.index("median_ape") + 1
+    lower = pl.Series("median_ape_ci_lower", [low for low, _ in intervals], dtype=pl.Float64)
+    upper = pl.Series("median_ape_ci_upper", [high for _, high in intervals], dtype=pl.Float64)
+    return rows.insert_column(at, lower).insert_column(at + 1, upper)
+
+
+def compare_versions(lake: Lake, scope: Scope, against: str) -> pl.DataFrame:
+    """Two versions of one estimator over what both predict, one row for each group.
+
+    Columns: estimator, old_version, new_version, member, quantity, compared_with, num_pairs, old_median_ape and
+    new_median_ape in %, `change` (mean of the paired differences of the counted errors, in percentage points; below 0
+    is better) with the ends of its 95 % bootstrap interval, and the verdict: better or worse where the interval is on
+    one side of 0, else insufficient data, also with fewer than ten configurations.
+
+    Raises:
+        UsageError: No estimator is named, or one of the versions is not there.
+    """
+    if scope.estimator is None:
+        raise UsageError("two versions of one estimator are compared: name it with --estimator")
+    errors = _with_member(_errors(lake, scope, [scope.version, against]), scope.by)
+    old_errors = errors.filter(pl.col("estimator_version") == against)
+    new_errors = errors.filter(pl.col("estimator_version") != against)
+    if new_errors.is_empty():
+        raise UsageError(f"{scope.estimator}: {against} would be compared with itself; name another --version")
+    by = ["member", "quantity", "compared_with", *KEYS, "subgraph_id"]
+    pairs = new_errors.join(old_errors, on=by, nulls_equal=True, suffix="_old")
+    if pairs.is_empty():
+        raise UsageError(f"{scope.estimator}: the two versions predict nothing in common that was measured")
+    rows = [_verdict(group, against) for group in pairs.partition_by("member", "quantity", "compared_with")]
+    return pl.DataFrame(rows).sort("member", "quantity", "compared_with")
+
+
+def _verdict(pairs: pl.DataFrame, against: str) -> dict[str, object]:
+    change = pairs["counted_ape_percent"] - pairs["counted_ape_percent_old"]
+    lower, upper = bootstrap_interval(change.to_numpy(), pairs["model"].to_list(), lambda drawn: float(drawn.mean()))
+    enough = pairs.select(KEYS).n_unique() >= MIN_CONFIGURATIONS
+    verdict = "better" if enough and upper < 0 else "worse" if enough and lower > 0 else "insufficient data"
+    first = pairs.row(0, named=True)
+    return {
+        "estimator": first["estimator"],
+        "old_version": against,
+        "new_version": first["estimator_version"],
+        "member": first["member"],
+        "quantity": first["quantity"],
+        "compared_with": first["compared_with"],
+        "num_pairs": pairs.height,
+        "old_median_ape": pairs["counted_ape_percent_old"].median(),
+        "new_median_ape": pairs["counted_ape_percent"].median(),
+        "change": change.mean(),
+        "change_ci_lower": lower,
+        "change_ci_upper": upper,
+        "verdict": verdict,
+    }
+
+
+def _errors(lake: Lake, scope: Scope, versions: list[str | None]) -> pl.DataFrame:
+    """Rows of `estimator_error` in scope that have an error; a version of None is the latest of each estimator."""
+    known = lake.sql("SELECT estimator, estimator_version, is_latest FROM estimator_versions").pl()
+    own = known if scope.estimator is None else known.filter(pl.col("estimator") == scope.estimator)
+    chosen = [
+        own.filter(pl.col("is_latest") if version is None else pl.col("estimator_version") == version)
+        for version in versions
+    ]
+    for version, rows in zip(versions, chosen, strict=True):
+        if rows.is_empty():
+            raise UsageError(_no_such(scope, version, known))
+    level = "subgraph" if scope.by == "operation" else "model"
+    errors = lake.sql(f"SELECT * FROM estimator_error WHERE level = '{level}' AND reason IS NULL").pl()  # noqa: S608 - one of two words
+    errors = errors.join(pl.concat(chosen).unique(), on=["estimator", "estimator_version"], how="semi")
+    if scope.hardware_id is not None:
+        errors = errors.filter(pl.col("hardware_id") == scope.hardware_id)
+    if errors.is_empty():
+        where = f" on {scope.hardware_id}" if scope.hardware_id else ""
+        why = 'lake sql "select reason, count(*) from estimator_error group by reason" says why'
+        raise UsageError(f"no estimate{where} stands beside a measurement\n{why}")
+    return errors
+
+
+def _no_such(scope: Scope, version: str | None, known: pl.DataFrame) -> str:
+    if known.is_empty():
+        return (
+            "the lake has no estimates\n`lake estimates add FILE --estimator NAME --version V` brings yours in;"
+            " `lake estimates fit roofline` computes some"
+        )
+    listed = ", ".join(f"{name} {number}" for name, number, _ in known.sort("estimator", "estimator_version").rows())
+    return f"no estimates of {scope.estimator or 'any estimator'} {version or ''}".rstrip() + f"; there are {listed}"
+
+
+def _with_member(errors: pl.DataFrame, by: str) -> pl.DataFrame:
+    """Add the column `member` as the view does."""
+    members = {
+        "hardware": pl.col("hardware_id"),
+        "precision": pl.col("precision"),
+        "hardware_precision": pl.col("hardware_id") + "/" + pl.col("precision"),
+        "model": pl.col("model"),
+        "batch": pl.col("batch").cast(pl.String),
+        "operation": pl.col("operation_type"),
+    }
+    return errors.with_columns(member=members.get(by, pl.lit("all")))
+
+
+def _view(name: str, errors: pl.DataFrame) -> pl.DataFrame:
+    """Run a view's own text over these rows of `estimator_error`, so that the lake's files are read once."""
+    with open_connection() as connection:
+        connection.register("estimator_error", errors.to_arrow())
+        rows: pl.DataFrame = connection.sql(named_query(name).sql).pl()
+    return rows

@@ -1,0 +1,205 @@
+"""Read the hand-written SQL in `queries/`: one statement a file, its documentation in the leading comment.
+
+    -- One row for each configuration that scatters. More of what a user should know.
+    -- example: select model, cv from scattered
+    -- param: threshold DOUBLE = 0.15; coefficient of variation from which a configuration is shown
+    -- column cv [1]: Standard deviation / mean
+    SELECT ...
+
+A file without parameters is a view in `lake.db`; one with parameters is asked by its name (`lake query`), and reads
+them from the one-row view `params`: no marker for a parameter works in both dialects.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from importlib.resources import files
+from typing import TYPE_CHECKING
+
+from groundlake.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+FOLDERS = ("views", "estimators", "validation", "reports")
+"""Folders of `queries/`: the lake's own views, estimators, estimators beside measurements, further questions."""
+
+PARAMS = "params"
+"""Name of the one-row view with a query's parameters."""
+
+_REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z_][a-z0-9_]*)", re.IGNORECASE)
+_COLUMN_LINE = re.compile(r"^column\s+(?P<name>\w+)(?:\s*\[(?P<unit>[^\]]+)\])?:\s*(?P<text>.+)$")
+_PARAM_LINE = re.compile(
+    r"^param:\s+(?P<name>[a-z]\w*)\s+(?P<kind>[A-Z]+)\s*=\s*(?P<default>'[^']*'|[^;\s]+)(?:\s*;\s*(?P<text>.+))?$"
+)
+_TRUTHS = {"true": True, "false": False}
+_WHAT_FITS = {"DOUBLE": "a number", "BIGINT": "a whole number", "BOOLEAN": "true or false", "STRING": "text"}
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a query: its name, SQL type (DOUBLE, BIGINT, BOOLEAN, STRING), default and meaning."""
+
+    name: str
+    kind: str
+    default: str
+    description: str = ""
+
+    def literal(self, text: str) -> str:
+        """Write a value as SQL of the parameter's type.
+
+        Raises:
+            UsageError: The text is no such value.
+        """
+        try:
+            if self.kind == "STRING":
+                if "\\" in text:  # Spark reads it as the beginning of an escape, DuckDB as itself
+                    raise UsageError(f"parameter {self.name} cannot hold a backslash, got {text!r}")
+                return f"CAST({quoted(text)} AS STRING)"
+            if self.kind == "BIGINT":
+                return f"CAST({int(text)} AS BIGINT)"
+            if self.kind == "BOOLEAN":
+                return str(_TRUTHS[text.lower()]).lower()
+            number = float(text)
+        except (ValueError, KeyError):
+            raise UsageError(f"parameter {self.name} is {_WHAT_FITS[self.kind]}, got {text!r}") from None
+        if not math.isfinite(number):
+            raise UsageError(f"parameter {self.name} is a number, got {text!r}")
+        return f"CAST({number!r} AS DOUBLE)"
+
+    def __str__(self) -> str:
+        return f"{self.name} {self.kind} = {self.default}" + (f"; {self.description}" if self.description else "")
+
+
+@dataclass(frozen=True)
+class View:
+    """One query: its SQL, what one row is, an example, its columns (name to meaning) and its parameters."""
+
+    name: str
+    sql: str
+    documentation: str
+    example: str
+    columns: dict[str, str] = field(default_factory=dict)
+    parameters: tuple[Parameter, ...] = ()
+
+    @property
+    def one_row_is(self) -> str:
+        """First sentence of the documentation."""
+        return self.documentation.split(". ")[0].rstrip(".")
+
+    def reads(self) -> set[str]:
+        """Names that the SQL reads from, views and common table expressions alike."""
+        return {name.lower() for name in _REFERENCE.findall(re.sub(r"--[^\n]*", "", self.sql))}
+
+    def params(self, given: Mapping[str, object]) -> View:
+        """Return the view `params` with these values, and defaults for the others.
+
+        Raises:
+            UsageError: The query has no such parameter, or a value of another type.
+        """
+        names = [parameter.name for parameter in self.parameters]
+        for name in given:
+            if name not in names:
+                declared = "\n".join(f"  {parameter}" for parameter in self.parameters) or "  none"
+                raise UsageError(f"query {self.name} has no parameter {name!r}; it has\n{declared}")
+        values = [
+            f"{parameter.literal(str(given.get(parameter.name, parameter.default)))} AS {parameter.name}"
+            for parameter in self.parameters
+        ]
+        return View(PARAMS, "SELECT " + (", ".join(values) or "1 AS nothing"), "The parameters of a query", "")
+
+
+@lru_cache(maxsize=1)
+def named_queries() -> dict[str, View]:
+    """Every hand-written query by name, in alphabetical order."""
+    top = files("groundlake") / "queries"
+    found = {
+        entry.name.removesuffix(".sql"): entry.read_text("utf-8")
+        for folder in FOLDERS
+        for entry in (top / folder).iterdir()
+        if entry.name.endswith(".sql")
+    }
+    return {name: parse_view(name, found[name]) for name in sorted(found)}
+
+
+@lru_cache(maxsize=1)
+def written_views() -> dict[str, View]:
+    """The queries without parameters, which are views of every lake."""
+    return {name: query for name, query in named_queries().items() if not query.parameters}
+
+
+def named_query(name: str) -> View:
+    """Return the query of this name.
+
+    Raises:
+        UsageError: There is none; similar names are listed.
+    """
+    queries = named_queries()
+    if name not in queries:
+        near = difflib.get_close_matches(name, queries, n=3)
+        meant = f"; did you mean {', '.join(near)}?" if near else ""
+        raise UsageError(f"there is no query {name!r}{meant}\n`lake query` lists them")
+    return queries[name]
+
+
+def parse_view(name: str, text: str) -> View:
+    """Read one query file: its leading comment (documentation, example, parameters, columns) and its SQL."""
+    lines = text.strip().splitlines()
+    length = next((number for number, line in enumerate(lines) if not line.startswith("--")), len(lines))
+    head = _Head.of(line.removeprefix("--").strip() for line in lines[:length])
+    sql = "\n".join(lines[length:]).strip().rstrip(";")
+    described = {column: content + head.units[column] for column, content in head.columns.items()}
+    return View(name, sql, " ".join(head.documentation), head.example, described, tuple(head.parameters))
+
+
+@dataclass
+class _Head:
+    """The leading comment of a query file, taken apart."""
+
+    documentation: list[str] = field(default_factory=list)
+    columns: dict[str, str] = field(default_factory=dict)
+    units: dict[str, str] = field(default_factory=dict)
+    parameters: list[Parameter] = field(default_factory=list)
+    example: str = ""
+
+    @classmethod
+    def of(cls, lines: Iterable[str]) -> _Head:
+        head, last = cls(), ""
+        for line in lines:
+            last = head._take(line, last)
+        return head
+
+    def _take(self, line: str, last: str) -> str:
+        """Add one line; returns what a line after it goes on with."""
+        column, param = _COLUMN_LINE.match(line), _PARAM_LINE.match(line)
+        if column:
+            name = column["name"]
+            self.columns[name] = column["text"]
+            self.units[name] = f" [{column['unit']}]" if column["unit"] else ""
+            return name
+        if param:
+            default = param["default"].strip("'")
+            self.parameters.append(Parameter(param["name"], param["kind"], default, param["text"] or ""))
+            return "param:"
+        if line.startswith("example:"):
+            self.example = line.removeprefix("example:").strip()
+            return "example:"
+        if last == "example:":
+            self.example = f"{self.example} {line}".strip()
+        elif last == "param:":
+            longer = f"{self.parameters[-1].description} {line}".strip()
+            self.parameters[-1] = replace(self.parameters[-1], description=longer)
+        elif last:
+            self.columns[last] = f"{self.columns[last]} {line}"
+        else:
+            self.documentation.append(line)
+        return last
+
+
+def quoted(text: str) -> str:
+    """Write a text as an SQL literal."""
+    return "'" + text.replace("'", "''") + "'"
