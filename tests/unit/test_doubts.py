@@ -7,6 +7,7 @@ import re
 from dataclasses import replace
 from datetime import datetime, timezone
 
+import polars as pl
 import pytest
 from scipy.stats import mannwhitneyu, norm
 
@@ -15,6 +16,7 @@ from groundlake.measure.doubts import Doubt, _drift, held_back, low_gpu_clock, r
 from groundlake.measure.enough import SettledMean
 from groundlake.measure.messages import Measured
 from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
+from groundlake.measure.power import PowerRecord
 from groundlake.measure.record import Measurement
 
 RUN = PlannedRun(Configuration("toy", "fp32", 1))
@@ -46,6 +48,28 @@ def warnings(settings: SweepSettings = SETTINGS, **changed: object) -> list[str]
 
 def test_a_steady_run_is_not_doubted() -> None:
     assert warnings() == []
+
+
+def power(seconds: list[float], **facts: object) -> PowerRecord:
+    """Readings of one rail at these moments, in a window of 2 s."""
+    series = {"source": "rapl", "rail": "package-0", "device_index": 0, "requested_period_s": 0.05}
+    rows = pl.DataFrame({"source": "rapl", "rail": "package-0", "device_index": 0, "timestamp_s": seconds})
+    return PowerRecord(rows=rows, window_s=2.0, series=(series | {"failed_reads": 0, "gaps": 0} | facts,), notes=())
+
+
+@pytest.mark.parametrize(
+    ("record", "observed"),
+    [
+        (power([0.0, 1.0, 1.95]), None),
+        (power([0.0, 2.0], gaps=1), "0 failed reads, 1 gaps,"),
+        (power([0.0, 2.0], failed_reads=2), "2 failed reads, 0 gaps,"),
+        (power([0.0, 1.5]), "0 failed reads, 0 gaps, none at the end of the window,"),
+    ],
+)
+def test_missing_power_readings_are_a_doubt(record: PowerRecord, observed: str | None) -> None:
+    found = warnings(power=record)
+    assert [text.split(":")[0] for text in found] == ([] if observed is None else ["power_gap"])
+    assert observed is None or f"(observed {observed} threshold none at all)" in found[0]
 
 
 def test_every_doubt_says_what_was_observed_the_threshold_and_what_to_do() -> None:
