@@ -19,6 +19,7 @@
 -- column min_flops [FLOP]: Smallest FLOPs of a subgraph in the bin
 -- column max_flops [FLOP]: Largest FLOPs of a subgraph in the bin
 -- column residual_sum_of_squares [1]: Sum of squared distances of the subgraphs' efficiencies from the bin's mean
+-- column largest_residual [1]: Largest distance of a subgraph's efficiency from the bin's mean
 -- column total_sum_of_squares [1]: The same from the plain mean of the whole curve: 1 - residual / total is the R2 of a curve
 WITH observations AS (
     SELECT
@@ -113,6 +114,7 @@ bins AS (
         min(flops) AS min_flops,
         max(flops) AS max_flops,
         sum((efficiency - bin_mean) * (efficiency - bin_mean)) AS residual_sum_of_squares,
+        max(abs(efficiency - bin_mean)) AS largest_residual,
         sum((efficiency - curve_mean) * (efficiency - curve_mean)) AS total_sum_of_squares
     FROM centred
     GROUP BY hardware_id, precision, operation_type, timing_method, flops_method, bin_from_flops, bin_mean
@@ -138,5 +140,6 @@ SELECT
     min_flops,
     max_flops,
     residual_sum_of_squares,
+    largest_residual,
     total_sum_of_squares
 FROM bins

@@ -60,7 +60,7 @@ def v2_json(
     dest: Annotated[Path, typer.Argument(metavar="DEST", help="Folder to write to.")],
     hw: Annotated[str | None, typer.Option("--hw", metavar="ID", help="Only this hardware id.")] = None,
 ) -> None:
-    """Write the canonical v2.0 JSON tree with manifests: the latest good run of each configuration."""
+    """Write the canonical v2.0 JSON tree: the latest good run of each configuration, manifests, efficiency curves."""
     from groundlake.importers import export_v2_json
 
     with progress("export", quiet=settings.quiet) as show:

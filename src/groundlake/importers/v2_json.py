@@ -14,6 +14,7 @@ from groundlake.ground_truth.json_tree import Configuration, FileEntry, write_ma
 from groundlake.ground_truth.layouts import MEASUREMENTS, PRECISIONS, Place, safe_name
 from groundlake.ground_truth.reading import parse_json
 from groundlake.ground_truth.record import MeasurementRecord, ModelSummary
+from groundlake.importers.curves_json import write_curves
 from groundlake.ledger import good_runs, latest_good
 
 if TYPE_CHECKING:
@@ -53,17 +54,20 @@ class ExportReport:
         written: Files written, manifests left out.
         unchanged: Files that were there with the same content.
         manifests: Manifests written.
+        curves: Files of efficiency curves written.
         not_carried: What stays in the lake only, with the number of runs or rows.
     """
 
     written: int = 0
     unchanged: int = 0
     manifests: int = 0
+    curves: int = 0
     not_carried: Counter[str] = field(default_factory=Counter)
 
     def lines(self) -> list[str]:
         """Return the report for the terminal, one line each."""
-        lines = [f"{self.written} files written, {self.unchanged} unchanged, {self.manifests} manifests"]
+        counts = f"{self.written} files written, {self.unchanged} unchanged, {self.manifests} manifests"
+        lines = [f"{counts}, {self.curves} files of efficiency curves"]
         if self.not_carried:
             lines.append("JSON cannot carry, and the lake keeps:")
             lines += [f"  {what}: {count}" for what, count in self.not_carried.items()]
@@ -77,9 +81,10 @@ def export_v2_json(
     *,
     on_progress: Callable[[int, int, str], None] | None = None,
 ) -> ExportReport:
-    """Write the latest good run of each configuration as a JSON file, and a `manifest.json` for each device.
+    """Write the latest good run of each configuration as a JSON file, manifests, and efficiency curves.
 
-    The files are `<dest>/<hardware>/measurements/<precision>/<model>_b<N>.json`. Migrating them into a fresh lake gives
+    The files are `<dest>/<hardware>/measurements/<precision>/<model>_b<N>.json`, with a `manifest.json` for each device
+    and `<precision>/efficiency_curves.json` beside `measurements`. Migrating them into a fresh lake gives
     the same run ids and every value that schema 2.0 carries. Device and model names that are no safe file names are
     percent-encoded.
 
@@ -110,7 +115,10 @@ def export_v2_json(
         if entries:
             write_manifest(Path(dest) / safe_name(name), name, entries)
             report.manifests += 1
+        report.curves += (curves := write_curves(lake, Path(dest), name))[0]
         _count_left_behind(lake, name, runs, report)
+        if curves[1]:
+            report.not_carried["efficiency curves by another timing or counting method"] += curves[1]
     return report
 
 
