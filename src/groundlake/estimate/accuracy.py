@@ -135,7 +135,9 @@ def _errors(lake: Lake, scope: Scope, versions: list[str | None]) -> pl.DataFram
         where = f" on {scope.hardware_id}" if scope.hardware_id else ""
         why = 'lake sql "select reason, count(*) from estimator_error group by reason" says why'
         raise UsageError(f"no estimate{where} stands beside a measurement\n{why}")
-    return errors
+    return errors.sort(
+        "estimator", "estimator_version", "quantity", *KEYS, "subgraph_id"
+    )  # draws are the same each time
 
 
 def _no_such(scope: Scope, version: str | None, known: pl.DataFrame) -> str:

@@ -1,0 +1,192 @@
+"""Predictions that users bring in: what is kept, what is refused, and that nothing is half written."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from groundlake.errors import ContractViolationError, LakeNotFoundError, RunExistsError, UsageError
+from groundlake.estimate import read_estimates
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+RUN = {"precision": "fp32", "model": "net", "batch": 1, "total_latency_ms": 4.0, "num_subgraphs": 3}
+ROW = {"hardware_id": "dev_a", "precision": "fp32", "model": "net", "batch": 1, "predicted_latency_ms": 5.0}
+
+
+@pytest.fixture
+def lake(lake_root: Path, timings: Callable[..., pl.DataFrame]) -> Lake:
+    lake = Lake(lake_root)
+    lake.write({"hardware_id": "dev_a", **RUN}, subgraph_timings=timings(3))
+    lake.write({"hardware_id": "dev_b", **RUN}, subgraph_timings=timings(3))
+    lake.write({"hardware_id": "dev_b", **RUN, "model": "wide"}, subgraph_timings=timings(2))
+    return lake
+
+
+def frame(*rows: dict[str, object]) -> pl.DataFrame:
+    return pl.DataFrame([ROW | row for row in rows], infer_schema_length=None)
+
+
+def add(lake: Lake, rows: pl.DataFrame, version: str = "1", **options: object) -> object:
+    return lake.write_estimates(rows, estimator="mine", version=version, **options)
+
+
+def test_estimates_of_many_devices_are_one_run_for_each(lake: Lake) -> None:
+    rows = frame(
+        {},
+        {"hardware_id": "dev_b", "predicted_latency_ms": None, "predicted_energy_j": 0.5},
+        {"hardware_id": "dev_b", "model": "wide"},
+    )
+    written = add(lake, rows)
+    assert (len(written.run_ids), written.rows, written.present) == (2, 3, 0)
+    runs = lake.runs().filter(pl.col("kind") == "estimate")
+    assert sorted(runs["hardware_id"]) == ["dev_a", "dev_b"]
+    assert set(zip(runs["precision"], runs["model"], runs["batch"], strict=True)) == {("none", "none", 0)}
+    kept = lake.frame("estimates", hardware_id="dev_b").sort("model")
+    assert kept.select("model", "predicted_latency_ms", "predicted_energy_j", "estimator").rows() == [
+        ("net", None, 0.5, "mine"),
+        ("wide", 5.0, None, "mine"),
+    ]
+
+
+def test_subgraphs_and_the_whole_model_are_different_things(lake: Lake) -> None:
+    assert add(lake, frame({"subgraph_id": None}, {"subgraph_id": 0}, {"subgraph_id": 2})).rows == 3
+
+
+def test_precision_is_taken_in_either_case(lake: Lake) -> None:
+    assert add(lake, frame({"precision": "FP32"})).rows == 1
+
+
+def test_names_may_be_columns_and_several_estimators_come_at_once(lake: Lake) -> None:
+    rows = frame({"estimator": "a", "estimator_version": "1"}, {"estimator": "b", "estimator_version": "7"})
+    assert lake.write_estimates(rows).rows == 2
+    with pytest.raises(UsageError, match=r"estimator: give it once.*got both"):
+        lake.write_estimates(rows, estimator="c", version="1")
+    with pytest.raises(UsageError, match=r"estimator_version: give it once.*got neither"):
+        lake.write_estimates(frame({}), estimator="c")
+
+
+def test_a_version_is_never_overwritten(lake: Lake) -> None:
+    add(lake, frame({}))
+    again = add(lake, frame({}, {"hardware_id": "dev_b"}))
+    assert (again.rows, again.present) == (1, 1)
+    before = lake.runs().height
+    with pytest.raises(
+        RunExistsError, match=r"mine 1 predicts 1 of these already.*\n.*dev_a fp32 net batch 1: .*5, now 6"
+    ):
+        add(lake, frame({"predicted_latency_ms": 6.0}, {"hardware_id": "dev_b"}))
+    assert lake.runs().height == before
+    add(lake, frame({"predicted_latency_ms": 6.0}), version="2")
+    kept = lake.sql("select estimator_version, predicted_latency_ms from estimates where hardware_id = 'dev_a'").rows()
+    assert sorted(kept) == [("1", 5.0), ("2", 6.0)]
+    assert lake.sql("select estimator_version from estimator_versions where is_latest").rows() == [("2",)]
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (frame({}, {}), ContractViolationError, "predicted_once fails in 2 of 2 rows"),
+        (frame({"predicted_latency_ms": -1.0}), ContractViolationError, "predicted_latency_ms: greater_than_or_equal"),
+        (frame({"predicted_latency_ms": float("nan")}), ContractViolationError, "predicted_latency_ms: finite"),
+        (frame({"predicted_latency_ms": float("inf")}), ContractViolationError, "predicted_latency_ms: finite"),
+        (frame({"predicted_latency_ms": None}), ContractViolationError, "predicts_something|predicted_latency_ms"),
+        (frame({"predicted_latency_ms": "fast"}), ContractViolationError, "type is String"),
+        (frame({"batch": 1.5}), ContractViolationError, "batch: type is Float64"),
+        (frame({}).drop("model"), UsageError, "missing: model"),
+        (frame({"latency": 3.0}), UsageError, "unknown columns: latency"),
+        (
+            frame({}).drop("predicted_latency_ms"),
+            UsageError,
+            "missing: one of predicted_latency_ms, predicted_energy_j",
+        ),
+        (
+            frame({}, {"model": "nte"}),
+            UsageError,
+            "1 of 2 configurations were never measured(.|\n)*dev_a fp32 nte batch 1",
+        ),
+        (frame({"subgraph_id": 3}), UsageError, "subgraph 3 of dev_a fp32 net batch 1"),
+    ],
+)
+def test_bad_estimates_are_refused_and_nothing_is_written(
+    lake: Lake, rows: pl.DataFrame, error: type[Exception], message: str
+) -> None:
+    with pytest.raises(error, match=message):
+        add(lake, rows)
+    assert lake.frame("estimates").is_empty()
+    assert lake.runs().filter(pl.col("kind") == "estimate").is_empty()
+
+
+def test_what_was_not_measured_yet_is_kept_on_demand(lake: Lake) -> None:
+    add(lake, frame({"model": "to_come"}), allow_unmeasured=True)
+    (row,) = lake.sql("select measured, reason from estimator_error").rows()
+    assert row == (None, "this configuration was not measured")
+
+
+def test_a_lake_that_is_not_there_has_nothing_to_predict(lake_root: Path) -> None:
+    with pytest.raises(LakeNotFoundError):
+        add(Lake(lake_root), frame({}))
+    assert not lake_root.exists()
+
+
+def written_as(path: Path, rows: pl.DataFrame) -> Path:
+    write = {
+        ".csv": rows.write_csv,
+        ".parquet": rows.write_parquet,
+        ".json": rows.write_json,
+        ".jsonl": rows.write_ndjson,
+    }
+    write[path.suffix](path)
+    return path
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet", ".json", ".jsonl"])
+def test_every_format_is_read_alike(lake: Lake, cli: Callable, tmp_path: Path, suffix: str) -> None:
+    rows = frame({"subgraph_id": None, "predicted_energy_j": None}, {"subgraph_id": 1, "predicted_energy_j": 0.25})
+    path = written_as(tmp_path / f"mine{suffix}", rows)
+    said = cli("estimates", "add", path.name, "--estimator", "mine", "--version", "1").stdout
+    assert said == "mine 1: 2 estimates written, 0 in the lake already\n"
+    kept = lake.sql("select subgraph_id, predicted_energy_j from estimates order by 1 nulls first").rows()
+    assert kept == [(None, None), (1, 0.25)]
+    (run,) = lake.runs().filter(pl.col("kind") == "estimate").to_dicts()
+    assert [(source["uri"], source["layout"]) for source in run["sources"]] == [(path.name, "estimates")]
+    listed = json.loads(cli("estimates", "list", "--format", "json").stdout)
+    assert [(row["estimator"], row["num_estimates"], row["is_latest"]) for row in listed] == [("mine", 2, True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "message"),
+    [
+        ("rows.xlsx", "", 2, "estimates are read from .csv, .parquet, .json, .jsonl, got .xlsx"),
+        ("rows.csv", "", 2, "cannot be read as csv"),
+        ("rows.json", "{not json", 2, "cannot be read as json"),
+        ("rows.csv", "hardware_id,precision,model,batch,predicted_latency_ms\n", 2, "there is no estimate in it"),
+        (
+            "rows.csv",
+            "hardware_id,precision,model,batch,predicted_ms\ndev_a,fp32,net,1,3\n",
+            2,
+            "unknown columns: predicted_ms",
+        ),
+        ("rows.csv", "hardware_id,precision,model,batch,predicted_latency_ms\ndev_a,fp32,net,1,-3\n", 1, "-3"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_exit_code(
+    lake: Lake, cli: Callable, *, name: str, content: str, code: int, message: str
+) -> None:
+    (cli.folder / name).write_text(content)
+    done = cli("estimates", "add", name, "--estimator", "mine", "--version", "1", code=code)
+    assert message in done.stderr
+    assert len(done.stderr.splitlines()) <= 6
+    assert lake.frame("estimates").is_empty()
+
+
+def test_a_missing_file_is_named(lake: Lake, cli: Callable) -> None:
+    done = cli("estimates", "add", "no.csv", "--estimator", "mine", "--version", "1", code=2)
+    assert "no.csv: there is no such file" in done.stderr
+    with pytest.raises(UsageError):
+        read_estimates(lake.root / "no.csv")

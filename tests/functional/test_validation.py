@@ -1,0 +1,297 @@
+"""Estimators beside measurements: hand-checked errors and accuracies, noise, gates, and two versions."""
+
+from __future__ import annotations
+
+import json
+import math
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+
+from groundlake.errors import UsageError
+from groundlake.estimate.accuracy import Scope, accuracy, compare_versions
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+MODELS = [f"m{number:02d}" for number in range(12)]
+KEYS = {"hardware_id": "dev", "precision": "fp32", "batch": 1}
+
+
+def run(model: str, **columns: object) -> dict[str, object]:
+    return (
+        KEYS
+        | {
+            "model": model,
+            "device": "cpu",
+            "timing_method": "perf_counter",
+            "flops_method": "counted",
+            "total_latency_ms": 100.0,
+            "total_latency_std_ms": 0.0,
+            "num_subgraphs": 2,
+            "timed_runs": 50,
+        }
+        | columns
+    )
+
+
+@pytest.fixture
+def lake(lake_root: Path, timings: Callable[..., pl.DataFrame]) -> Lake:
+    """Twelve models of 100, 110, ... ms, each of two subgraphs of 60 % and 40 %."""
+    lake = Lake(lake_root)
+    for number, model in enumerate(MODELS):
+        total = 100.0 + 10 * number
+        rows = timings(
+            2,
+            latency_mean_ms=[0.6 * total, 0.4 * total],
+            operation_type=["conv2d", "unfused"],
+            fusion_pattern=["Conv2d", "Unfused"],
+            latency_ci_lower_ms=[0.59 * total, 0.4 * total],
+            latency_ci_upper_ms=[0.61 * total, 0.4 * total],
+        )
+        lake.write(run(model, total_latency_ms=total), subgraph_timings=rows)
+    return lake
+
+
+def estimate(lake: Lake, factors: list[float], version: str = "1", **columns: object) -> None:
+    """Predict each model as its measured sum times a factor."""
+    rows = [
+        KEYS | {"model": model, "predicted_latency_ms": (100.0 + 10 * number) * factor} | columns
+        for number, (model, factor) in enumerate(zip(MODELS, factors, strict=False))
+    ]
+    lake.write_estimates(pl.DataFrame(rows), estimator="mine", version=version)
+
+
+def error(lake: Lake, **keys: object) -> dict[str, object]:
+    rows = lake.sql("select * from estimator_error").pl()
+    for name, value in keys.items():
+        rows = rows.filter(pl.col(name) == value)
+    (row,) = rows.to_dicts()
+    return row
+
+
+def test_an_error_stands_beside_what_was_measured(lake: Lake) -> None:
+    estimate(lake, [1.3])
+    row = error(lake)
+    assert (row["level"], row["quantity"], row["compared_with"]) == ("model", "latency", "total_latency_ms")
+    assert (row["predicted"], row["measured"]) == (130.0, 100.0)
+    assert (row["signed_error"], row["ape_percent"], row["rating"]) == (30.0, pytest.approx(30.0), "FAIR")
+    assert (row["timing_method"], row["flops_method"], row["reason"]) == ("perf_counter", "counted", None)
+
+
+@pytest.mark.parametrize(
+    ("factor", "rating"),
+    [
+        (1.0, "EXCELLENT"),
+        (1.0999, "EXCELLENT"),
+        (0.9, "GOOD"),
+        (0.7501, "GOOD"),
+        (0.75, "FAIR"),
+        (1.5, "POOR"),
+        (9, "POOR"),
+    ],
+)
+def test_ratings_begin_at_10_25_and_50_percent(lake: Lake, factor: float, rating: str) -> None:
+    estimate(lake, [factor])
+    assert error(lake)["rating"] == rating
+
+
+def test_a_whole_model_stands_beside_the_end_to_end_latency_where_it_was_timed(lake: Lake) -> None:
+    lake.write(run("whole", end_to_end_latency_ms=80.0, end_to_end_latency_std_ms=0.0))
+    rows = pl.DataFrame([KEYS | {"model": "whole", "predicted_latency_ms": 88.0}])
+    lake.write_estimates(rows, estimator="mine", version="1")
+    row = error(lake)
+    assert (row["compared_with"], row["measured"]) == ("end_to_end_latency_ms", 80.0)
+    assert row["ape_percent"] == pytest.approx(10.0)
+
+
+def test_the_sum_of_subgraphs_is_an_estimate_of_the_model_if_none_is_missing(lake: Lake) -> None:
+    parts = [KEYS | {"model": "m00", "subgraph_id": number, "predicted_latency_ms": 30.0} for number in (0, 1)]
+    alone = [KEYS | {"model": "m01", "subgraph_id": 0, "predicted_latency_ms": 30.0}]
+    lake.write_estimates(pl.DataFrame(parts + alone), estimator="mine", version="1")
+    assert error(lake, level="model", model="m00")["signed_error_percent"] == pytest.approx(-40.0)
+    missing = error(lake, level="model", model="m01")
+    assert (missing["ape_percent"], missing["reason"]) == (None, "not all subgraphs of the model are predicted")
+    one = error(lake, level="subgraph", model="m01")
+    assert (one["measured"], one["operation_type"], one["ape_percent"]) == (66.0, "conv2d", pytest.approx(54.5454545))
+    gaps = lake.sql("select * from estimator_gap_share where model = 'm00' order by fusion_pattern").pl().to_dicts()
+    assert [(gap["fusion_pattern"], gap["gap_ms"]) for gap in gaps] == [("Conv2d", -30.0), ("Unfused", -10.0)]
+    assert [gap["gap_share_percent"] for gap in gaps] == pytest.approx([75.0, 25.0])
+    assert [gap["latency_share_percent"] for gap in gaps] == pytest.approx([60.0, 40.0])
+    assert [gap["worst_subgraph_id"] for gap in gaps] == [0, 1]
+
+
+def test_an_error_within_the_noise_of_repeated_runs_is_none(lake: Lake) -> None:
+    for value in (98.0, 102.0):
+        lake.write(run("m00", total_latency_ms=value, started_at=datetime(2026, 1, 1), started_at_zone_source="clock"))  # noqa: DTZ001 - UTC
+    lake.write(run("m00", total_latency_ms=100.0, started_at=datetime(2026, 1, 2), started_at_zone_source="clock"))  # noqa: DTZ001 - UTC
+    estimate(lake, [1.03, 1.05])
+    spread = math.sqrt((0 + 4 + 4 + 0) / 3)  # of 98, 102, 100 and the fixture's 100
+    row = error(lake, model="m00")
+    assert row["noise_method"] == "between runs"
+    assert row["noise_percent"] == pytest.approx(2 * spread)
+    assert (row["within_noise"], row["counted_ape_percent"], row["rating"]) == (True, 0.0, "EXCELLENT")
+    assert row["ape_percent"] == pytest.approx(3.0)
+    other = error(lake, model="m01")  # measured once: the device's repeats tell its noise
+    assert (other["within_noise"], other["counted_ape_percent"]) == (False, pytest.approx(5.0))
+    assert other["noise_percent"] == row["noise_percent"]
+
+
+def test_without_repeats_the_noise_is_the_interval_within_the_run(lake: Lake) -> None:
+    lake.write(run("whole", total_latency_std_ms=10.0, timed_runs=25))
+    rows = pl.DataFrame([KEYS | {"model": "whole", "predicted_latency_ms": 103.0}])
+    lake.write_estimates(rows, estimator="mine", version="1")
+    row = error(lake)
+    assert (row["noise_method"], row["noise_percent"]) == ("within run", pytest.approx(1.96 * 10 / 5))
+    assert row["within_noise"]
+
+
+def test_a_subgraph_is_within_noise_where_its_interval_says_so(lake: Lake) -> None:
+    rows = [KEYS | {"model": "m00", "subgraph_id": 0, "predicted_latency_ms": 60.9}]
+    lake.write_estimates(pl.DataFrame(rows), estimator="mine", version="1")
+    row = error(lake, level="subgraph")
+    assert (row["noise_percent"], row["within_noise"]) == (pytest.approx(1 / 60 * 100), True)
+
+
+def test_energy_and_memory_have_a_reason_where_nothing_was_measured(lake: Lake) -> None:
+    rows = pl.DataFrame([KEYS | {"model": "m00", "predicted_energy_j": 1.0, "predicted_memory_bytes": 1e6}])
+    lake.write_estimates(rows, estimator="mine", version="1")
+    assert error(lake, quantity="energy")["reason"] == "the run has no energy; run_energy says why"
+    assert error(lake, quantity="memory")["reason"] == "the lake has no measured memory"
+
+
+FACTORS = [1.0, 1.1, 0.8, 1.4, 0.6, 2.0, 1.0, 1.05, 0.95, 1.2, 0.7, 1.3]
+"""Errors in %: 0 10 20 40 40 100 0 5 5 20 30 30."""
+
+
+def test_accuracies_are_hand_checked(lake: Lake) -> None:
+    estimate(lake, FACTORS)
+    (row,) = lake.sql("select * from estimator_accuracy").pl().to_dicts()
+    assert (row["hardware_id"], row["precision"], row["num_configurations"]) == ("dev", "fp32", 12)
+    assert row["median_ape"] == pytest.approx(20.0)
+    assert row["mean_ape"] == pytest.approx(25.0)
+    assert row["p90_ape"] == pytest.approx(40.0)
+    assert row["bias"] == pytest.approx(sum(factor - 1 for factor in FACTORS) / 12 * 100)
+    shares = [row[f"within_{bound}_percent"] for bound in (10, 25, 50)]
+    assert shares == pytest.approx([4 / 12, 7 / 12, 11 / 12])
+    errors_ms = [(factor - 1) * (100 + 10 * number) for number, factor in enumerate(FACTORS)]
+    assert row["rmse"] == pytest.approx(math.sqrt(sum(each**2 for each in errors_ms) / 12))
+    assert row["rating"] == "GOOD"
+
+
+def test_each_grouping_has_its_members(lake: Lake) -> None:
+    estimate(lake, FACTORS)
+    assert accuracy(lake, Scope(by="model"))["member"].to_list() == MODELS
+    assert accuracy(lake, Scope(by="precision"))["member"].to_list() == ["fp32"]
+    assert accuracy(lake, Scope(by="batch"))["member"].to_list() == ["1"]
+    assert accuracy(lake, Scope(by="hardware"))["member"].to_list() == ["dev"]
+    with pytest.raises(UsageError, match="no estimate stands beside a measurement"):
+        accuracy(lake, Scope(by="operation"))  # whole models have no operation
+    with pytest.raises(UsageError, match="grouped by all, hardware"):
+        Scope(by="weather")
+
+
+def test_extrapolated_predictions_are_reported_separately(lake: Lake) -> None:
+    rows = pl.DataFrame(
+        [
+            KEYS | {"model": model, "predicted_latency_ms": 100.0 + 10 * number, "extrapolated": number > 9}
+            for number, model in enumerate(MODELS)
+        ]
+    )
+    lake.write_estimates(rows, estimator="mine", version="1")
+    found = accuracy(lake, Scope()).select("extrapolated", "num_configurations").rows()
+    assert found == [(False, 10), (True, 2)]
+
+
+def test_the_interval_of_the_median_holds_it_and_is_the_same_each_time(lake: Lake) -> None:
+    estimate(lake, FACTORS)
+    first, again = accuracy(lake, Scope()), accuracy(lake, Scope())
+    ends = ["median_ape_ci_lower", "median_ape_ci_upper"]
+    assert first.select(ends).equals(again.select(ends))
+    (row,) = first.to_dicts()
+    assert row["median_ape_ci_lower"] < row["median_ape"] < row["median_ape_ci_upper"]
+
+
+def test_the_latest_version_is_looked_at_unless_another_is_named(lake: Lake) -> None:
+    estimate(lake, FACTORS)
+    estimate(lake, [1.0] * 12, version="2")
+    assert accuracy(lake, Scope()).select("estimator_version", "median_ape").rows() == [("2", 0.0)]
+    assert accuracy(lake, Scope(version="1"))["estimator_version"].to_list() == ["1"]
+    with pytest.raises(UsageError, match="no estimates of mine 3; there are mine 1, mine 2"):
+        accuracy(lake, Scope(estimator="mine", version="3"))
+
+
+@pytest.mark.parametrize(
+    ("new", "verdict"), [([1.0] * 12, "better"), ([3.0] * 12, "worse"), (FACTORS[::-1], "insufficient data")]
+)
+def test_two_versions_have_a_verdict(lake: Lake, new: list[float], verdict: str) -> None:
+    estimate(lake, FACTORS)
+    estimate(lake, new, version="2")
+    (row,) = compare_versions(lake, Scope(estimator="mine"), "1").to_dicts()
+    assert (row["old_version"], row["new_version"], row["num_pairs"], row["verdict"]) == ("1", "2", 12, verdict)
+    assert row["change_ci_lower"] <= row["change"] <= row["change_ci_upper"]
+
+
+def test_few_pairs_are_insufficient_however_large_the_change(lake: Lake) -> None:
+    estimate(lake, FACTORS[:9])
+    estimate(lake, [9.0] * 9, version="2")
+    assert compare_versions(lake, Scope(estimator="mine"), "1")["verdict"].to_list() == ["insufficient data"]
+
+
+def test_a_comparison_needs_two_versions_of_one_estimator(lake: Lake, cli: Callable) -> None:
+    estimate(lake, FACTORS)
+    assert "name it with --estimator" in cli("validate", "--against", "1", code=2).stderr
+    assert "compared with itself" in cli("validate", "--estimator", "mine", "--against", "1", code=2).stderr
+    assert "no estimates of mine 0" in cli("validate", "--estimator", "mine", "--against", "0", code=2).stderr
+    assert "--against" in cli("validate", "--fail-on-worse", code=2).stderr
+
+
+@pytest.mark.parametrize(
+    ("gates", "code", "said"),
+    [
+        (["median_ape<=20.001"], 0, "passed: median_ape<=20.001 for mine 1, all (observed 20)"),
+        (["median_ape<20", "bias<50"], 1, "1 of 2 gates did not pass"),
+        (["rank_agreement>=0.99"], 1, "failed: rank_agreement>=0.99"),
+        (["median_ape"], 2, "a gate reads 'median_ape<=30'"),
+        (["beauty<=30"], 2, "there is no figure 'beauty'"),
+    ],
+)
+def test_gates_set_the_exit_code(lake: Lake, cli: Callable, *, gates: list[str], code: int, said: str) -> None:
+    estimate(lake, FACTORS)
+    options = [part for gate in gates for part in ("--gate", gate)]
+    assert said in cli("validate", *options, code=code).stderr
+
+
+def test_fewer_than_ten_configurations_do_not_pass_unless_allowed(lake: Lake, cli: Callable) -> None:
+    estimate(lake, [1.0] * 9)
+    refused = cli("validate", "--gate", "median_ape<=30", code=1).stderr
+    assert "insufficient data: median_ape<=30" in refused
+    assert "--allow-insufficient" in refused
+    cli("validate", "--gate", "median_ape<=30", "--allow-insufficient")
+
+
+def test_the_command_prints_what_the_view_returns(lake: Lake, cli: Callable, tmp_path: Path) -> None:
+    estimate(lake, FACTORS)
+    (row,) = json.loads(cli("validate", "--format", "json").stdout)
+    (view,) = lake.sql("select * from estimator_accuracy_by where dimension = 'all'").pl().to_dicts()
+    assert {name: row[name] for name in view} == pytest.approx(view)
+    cli("validate", "--gate", "bias<50", "--summary", "summary.md")
+    summary = (tmp_path / "summary.md").read_text()
+    assert "| mine | 1 | all | False | 12 | 20 |" in summary
+    assert "- passed: bias<50 for mine 1, all" in summary
+    estimate(lake, [9.0] * 12, version="2")
+    options = ("validate", "--estimator", "mine", "--against", "1", "--fail-on-worse", "--summary", "summary.md")
+    worse = cli(*options, code=1)
+    assert "worse" in worse.stdout
+    assert "the new version is worse" in worse.stderr
+    assert (tmp_path / "summary.md").read_text().count("## Estimators beside measurements") == 2
+
+
+def test_a_lake_without_estimates_says_how_to_get_some(lake: Lake, cli: Callable) -> None:
+    said = cli("validate", code=2).stderr
+    assert "lake estimates add FILE" in said
+    assert "lake estimates fit roofline" in said
