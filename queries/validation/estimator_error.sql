@@ -17,25 +17,31 @@
 -- column within_noise: Whether the error is not larger than the noise; NULL where the noise is not known
 -- column counted_ape_percent [%]: ape_percent, or 0 within the noise: what accuracies are made of
 -- column rating: EXCELLENT below 10 % counted error, GOOD below 25 %, FAIR below 50 %, else POOR
+-- column estimate_run_id: Run of kind estimate that the estimate came with; of a sum of subgraphs, the first
 -- column reason: Why there is no error; NULL where there is one
-WITH given AS (
+WITH quantities AS (
+    SELECT quantity
+    FROM (VALUES ('latency'), ('energy'), ('memory')) AS v (quantity)
+),
+predictions AS (
     SELECT
-        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated,
-        'latency' AS quantity, predicted_latency_ms AS predicted
-    FROM estimates
-    WHERE predicted_latency_ms IS NOT NULL
-    UNION ALL
+        e.hardware_id, e.precision, e.model, e.batch, e.estimator, e.estimator_version, e.subgraph_id, e.extrapolated,
+        e.run_id AS estimate_run_id,
+        q.quantity,
+        CASE q.quantity
+            WHEN 'latency' THEN e.predicted_latency_ms
+            WHEN 'energy' THEN e.predicted_energy_j
+            ELSE e.predicted_memory_bytes
+        END AS predicted
+    FROM estimates e
+    CROSS JOIN quantities q
+),
+given AS (
     SELECT
-        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated,
-        'energy' AS quantity, predicted_energy_j AS predicted
-    FROM estimates
-    WHERE predicted_energy_j IS NOT NULL
-    UNION ALL
-    SELECT
-        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated,
-        'memory' AS quantity, predicted_memory_bytes AS predicted
-    FROM estimates
-    WHERE predicted_memory_bytes IS NOT NULL
+        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated, estimate_run_id,
+        quantity, predicted
+    FROM predictions
+    WHERE predicted IS NOT NULL
 ),
 sums AS (
     SELECT
@@ -51,7 +57,8 @@ sums AS (
         sum(CASE WHEN g.subgraph_id IS NOT NULL THEN g.predicted END) AS sum_predicted,
         max(CASE WHEN g.subgraph_id IS NULL THEN g.predicted END) AS whole_predicted,
         max(CASE WHEN g.extrapolated AND (g.subgraph_id IS NULL) THEN 1 ELSE 0 END) = 1 AS whole_extrapolated,
-        max(CASE WHEN g.extrapolated THEN 1 ELSE 0 END) = 1 AS any_extrapolated
+        max(CASE WHEN g.extrapolated THEN 1 ELSE 0 END) = 1 AS any_extrapolated,
+        min(g.estimate_run_id) AS estimate_run_id
     FROM given g
     GROUP BY g.hardware_id, g.precision, g.model, g.batch, g.estimator, g.estimator_version, g.quantity
 ),
@@ -103,7 +110,8 @@ models AS (
             WHEN s.quantity = 'memory' THEN 'the lake has no measured memory'
             WHEN s.quantity = 'energy' AND e.energy_per_pass_j IS NULL THEN 'the run has no energy; run_energy says why'
             WHEN s.quantity = 'latency' AND NOT s.has_whole AND l.total_latency_ms IS NULL THEN 'subgraphs were not timed'
-        END AS reason
+        END AS reason,
+        s.estimate_run_id
     FROM sums s
     LEFT JOIN latest_runs l
         ON l.hardware_id = s.hardware_id AND l.precision = s.precision AND l.model = s.model AND l.batch = s.batch
@@ -122,6 +130,7 @@ paired AS (
         n.noise_method,
         m.extrapolated,
         m.reason,
+        m.estimate_run_id,
         m.run_id, m.timing_method, m.flops_method, m.started_at
     FROM models m
     LEFT JOIN run_noise n ON n.hardware_id = m.hardware_id AND n.run_id = m.run_id AND n.quantity = m.compared_with
@@ -145,6 +154,7 @@ paired AS (
             WHEN g.quantity <> 'latency' THEN 'only the latency of a subgraph is measured'
             WHEN s.subgraph_id IS NULL THEN 'the latest run has no such subgraph'
         END AS reason,
+        g.estimate_run_id,
         l.run_id, l.timing_method, l.flops_method, l.started_at
     FROM given g
     LEFT JOIN latest_runs l
@@ -159,7 +169,7 @@ judged AS (
         fusion_pattern, predicted, measured, compared_with, noise_percent, noise_method, extrapolated,
         CASE WHEN reason IS NULL AND coalesce(measured, 0e0) <= 0 THEN 'the measured value is not above 0' ELSE reason END
             AS reason,
-        run_id, timing_method, flops_method, started_at,
+        estimate_run_id, run_id, timing_method, flops_method, started_at,
         (predicted - measured) / NULLIF(measured, 0) * 100 AS signed_error_percent
     FROM paired
 ),
@@ -167,7 +177,7 @@ counted AS (
     SELECT
         estimator, estimator_version, level, quantity, hardware_id, precision, model, batch, subgraph_id, operation_type,
         fusion_pattern, predicted, measured, compared_with, signed_error_percent, noise_percent, noise_method,
-        extrapolated, reason, run_id, timing_method, flops_method, started_at,
+        extrapolated, reason, estimate_run_id, run_id, timing_method, flops_method, started_at,
         abs(signed_error_percent) <= noise_percent AS within_noise,
         CASE WHEN abs(signed_error_percent) <= noise_percent THEN 0e0 ELSE abs(signed_error_percent) END
             AS counted_ape_percent
@@ -203,6 +213,7 @@ SELECT
     END AS rating,
     extrapolated,
     reason,
+    estimate_run_id,
     run_id,
     timing_method,
     flops_method,

@@ -6,7 +6,7 @@
 -- column num_hardware_ids [1]: Hardware ids they are about
 -- column first_recorded_at: When the first of them was written (UTC)
 -- column last_recorded_at: When the last of them was written (UTC)
--- column is_latest: Whether no other version of this estimator was begun later
+-- column is_latest: Whether no other version of this estimator was begun later, by the time-ordered ids of the runs
 WITH versions AS (
     SELECT
         e.estimator,
@@ -16,7 +16,8 @@ WITH versions AS (
         count(*) AS num_estimates,
         count(DISTINCT e.hardware_id) AS num_hardware_ids,
         min(r.recorded_at) AS first_recorded_at,
-        max(r.recorded_at) AS last_recorded_at
+        max(r.recorded_at) AS last_recorded_at,
+        min(e.run_id) AS first_run_id
     FROM estimates e
     JOIN runs r ON r.hardware_id = e.hardware_id AND r.run_id = e.run_id
     GROUP BY e.estimator, e.estimator_version
@@ -29,7 +30,5 @@ SELECT
     num_hardware_ids,
     first_recorded_at,
     last_recorded_at,
-    row_number() OVER (
-        PARTITION BY estimator ORDER BY first_recorded_at DESC, estimator_version DESC
-    ) = 1 AS is_latest
+    row_number() OVER (PARTITION BY estimator ORDER BY first_run_id DESC) = 1 AS is_latest
 FROM versions

@@ -189,8 +189,10 @@ def test_each_grouping_has_its_members(lake: Lake) -> None:
     assert accuracy(lake, Scope(by="precision"))["member"].to_list() == ["fp32"]
     assert accuracy(lake, Scope(by="batch"))["member"].to_list() == ["1"]
     assert accuracy(lake, Scope(by="hardware"))["member"].to_list() == ["dev"]
-    with pytest.raises(UsageError, match="no estimate stands beside a measurement"):
-        accuracy(lake, Scope(by="operation"))  # whole models have no operation
+    with pytest.raises(UsageError, match="no estimates of any estimator about subgraphs; there are mine 1"):
+        accuracy(lake, Scope(by="operation"))
+    with pytest.raises(UsageError, match="no estimate on nowhere stands beside a measurement"):
+        accuracy(lake, Scope(hardware_id="nowhere"))
     with pytest.raises(UsageError, match="grouped by all, hardware"):
         Scope(by="weather")
 
@@ -221,7 +223,7 @@ def test_the_latest_version_is_looked_at_unless_another_is_named(lake: Lake) -> 
     estimate(lake, [1.0] * 12, version="2")
     assert accuracy(lake, Scope()).select("estimator_version", "median_ape").rows() == [("2", 0.0)]
     assert accuracy(lake, Scope(version="1"))["estimator_version"].to_list() == ["1"]
-    with pytest.raises(UsageError, match="no estimates of mine 3; there are mine 1, mine 2"):
+    with pytest.raises(UsageError, match="no estimates of mine 3 about models; there are mine 1, mine 2"):
         accuracy(lake, Scope(estimator="mine", version="3"))
 
 

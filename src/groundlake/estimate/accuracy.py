@@ -117,37 +117,40 @@ def _verdict(pairs: pl.DataFrame, against: str) -> dict[str, object]:
 
 def _errors(lake: Lake, scope: Scope, versions: list[str | None]) -> pl.DataFrame:
     """Rows of `estimator_error` in scope that have an error; a version of None is the latest of each estimator."""
-    known = lake.sql("SELECT estimator, estimator_version, is_latest FROM estimator_versions").pl()
-    own = known if scope.estimator is None else known.filter(pl.col("estimator") == scope.estimator)
-    chosen = [
-        own.filter(pl.col("is_latest") if version is None else pl.col("estimator_version") == version)
-        for version in versions
-    ]
-    for version, rows in zip(versions, chosen, strict=True):
-        if rows.is_empty():
-            raise UsageError(_no_such(scope, version, known))
     level = "subgraph" if scope.by == "operation" else "model"
-    errors = lake.sql(f"SELECT * FROM estimator_error WHERE level = '{level}' AND reason IS NULL").pl()  # noqa: S608 - one of two words
-    errors = errors.join(pl.concat(chosen).unique(), on=["estimator", "estimator_version"], how="semi")
-    if scope.hardware_id is not None:
-        errors = errors.filter(pl.col("hardware_id") == scope.hardware_id)
+    every = lake.sql(f"SELECT * FROM estimator_error WHERE level = '{level}'").pl()  # noqa: S608 - one of two words
+    if scope.estimator is not None:
+        every = every.filter(pl.col("estimator") == scope.estimator)
+    # The ids of runs are ordered by time: the latest version is the one that was begun last.
+    begun = every.group_by("estimator", "estimator_version").agg(pl.col("estimate_run_id").min())
+    latest = pl.col("estimate_run_id") == pl.col("estimate_run_id").max().over("estimator")
+    found = []
+    for version in versions:
+        chosen = begun.filter(latest if version is None else pl.col("estimator_version") == version)
+        if chosen.is_empty():
+            raise UsageError(_no_such(lake, scope, version, level))
+        found.append(chosen)
+    own = [] if scope.hardware_id is None else [pl.col("hardware_id") == scope.hardware_id]
+    errors = every.join(pl.concat(found), on=["estimator", "estimator_version"], how="semi")
+    errors = errors.filter(pl.col("reason").is_null(), *own)
     if errors.is_empty():
         where = f" on {scope.hardware_id}" if scope.hardware_id else ""
         why = 'lake sql "select reason, count(*) from estimator_error group by reason" says why'
         raise UsageError(f"no estimate{where} stands beside a measurement\n{why}")
-    return errors.sort(
-        "estimator", "estimator_version", "quantity", *KEYS, "subgraph_id"
-    )  # draws are the same each time
+    return errors.sort(*GROUP[:2], "quantity", *KEYS, "subgraph_id")  # so that the bootstrap draws the same each time
 
 
-def _no_such(scope: Scope, version: str | None, known: pl.DataFrame) -> str:
+def _no_such(lake: Lake, scope: Scope, version: str | None, level: str) -> str:
+    known = lake.sql("SELECT estimator, estimator_version, num_estimates FROM estimator_versions").pl()
     if known.is_empty():
         return (
             "the lake has no estimates\n`lake estimates add FILE --estimator NAME --version V` brings yours in;"
             " `lake estimates fit roofline` computes some"
         )
     listed = ", ".join(f"{name} {number}" for name, number, _ in known.sort("estimator", "estimator_version").rows())
-    return f"no estimates of {scope.estimator or 'any estimator'} {version or ''}".rstrip() + f"; there are {listed}"
+    about = "subgraphs" if level == "subgraph" else "models"
+    wanted = " ".join(filter(None, (scope.estimator or "any estimator", version)))
+    return f"no estimates of {wanted} about {about}; there are {listed}"
 
 
 def _with_member(errors: pl.DataFrame, by: str) -> pl.DataFrame:
