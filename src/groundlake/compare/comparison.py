@@ -109,7 +109,7 @@ def compare_selections(
     good = with_turns(_narrowed(measured, keys))
     first, second = select(a, good, every), select(b, good, every)
     pairs = pairing(first, second)
-    figures = latency_figures(lake, measured) if quantity == "latency" else energy_figures(lake, measured)
+    figures = _figures(lake, measured, pl.concat([first.runs, second.runs]), quantity)
     sides = {(run["hardware_id"], run["run_id"]): "b" for run in second.runs.iter_rows(named=True)}
     sides |= {(run["hardware_id"], run["run_id"]): "a" for run in first.runs.iter_rows(named=True)}
     noises = {statistic: run_noise(figures, sides, statistic) for statistic in (TYPICAL, MEAN)}
@@ -160,6 +160,15 @@ def _narrowed(runs: pl.DataFrame, keys: dict[str, Any]) -> pl.DataFrame:
             raise UsageError(f"no good run with {name} {value!r}; there are {known or 'no good runs'}")
         runs = kept
     return runs
+
+
+def _figures(lake: Lake, measured: pl.DataFrame, chosen: pl.DataFrame, quantity: str) -> list[Figure]:
+    """Figures of all good runs on the devices that are compared: repeats among them tell the noise."""
+    runs = measured.join(chosen, on="hardware_id", how="semi")
+    if quantity == "energy":
+        return energy_figures(lake, runs)
+    whole = not (chosen["end_to_end_latency_ms"].fill_null(0) > 0).all()
+    return latency_figures(lake, runs, subgraphs=whole)
 
 
 def _of(figures: list[Figure], runs: pl.DataFrame, pairs: Pairing) -> dict[tuple[Any, ...], list[Figure]]:

@@ -77,9 +77,9 @@ class Figure:
         return None if variance is None or not self.count else (variance, float(self.count - 1))
 
 
-def latency_figures(lake: Lake, runs: pl.DataFrame) -> list[Figure]:
-    """Both latencies of every run that has them."""
-    parts = _subgraph_samples(lake, runs)
+def latency_figures(lake: Lake, runs: pl.DataFrame, *, subgraphs: bool = True) -> list[Figure]:
+    """Both latencies of every run that has them; without `subgraphs` only the one end to end, which is quicker."""
+    parts = _subgraph_samples(lake, runs) if subgraphs else {}
     found = []
     for run in runs.iter_rows(named=True):
         whole = run["end_to_end_latency_ms"]
@@ -88,7 +88,7 @@ def latency_figures(lake: Lake, runs: pl.DataFrame) -> list[Figure]:
             std, count = run["end_to_end_latency_std_ms"], len(samples or ()) or run["timed_runs"]
             found.append(_figure(run, END_TO_END, (whole, std, count), samples))
         total = run["total_latency_ms"]
-        if total:
+        if total and subgraphs:
             samples, count = parts.get((run["hardware_id"], run["run_id"]), (None, None))
             stated = (total, run["total_latency_std_ms"], run["timed_runs"] or count)
             found.append(_figure(run, SUBGRAPHS, stated, samples))

@@ -34,6 +34,12 @@ if TYPE_CHECKING:
 BETWEEN, OTHERS, STATED, WITHIN = "between runs", "between runs of others", "stated", "within run"
 """Where the noise comes from: repeats of the configuration, repeats of others like it, the user, or one run alone."""
 
+NOISE_IN_WORDS = {
+    BETWEEN: "noise between runs",
+    OTHERS: "noise between runs of other models",
+    STATED: "the noise that was stated",
+}
+
 _WITHIN_RULES = 2.0
 """Where the spread within the runs alone gives more than this times the variance that repeats showed, it counts."""
 
@@ -100,13 +106,13 @@ def examine(
         repeats, one_session = min(first.repeats, second.repeats), first.one_session or second.one_session
         if within and within[0] > _WITHIN_RULES * variance:
             variance, freedom = within
+            noise = max(noise, _typical_within((*a, *b), statistic))
     elif stated is not None and within:
         added = math.log1p(stated) ** 2
         variance, freedom = combined([within, (added * (1 / len(a) + 1 / len(b)), math.inf)])
         noise, source = math.log1p(stated), STATED
     else:
-        each = [spread[0] for figure in (*a, *b) if (spread := figure.within(statistic))]
-        noise, source = (math.sqrt(fmean(each)) if within else None), WITHIN
+        noise, source = (_typical_within((*a, *b), statistic) if within else None), WITHIN
         variance, freedom = within or (None, math.inf)
     return Judged(
         a=a,
@@ -136,6 +142,11 @@ def _within(side: Sequence[Figure], statistic: str) -> tuple[float, float] | Non
     if len(known) < len(spreads):
         return None
     return combined([(variance / len(side) ** 2, freedom) for variance, freedom in known])
+
+
+def _typical_within(figures: Sequence[Figure], statistic: str) -> float:
+    """Standard deviation of one run's figure by the spread within the runs, where they know it."""
+    return math.sqrt(fmean(spread[0] for figure in figures if (spread := figure.within(statistic))))
 
 
 def _ranks(a: Sequence[Figure], b: Sequence[Figure]) -> float:
@@ -177,7 +188,7 @@ def _why(row: Judged, said: str, threshold: float) -> str:
         return _why_blind(row, said)
     limits = f"±{100 * threshold:g} %"
     if said in {REGRESSED, IMPROVED}:
-        return f"noise {row.source} does not explain it: p = {row.p_adjusted:.2g}"
+        return f"{NOISE_IN_WORDS[row.source]} does not explain it: p = {row.p_adjusted:.2g}"
     if said == UNCHANGED:
         return f"the interval lies within {limits}"
     if row.p_adjusted is not None and row.p_adjusted <= SIGNIFICANCE:

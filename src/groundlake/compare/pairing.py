@@ -55,7 +55,8 @@ def pairing(a: Selection, b: Selection) -> Pairing:
     common = a.runs.join(b.runs, on=found.keys, how="semi") if found.keys else a.runs
     if common.is_empty():
         raise UsageError(
-            f"A and B have no configuration in common\nA, {a.text}: {_holds(a.runs)}\nB, {b.text}: {_holds(b.runs)}"
+            f"A and B have no configuration in common\nA, {a.text}: {_holds(a.runs)}\nB, {b.text}: {_holds(b.runs)}\n"
+            "runs of different devices are paired where each side has one: hardware_id=ID"
         )
     return found
 

@@ -64,6 +64,8 @@ def select(text: str, good: pl.DataFrame, every: pl.DataFrame) -> Selection:
     found = {kind: runs for kind, runs in readings.items() if runs is not None and not runs.is_empty()}
     if len(found) > 1:
         raise UsageError(f"{text!r} is {' and '.join(found)}\nsay session_id={text}, run_id=..., or {text}T23:59:59")
+    if not found and readings["the moment"] is not None:
+        raise UsageError(f"{text}: nothing had been measured by then; A and B may be\n{_what_there_is(good)}")
     if not found:
         raise UsageError(f"{text!r} stands for no run; A and B may be\n{_what_there_is(good)}")
     return Selection(text, next(iter(found.values())))
@@ -107,8 +109,6 @@ def _at_moment(text: str, good: pl.DataFrame) -> pl.DataFrame | None:
     elif len(text) == len("2026-02-07"):
         moment += dt.timedelta(days=1, microseconds=-1)
     begun = good.filter(pl.col("started_at") <= moment)
-    if begun.is_empty():
-        raise UsageError(f"{text}: nothing had been measured by then; the lake has\n{_what_there_is(good)}")
     return begun.filter(pl.col("turn") == pl.col("turn").min().over(KEYS))
 
 

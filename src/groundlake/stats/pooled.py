@@ -19,7 +19,7 @@ MIN_OWN = 2
 """Degrees of freedom from which on a configuration's own repeats are believed without a family."""
 
 _FLOOR = 1e-5
-"""Least variance, as a share of the family's median: repeats that agree by chance to the last digit prove nothing."""
+"""Least variance, as a share of what is usual in the family: repeats that agree to the last digit prove nothing."""
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def moderated_scatter(variances: Sequence[float], degrees_of_freedom: Sequence[f
     if int(repeated.sum()) < MIN_FAMILY:
         return _without_family(own, freedom)
     known, known_freedom = own[repeated], freedom[repeated]
-    floor = _FLOOR * float(np.median(known))
+    floor = _FLOOR * max(float(np.median(known)), float(known.mean()))
     common, prior = _prior(np.maximum(known, floor), known_freedom)
     total = float(known_freedom.sum())
     found: list[Scatter | None] = []
@@ -83,7 +83,7 @@ def _without_family(own: NDArray[np.float64], freedom: NDArray[np.float64]) -> l
     found: list[Scatter | None] = []
     for at in range(own.size):
         taken = at if freedom[at] >= MIN_OWN else noisiest
-        found.append(Scatter(float(own[taken]), float(freedom[taken]), borrowed=freedom[at] <= 0))
+        found.append(Scatter(float(own[taken]), float(freedom[taken]), borrowed=taken != at))
     return found
 
 
