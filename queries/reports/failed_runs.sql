@@ -2,7 +2,7 @@
 -- configurations have succeeded since. The reason is the first line of the error. A run that was never tried is not here;
 -- coverage_gaps has both.
 -- example: select hardware_id, reason, num_runs, models from failed_runs order by num_runs desc
--- column reason: First line of the error; NULL where none was recorded
+-- column reason: First line of the error
 -- column num_runs [1]: Failed runs with this reason
 -- column num_configurations [1]: Configurations they tried
 -- column num_measured [1]: Those of them that have a good run all the same

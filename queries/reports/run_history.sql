@@ -1,6 +1,7 @@
 -- One row for each run of the configurations that are asked for, in the order of time: its latency and the change from the
 -- good run before it. Runs that were timed or counted by different methods have the verdict not_comparable and no change.
--- A change that is not larger than the noise of run_noise means nothing; `lake compare` weighs two runs against each other.
+-- A change that is not larger than the noise of run_noise means nothing; where the noise is not known, as for methods that
+-- the latest run does not use, any change has a verdict. `lake compare` weighs two runs against each other.
 -- example: lake query run_history --param hardware_id=dev --param model=resnet18
 -- param: hardware_id STRING = 'all'; a hardware id, or all
 -- param: precision STRING = 'all'; a precision, or all

@@ -6,6 +6,7 @@
     session = SparkSession.builder.getOrCreate()
     spark.bind(session, "lake")
     session.sql("select * from model_summary").show()
+    spark.query(session, "batch_knee", share=0.95).show()
 
 Spark lists a table's files when its view is made, so call `bind` again to see what was written since.
 """
@@ -19,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake.errors import LakeNotFoundError, MissingDependencyError
+from groundlake.query_files import PARAMS, named_query
 from groundlake.schemas import FACT_TABLES, Quarantine, Runs
 from groundlake.views import QUARANTINE_FOLDER, all_views
 
@@ -70,6 +72,33 @@ def bind(session: SparkSession, root: str | Path = "lake") -> list[str]:
             session.sql(view.sql).createOrReplaceTempView(name)
             made.append(name)
     return made
+
+
+def query(session: SparkSession, name: str, **parameters: object) -> DataFrame:
+    """Ask one of the hand-written queries by its name, after `bind`; `lake query` lists them with their parameters.
+
+    The temporary view `params` is replaced with each call; a frame keeps the values that it was made with.
+
+    Args:
+        session: A session in which a lake was bound.
+        name: Name of the query.
+        **parameters: Values for its parameters; those left out have their defaults.
+
+    Returns:
+        The frame, with the rows that `Lake.query` gives.
+
+    Raises:
+        MissingDependencyError: pyspark is not installed.
+        UsageError: There is no such query or parameter, or a value of another type.
+        LakeNotFoundError: No lake was bound in this session.
+    """
+    _require_pyspark()
+    found = named_query(name)
+    params = found.params(parameters)
+    if not session.catalog.tableExists(Runs.table_name() + RAW):
+        raise LakeNotFoundError("no lake is bound in this session; call groundlake.spark.bind(session, root) first")
+    session.sql(params.sql).createOrReplaceTempView(PARAMS)
+    return session.sql(found.sql)
 
 
 def parts(session: SparkSession, root: Path, table: type[Table]) -> DataFrame:

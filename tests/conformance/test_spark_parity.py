@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import json
 import math
 import re
 import subprocess
@@ -13,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
+from parity_lake import fill, run, timings
 
 from groundlake import spark
-from groundlake.query_files import written_views
+from groundlake.errors import LakeNotFoundError, UsageError
+from groundlake.query_files import named_queries, written_views
 from groundlake.schemas import FACT_TABLES, TABLES
 from groundlake.store import Lake
 from groundlake.views import base_views, fact_view_sql
@@ -24,122 +24,32 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-DAY = dt.datetime(2026, 3, 8, 2, 30, 0, 123456)  # noqa: DTZ001 - naive UTC; an hour that New York's clocks skip
+    from groundlake.answer import Answer
+
 BASE = ("runs", *FACT_TABLES, "quarantine", "help")
 TOLERANCE = 1e-9
-
-
-def timings(scale: float, *, noisy: bool = False, peak: float | None = 1e9) -> pl.DataFrame:
-    rows = [
-        {
-            "subgraph_id": number,
-            "fusion_pattern": "Unfused" if flops == 0 else "Conv2d_BatchNorm2d_ReLU",
-            "operation_type": "unfused" if flops == 0 else "conv2d_batchnorm",
-            "node_names": [f"conv{number}", "größe"],
-            "flops": flops,
-            "total_bytes": 0 if flops == 0 else 4096,
-            "arithmetic_intensity": flops / 4096,
-            "latency_mean_ms": mean * scale,
-            "latency_std_ms": mean * scale / (3 if noisy else 30),
-            "latency_min_ms": 0.0,
-            "latency_max_ms": mean * scale * (20 if noisy else 2),
-            "latency_samples": 50,
-            "latency_samples_ms": [mean * scale, mean * scale * 1.1],
-            "efficiency_mean": flops / mean / scale / 1e6 if flops and peak else None,
-            "theoretical_peak_flops": peak,
-        }
-        for number, (flops, mean) in enumerate([(123_457, 0.1), (0, 0.07), (7_654_321, 3.3), (11, 1 / 3)])
-    ]
-    return pl.DataFrame(rows, infer_schema_length=None)
-
-
-def run(**columns: object) -> dict[str, object]:
-    return {
-        "hardware_id": "dev_a",
-        "precision": "fp32",
-        "model": "net",
-        "batch": 1,
-        "device": "cpu",
-        "timing_method": "perf_counter",
-        "flops_method": "counted",
-        "theoretical_peak_flops": 1e9,
-        "theoretical_peak_source": "recorded",
-        "started_at": DAY,
-        "started_at_zone_source": "assumed_utc",
-        "total_flops": 7_777_789,
-        "total_bytes": 12_288,
-        "total_latency_ms": 3.8,
-        "total_latency_std_ms": 0.1,
-        "num_subgraphs": 4,
-        "throughput_fps": 263.1,
-    } | columns
-
-
-def power(watts: float) -> pl.DataFrame:
-    """Readings of a GPU, of a counter, and of a rail with a gap, around a window of one second."""
-    moments = [number / 10 - 0.55 for number in range(22)]
-    shared = {"phase": "measure", "timestamp_s": moments}
-    gpu = pl.DataFrame(
-        shared | {"power_w": [watts + number % 3 for number in range(22)]}, schema_overrides={"power_w": pl.Float64}
-    ).with_columns(
-        source=pl.lit("nvml"),
-        rail=pl.lit("gpu"),
-        device_index=pl.lit(0),
-        temperature_c=pl.lit(40.5),
-        averaging_s=pl.lit(0.1),
-        power_w=pl.when(pl.col("timestamp_s") > 1.3).then(None).otherwise("power_w"),
-    )
-    package = pl.DataFrame(shared | {"energy_counter_j": [watts * moment + 1e3 for moment in moments]})
-    gap = gpu.filter((pl.col("timestamp_s") < 0.3) | (pl.col("timestamp_s") > 0.8)).with_columns(device_index=pl.lit(1))
-    counters = package.with_columns(source=pl.lit("rapl"), rail=pl.lit("package-0"))
-    return pl.concat([gpu, counters, gap], how="diagonal_relaxed")
-
-
-def fill(root: Path) -> None:
-    """Write a lake with every situation the views tell apart."""
-    lake = Lake(root)
-    later = DAY + dt.timedelta(days=1)
-    lake.write(run(), subgraph_timings=timings(1))
-    whole = {"end_to_end_latency_ms": 2.5, "end_to_end_latency_std_ms": 0.2}
-    lake.write(run(started_at=later, **whole), subgraph_timings=timings(1.1, noisy=True))
-    lake.write(run(started_at=None, started_at_zone_source=None), subgraph_timings=timings(9))
-    gone = lake.write(run(started_at=later + dt.timedelta(days=1)), subgraph_timings=timings(5))
-    lake.retract(gone, "dev_a", "throttled")
-    lake.write(
-        run(precision="fp16", warnings=['a: "quoted", text', "b: größer", r'c: C:\new "\\x"']),
-        subgraph_timings=timings(2),
-    )
-    lake.write(run(precision="bf16", timing_method="node_events", theoretical_peak_flops=3e9, flops_method=None))
-    for batch in (4, 16):
-        lake.write(run(batch=batch, total_latency_ms=3.8 * batch**0.7), subgraph_timings=timings(batch**0.7))
-    other = run(hardware_id="gerät µ/50 W", model="a/b c%=1", total_flops=7_000_000)
-    lake.write(other, subgraph_timings=timings(3))
-    lake.write(run(hardware_id="gerät µ/50 W", theoretical_peak_flops=2e9), subgraph_timings=timings(0.5, peak=None))
-    lake.write(run(hardware_id="gpu", device="cuda", theoretical_peak_flops=None), subgraph_timings=timings(0.01))
-    keys = {"hardware_id": "gpu", "precision": "fp32", "model": "big", "device": "cuda"}
-    lake.write(keys | {"batch": 64, "status": "failed", "error": "CUDA out of memory"})
-    lake.write(keys | {"batch": 64, "status": "failed", "error": "again", "started_at": DAY} | ZONE)
-    powered = {"hardware_id": "gpu", "session_id": "s", "measured_window_s": 1.0, "timed_runs": 50, "device_index": 0}
-    idle = {"kind": "idle_baseline", "precision": "none", "model": "idle", "batch": 0}
-    lake.write(powered | idle, power_timeseries=power(20.0))
-    lake.write(run(device="cuda", **powered), subgraph_timings=timings(0.02), power_timeseries=power(300.0))
-    device = pl.DataFrame({"name": ["Device"], "device": ["cpu"], "aliases": [["gerät µ/50 W"]]})
-    lake.write({"hardware_id": "dev_a", "kind": "hardware_spec"}, hardware=device)
-    set_aside = {
-        "import_id": "i1",
-        "imported_at": "2026-03-08T02:30:00.123456",
-        "uri": "x/y.json",
-        "code": "not_json",
-        "reason": "größe",
-        "what_to_do": "mend it",
-    }
-    folder = root / "_quarantine"
-    folder.mkdir()
-    (folder / "i1.jsonl").write_text(json.dumps(set_aside) + "\n", encoding="utf-8")
-    (folder / "-.jsonl").touch()
-
-
-ZONE = {"started_at_zone_source": "clock"}
+ASKED: list[tuple[str, dict[str, object]]] = [
+    *((name, {}) for name, query in named_queries().items() if query.parameters),
+    ("batch_knee", {"share": 0.99}),
+    ("best_within_latency", {"limit_ms": 4}),
+    ("efficiency_curve", {"holdout": "hardware"}),
+    ("efficiency_curve", {"holdout": "batch", "centre": "compat"}),
+    ("efficiency_curve", {"holdout": "kfold", "folds": 2}),
+    ("efficiency_curve", {"holdout": "none"}),
+    ("efficiency_rebased", {"batch": 1, "peak_flops": 1e12}),
+    ("efficiency_rebased", {"power_mode": "30W"}),
+    ("estimate_gaps", {"estimator": "parts", "version": "2"}),
+    ("roofline", {"compute_share": 0.5, "bandwidth_share": 0.25}),
+    ("run_history", {"hardware_id": "dev_a", "precision": "fp32", "model": "net", "batch": 1}),
+    ("scattered", {"cv": 0.01, "max_to_mean": 1.5, "least_share": 0.5}),
+    ("slower_in_lower_precision", {"slower_than": 1.25}),
+    ("slowest_subgraphs", {"hardware_id": "gerät µ/50 W", "model": "a/b c%=1", "top": 2}),
+    ("stale_measurements", {"days": 0.5, "reference": "2026-03-09"}),
+    ("throttled_runs", {"least_clock_share": 0.1, "hottest_c": 70}),
+    ("worst_estimates", {"estimator": "it's whole", "quantity": "energy"}),
+    ("worst_estimates", {"level": "subgraph", "version": "1", "top": 3}),
+]
+"""Parameterised queries: with their defaults, and with values that take another way through the SQL."""
 
 
 @pytest.fixture(scope="module")
@@ -211,13 +121,46 @@ def equal(left: object, right: object) -> bool:
 def test_every_view_gives_equal_rows_on_both_engines(name: str, session: Any, full: Lake, bound: list[str]) -> None:
     answer = session.sql(f"select * from {name}")
     asked = full.sql(f"select * from {name}")
+    assert_equal(answer, asked)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "parameters"), ASKED)
+def test_every_query_gives_equal_rows_on_both_engines(
+    name: str, parameters: dict[str, object], session: Any, full: Lake, bound: list[str]
+) -> None:
+    assert_equal(spark.query(session, name, **parameters), full.query(name, **parameters))
+
+
+def assert_equal(answer: Any, asked: Answer) -> None:
+    """Check that the answers of Spark and of DuckDB have the same columns and rows, and that there are rows."""
     assert answer.columns == asked.columns
     theirs, ours = ordered(answer.collect()), ordered(asked.rows())
     assert len(theirs) == len(ours)
-    empty = {"power_timeseries", "estimates"}
-    assert ours or name in empty, "the lake of this test should have rows for every view"
+    assert ours, "the lake of this test should have rows for every view and query"
     for their_row, our_row in zip(theirs, ours, strict=True):
         assert equal(their_row, our_row), f"\nspark  {their_row}\nduckdb {our_row}"
+
+
+@pytest.mark.slow
+def test_a_frame_keeps_the_parameters_that_it_was_asked_with(session: Any, bound: list[str]) -> None:
+    few = spark.query(session, "slowest_subgraphs", top=1)
+    many = spark.query(session, "slowest_subgraphs", top=3)
+    assert 3 * few.count() == many.count()
+
+
+@pytest.mark.slow
+def test_a_query_of_spark_refuses_what_the_query_of_a_lake_refuses(session: Any, bound: list[str]) -> None:
+    with pytest.raises(UsageError, match="share DOUBLE"):
+        spark.query(session, "batch_knee", shape=1)
+    with pytest.raises(UsageError, match="did you mean batch_knee"):
+        spark.query(session, "batch_knees")
+
+
+@pytest.mark.slow
+def test_a_query_of_spark_without_a_bound_lake_says_what_to_call(session: Any) -> None:
+    with pytest.raises(LakeNotFoundError, match="bind"):
+        spark.query(session.newSession(), "batch_knee")
 
 
 @pytest.mark.slow

@@ -1,0 +1,100 @@
+"""`lake query`: it lists the queries, asks one, and refuses what is not declared."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import duckdb
+import pytest
+from small_lake import measured
+
+from groundlake.errors import UsageError
+from groundlake.query_files import named_queries
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+@pytest.fixture
+def scaled(lake_root: Path) -> Lake:
+    """A lake with one model at three batch sizes: 100, 200 and 250 inputs a second."""
+    lake = Lake(lake_root)
+    for batch, ms in ((1, 10.0), (4, 20.0), (16, 64.0)):
+        measured(lake, batch=batch, total_latency_ms=ms)
+    return lake
+
+
+def test_it_lists_every_query_with_its_first_sentence_and_parameters(cli: Any, scaled: Lake) -> None:
+    rows = {row["name"]: row for row in json.loads(cli("query", "--format", "json").stdout)}
+    assert rows.keys() == named_queries().keys()
+    assert len(rows) >= 25
+    for name, query in named_queries().items():
+        assert rows[name]["one_row_is"] == query.one_row_is
+        assert query.one_row_is.startswith("One row ")
+    assert rows["batch_knee"]["parameters"] == "share=0.9"
+    assert rows["scattered"]["parameters"] == "cv=0.1, max_to_mean=10, least_share=0"
+
+
+def test_it_asks_a_query_with_the_values_given_and_the_defaults(cli: Any, scaled: Lake) -> None:
+    def knee(*values: str) -> list[int]:
+        done = cli("query", "batch_knee", *values, "--format", "json")
+        return [row["knee_batch"] for row in json.loads(done.stdout)]
+
+    assert knee() == [16]
+    assert knee("--param", "share=0.8") == [4]
+    assert scaled.query("batch_knee", share=0.4).pl()["knee_batch"].to_list() == [1]
+
+
+def test_queries_without_parameters_are_views_of_the_view_file(scaled: Lake) -> None:
+    with duckdb.connect(str(scaled.bind_views()), read_only=True) as connection:
+        listed = connection.execute("select view_name from duckdb_views() where not internal").fetchall()
+        there = {name for (name,) in listed}
+        knee = connection.execute("select count(*) from operation_latency_share").fetchall()
+    expected = {name: not query.parameters for name, query in named_queries().items()}
+    assert {name: name in there for name in expected} == expected
+    assert knee == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["batch_knees"], ["there is no query 'batch_knees'", "did you mean batch_knee", "`lake query` lists them"]),
+        (["nothing_like_any"], ["there is no query 'nothing_like_any'\n"]),
+        (["batch_knee", "--param", "shape=1"], ["no parameter 'shape'", "share DOUBLE = 0.9; share of the best"]),
+        (["zero_flop_overhead", "--param", "share=1"], ["no parameter 'share'; it has\n  none"]),
+        (["batch_knee", "--param", "share=much"], ["parameter share is a number, got 'much'"]),
+        (["batch_knee", "--param", "share=nan"], ["parameter share is a number, got 'nan'"]),
+        (["slowest_subgraphs", "--param", "top=1.5"], ["parameter top is a whole number, got '1.5'"]),
+        (["run_history", "--param", r"model=a\b"], ["parameter model cannot hold a backslash"]),
+        (["batch_knee", "--param", "share"], ["--param takes name=value, got 'share'"]),
+        (["batch_knee", "--param", "share=1", "--param", "share=2"], ["--param share is given twice"]),
+        (["--param", "share=1"], ["name the query that it is for"]),
+    ],
+)
+def test_what_is_not_declared_exits_2_and_says_what_is(
+    arguments: list[str], said: list[str], cli: Any, scaled: Lake
+) -> None:
+    done = cli("query", *arguments, code=2)
+    for text in said:
+        assert text in done.stderr
+    assert done.stdout == ""
+
+
+def test_a_date_that_is_none_is_an_error_of_usage(cli: Any, scaled: Lake) -> None:
+    done = cli("query", "stale_measurements", "--param", "reference=yesterday", code=2)
+    assert "yesterday" in done.stderr
+
+
+def test_a_value_with_a_quote_is_a_text_and_no_sql(scaled: Lake) -> None:
+    measured(scaled, model="it's")
+    assert scaled.query("run_history", model="it's").pl()["model"].to_list() == ["it's"]
+    assert scaled.query("run_history", model="' OR '1'='1").pl().is_empty()
+
+
+def test_python_refuses_the_same(scaled: Lake) -> None:
+    with pytest.raises(UsageError, match="top BIGINT = 10"):
+        scaled.query("slowest_subgraphs", tops=3)
+    with pytest.raises(UsageError, match="whole number"):
+        scaled.query("slowest_subgraphs", top="many")
