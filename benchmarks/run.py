@@ -217,6 +217,25 @@ def commit_rows(folder: Path) -> list[Row]:
     ]
 
 
+def estimation(root: Path) -> list[Row]:
+    """Bring in the predictions of two estimators for every subgraph, and validate them in a cold process."""
+    lake = Lake(root)
+    work = lake.sql(
+        "select s.hardware_id, s.precision, s.model, s.batch, s.subgraph_id, s.latency_mean_ms from latest_runs r "
+        "join subgraph_timings s on s.hardware_id = r.hardware_id and s.run_id = r.run_id"
+    ).pl()
+    rows = []
+    for name, factor in (("low", 0.8), ("high", 1.3)):
+        estimates = work.with_columns(predicted_latency_ms=factor * work["latency_mean_ms"]).drop("latency_mean_ms")
+        start = time.perf_counter()
+        lake.write_estimates(estimates, estimator=name, version="1")
+        seconds = time.perf_counter() - start
+        rows.append(Row(f"write {estimates.height} estimates ({name})", "Lake.write_estimates", seconds * 1000))
+    validate = [sys.executable, "-m", "groundlake", "--root", str(root), "validate"]
+    taken = median_ms(lambda: subprocess.run(validate, check=True, capture_output=True), 5)
+    return [*rows, Row("lake validate, two estimators", "cold process", taken, None, 4000)]
+
+
 def sizes(root: Path, tree: Path) -> dict[str, int]:
     """Bytes on disk of the lake and of the JSON it was made from."""
     return {
@@ -257,6 +276,7 @@ def main() -> None:
         Lake(root).bind_views()
         rows += queries(root, tree) + loader(root, tree) + cold_processes(root, tree) + commit_rows(Path(folder))
         size = sizes(root, tree)
+        rows += estimation(root)
     print(show(rows, size), flush=True)
     of_power = power.measure(power.Settings(options.rows, options.rounds, options.seconds))
     print(f"\n{figures.show(of_power)}")

@@ -23,7 +23,7 @@ WITH measured AS (
         s.flops,
         s.efficiency_mean,
         s.efficiency_samples,
-        r.theoretical_peak_flops,
+        coalesce(s.theoretical_peak_flops, r.theoretical_peak_flops) AS theoretical_peak_flops,
         r.timing_method,
         coalesce(r.flops_method, 'unknown') AS flops_method,
         CASE p.holdout WHEN 'hardware' THEN coalesce(r.device, 'unknown') ELSE r.hardware_id END AS scope,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
 import subprocess
 import sys
@@ -44,9 +46,9 @@ def lake(lake_root: Path) -> Lake:
     return lake
 
 
-def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(*arguments: str | Path, example: str = "validate_one.py") -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-W", "error", EXAMPLES / "validate_one.py", *arguments],
+        [sys.executable, "-W", "error", EXAMPLES / example, *arguments],
         capture_output=True,
         text=True,
         check=False,
@@ -69,6 +71,48 @@ def test_the_validation_names_a_device_that_nobody_knows(lake: Lake) -> None:
     assert done.returncode == 1
     assert "abacus has no specification" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_an_estimator_is_brought_in_and_judged(lake: Lake) -> None:
+    """Each run has 1e12 FLOPs and 1e11 bytes: 1 s and 2 s by the example's figures, and 20 us for each operation."""
+    done = run(lake.root, example="validate_estimator.py")
+    assert done.returncode == 0, done.stderr
+    first, judged = done.stdout.splitlines()
+    assert first == "8 predictions written, 0 were there"
+    measured = lake.sql("select total_latency_ms from latest_runs").pl()["total_latency_ms"]
+    expected = ((1000 + 2000 + 0.04) / measured - 1).abs().median()
+    found = re.fullmatch(rf"{BOARD}: 4 configurations, median error ([\d.]+) % \(\d+ to \d+\), POOR", judged)
+    assert found is not None, judged
+    assert float(found[1]) == pytest.approx(100 * expected, abs=0.06)
+    again = run(lake.root, example="validate_estimator.py")
+    assert again.stdout.startswith("0 predictions written, 8 were there")
+
+
+def test_the_notebook_runs_from_top_to_bottom(lake: Lake, lake_root: Path) -> None:
+    for model in ("other", "third"):
+        parts = [
+            timed_subgraph(
+                [1.0, 1.5], model=model, subgraph_id=number, flops=10**6, total_bytes=10, theoretical_peak_flops=1e12
+            )
+            for number in (0, 1)
+        ]
+        lake.write_record(
+            MeasurementRecord(
+                model=model, hardware_id=BOARD, device="cuda", precision="fp32", batch_size=1, subgraphs=parts
+            )
+        )
+    notebook = json.loads((EXAMPLES / "explore.ipynb").read_text(encoding="utf-8"))
+    cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(not cell.get("outputs") for cell in notebook["cells"]), "outputs are not committed"
+    shown = "\n".join(re.sub(r"(?m)\A((?:.*\n)*)(?![ #)\]])(.+)\Z", r"\1print(\2)", cell) for cell in cells)
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", shown],
+        capture_output=True, text=True, check=False, timeout=120,
+        env=os.environ | {"LAKE_ROOT": str(lake_root)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("shape: ") == len(cells)
+    assert "rating" in done.stdout
 
 
 def test_an_example_fits_on_a_page() -> None:
