@@ -64,20 +64,20 @@ $(STAMP): pyproject.toml constraints.txt
 	  grep -vE "$$leave_out" constraints.txt > .venv/constraints.txt
 	@$(BIN)/python -m pip install -q -c .venv/constraints.txt pip
 	@case "$$TORCH" in \
-	system) echo "setup: downloads about 265 MB into .venv; torch is the one of this system" ;; \
-	cpu) echo "setup: downloads about 465 MB into .venv, 190 MB of them torch's CPU build (less what pip has cached)" ;; \
+	system) echo "setup: downloads about 300 MB into .venv; torch is the one of this system" ;; \
+	cpu) echo "setup: downloads about 500 MB into .venv, 190 MB of them torch's CPU build (less what pip has cached)" ;; \
 	default) plan=$$($(BIN)/python -m pip install -q --dry-run --report - -c .venv/constraints.txt torch) || exit 1; \
 	  case "$$plan" in \
 	  *'"name": "nvidia-'*) echo "setup: downloads about 2.9 GB into .venv, 2.6 GB of them torch with its CUDA libraries (less"; \
-	    echo "  what pip has cached); without an NVIDIA GPU, TORCH=cpu takes 465 MB in all" ;; \
-	  *'"name": "torch"'*) echo "setup: downloads about 465 MB into .venv, 190 MB of them torch (less what pip has cached)" ;; \
-	  *) echo "setup: downloads at most 265 MB into .venv; torch is there already" ;; esac ;; esac
+	    echo "  what pip has cached); without an NVIDIA GPU, TORCH=cpu takes 500 MB in all" ;; \
+	  *'"name": "torch"'*) echo "setup: downloads about 500 MB into .venv, 190 MB of them torch (less what pip has cached)" ;; \
+	  *) echo "setup: downloads at most 300 MB into .venv; torch is there already" ;; esac ;; esac
 	@case "$$TORCH" in \
 	default) $(PIP) torch torchvision ;; \
 	cpu) echo "$$TORCH_INDEX" > .venv/.torch-index; $(PIP) --no-deps --index-url "$$TORCH_INDEX" torch torchvision ;; \
 	system) $(BIN)/python -c 'import torch, torchvision' || { \
 	    echo "TORCH=system: $(PYTHON) cannot import torch and torchvision; install the vendor's builds first" >&2; exit 3; } ;; esac
-	@[ "$$TORCH" = system ] && extras=transformers,dev || extras=measure,transformers,dev; \
+	@[ "$$TORCH" = system ] && extras=transformers,plot,dev || extras=measure,transformers,plot,dev; \
 	  $(PIP) -e ".[$$extras]" nvidia-ml-py duckdb-cli
 	@touch $@
 	@echo "setup: done; try $(BIN)/lake --help"

@@ -15,7 +15,7 @@ START, ASK, ESTIMATE, MEASURE, KEEP = "Start", "Ask", "Estimate", "Measure", "Ke
 
 ORDER = (
     *("init", "ingest", "migrate-v1"),
-    *("sql", "query", "ls", "show"),
+    *("sql", "query", "ls", "show", "plot", "report"),
     *("estimates", "validate", "compare"),
     *("preflight", "hw"),
     *("views", "check", "compact", "export"),
@@ -68,4 +68,4 @@ def options(
 
 
 # Each module registers its commands when it is imported; none of them imports anything heavy at its top.
-from groundlake.cli import ask, comparing, devices, estimating, fitness, keep, measuring, moving, querying  # noqa: E402, F401 - they need `app` above
+from groundlake.cli import ask, comparing, devices, estimating, fitness, keep, measuring, moving, querying, reporting  # noqa: E402, F401 - they need `app` above

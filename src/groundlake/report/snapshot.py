@@ -1,0 +1,79 @@
+"""One state of a lake, held in memory: the figures of a report agree with each other while somebody measures."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import duckdb
+
+from groundlake.answer import open_connection
+from groundlake.errors import LakeEnvironmentError, LakeNotFoundError, QueryError
+from groundlake.schemas import FACT_TABLES
+from groundlake.views import all_views, needed_for
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import polars as pl
+
+    from groundlake.store import Lake
+
+ATTEMPTS = 4
+"""How often the state is read when a part vanishes meanwhile, because a compaction merged it."""
+
+HELD = (
+    "runs",
+    *FACT_TABLES,
+    "latest_runs",
+    "run_noise",
+    "estimator_error",
+    "efficiency_curves",
+    "roofline_position",
+    "power_profile",
+)
+"""What is worked out once: the tables, and views that several figures read."""
+
+LEFT_OUT = {"runs": ("end_to_end_samples_ms",), "subgraph_timings": ("latency_samples_ms", "node_names")}
+"""Raw samples are most of a lake, and no figure shows them."""
+
+
+class Snapshot:
+    """A copy of a lake's tables in DuckDB's memory, with views above it."""
+
+    def __init__(self, lake: Lake, names: Iterable[str]) -> None:
+        if not lake.exists:
+            raise LakeNotFoundError(f"there is no lake at {lake.root}\ncreate it with `lake init`, or name it: --root")
+        self._connection = self._read(lake, tuple(names))
+
+    def ask(self, sql: str) -> pl.DataFrame:
+        """Run a query on this state."""
+        frame: pl.DataFrame = self._connection.sql(sql).pl()
+        return frame
+
+    def _read(self, lake: Lake, names: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return _copied(lake, names)
+            except duckdb.IOException:
+                if attempt == ATTEMPTS:
+                    break
+            except duckdb.Error as error:
+                raise QueryError(str(error)[:500]) from error
+        for name in HELD[: 1 + len(FACT_TABLES)]:
+            lake.sql(f"SELECT count(*) FROM {name}").rows()  # noqa: S608 - our own names; it names the file that is torn
+        raise LakeEnvironmentError(f"{lake.root}: the lake changed while it was read, {ATTEMPTS} times; try again")
+
+
+def _copied(lake: Lake, names: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
+    """Copy the tables and make the views that these names need, in an order in which each can be made."""
+    connection = open_connection()
+    views = all_views(lake.root)
+    for name in needed_for(names, views):
+        sql = views[name].sql
+        if name not in HELD:
+            connection.execute(f"CREATE VIEW {name} AS\n{sql}")
+            continue
+        without = LEFT_OUT.get(name, ())
+        chosen = f"* EXCLUDE ({', '.join(without)})" if without else "*"
+        connection.execute(f"CREATE TABLE {name} AS SELECT {chosen} FROM (\n{sql}\n)")  # noqa: S608 - our own SQL
+    return connection
