@@ -169,13 +169,13 @@ def whole(trials: int, configurations: int = 100, shifted: int = 10) -> dict[str
 
 
 def awkward(trials: int, kind: str, repeats: int, configurations: int = 15) -> float:
-    """Share of comparisons of 15 unchanged configurations with any false alarm, under noise between runs of some kind."""
+    """Share of comparisons of 15 unchanged configurations with any false alarm, by the kind of noise between runs."""
     random = np.random.default_rng([SEED, repeats, len(kind)])
     alarms = 0
     for _ in range(trials):
-        a, b = (np.exp(each) for each in NOISES[kind](random, (2, configurations, repeats)))
-        variances = (np.log(a).var(axis=-1, ddof=1) + np.log(b).var(axis=-1, ddof=1)) / 2
-        alarms += _called(np.log(a), np.log(b), variances, 2 * (repeats - 1)).any()
+        log_a, log_b = NOISES[kind](random, (2, configurations, repeats))
+        variances = (log_a.var(axis=-1, ddof=1) + log_b.var(axis=-1, ddof=1)) / 2
+        alarms += _called(log_a, log_b, variances, 2 * (repeats - 1)).any()
     return alarms / trials
 
 
@@ -247,11 +247,11 @@ def report(trials: int) -> str:
         lines.append(f"| {label} | {cells} |")
     parts.append("\n".join(lines))
     lines = [
-        f"**False alarms in a comparison of 15 configurations without any change** (percent, {many} comparisons)\n"
+        f"**False alarms in a comparison of 15 configurations without any change** (percent, {trials} comparisons)\n"
     ]
     lines += ["| noise between runs | 2 + 2 runs | 3 + 3 runs | 5 + 5 runs |", "|---|---:|---:|---:|"]
     for kind in NOISES:
-        cells = " | ".join(f"{100 * awkward(many, kind, repeats):.1f}" for repeats in (2, 3, 5))
+        cells = " | ".join(f"{100 * awkward(trials, kind, repeats):.1f}" for repeats in (2, 3, 5))
         lines.append(f"| {kind} | {cells} |")
     return "\n\n".join([*parts, "\n".join(lines)])
 
