@@ -57,6 +57,9 @@ $(STAMP): pyproject.toml constraints.txt
 	  echo "TORCH=cpu: no package index for torch's CPU build was named (TORCH_INDEX is empty)." >&2; \
 	  echo "Take the CPU index URL from PyTorch's \"Get started\" page (the one after --index-url), then run" >&2; \
 	  echo "  make setup TORCH=cpu TORCH_INDEX=<that URL>" >&2; exit 2; fi
+	@if [ "$$TORCH" = system ] && ! $(PYTHON) -c 'import torch, torchvision' 2>/dev/null; then \
+	  echo "TORCH=system: $(PYTHON) cannot import torch and torchvision, and nothing was changed." >&2; \
+	  echo "Install the vendor's builds for it first, or take TORCH=default or TORCH=cpu" >&2; exit 3; fi
 	@if [ "$$(cat .venv/.torch 2>/dev/null)" != "$$TORCH" ]; then \
 	  [ "$$TORCH" = system ] && site=--system-site-packages || site=; \
 	  $(PYTHON) -m venv --clear $$site .venv && echo "$$TORCH" > .venv/.torch; fi

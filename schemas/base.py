@@ -44,6 +44,15 @@ MAX_EXAMPLES = 3
 ULP_TOLERANCE = 8 * 2.0**-52
 """Relative slack of order rules: statistics of one observation differ from it by a rounding or two."""
 
+_CHECK_WORDS: dict[str, Any] = {
+    "greater_than_or_equal_to": lambda s: f"must be at least {s['min_value']}",
+    "greater_than": lambda s: f"must be more than {s['min_value']}",
+    "less_than_or_equal_to": lambda s: f"must be at most {s['max_value']}",
+    "isin": lambda s: f"must be one of {', '.join(map(str, s['allowed_values']))}",
+    "str_matches": lambda s: f"must match {getattr(s['pattern'], 'pattern', s['pattern'])}",
+}
+"""The same checks as a message says them."""
+
 _CHECK_EXPRESSIONS: dict[str, Any] = {
     "greater_than_or_equal_to": lambda column, s: column >= s["min_value"],
     "greater_than": lambda column, s: column > s["min_value"],
@@ -86,6 +95,12 @@ class Rule:
     name: str
     column: str
     holds: pl.Expr
+    wanted: str = ""
+
+    @property
+    def words(self) -> str:
+        """What the condition asks for, as a message says it."""
+        return self.wanted or self.name
 
 
 def in_order(*columns: str) -> pl.Expr:
@@ -201,15 +216,23 @@ class Table(pa.DataFrameModel):
         for name, field in cls.to_schema().columns.items():
             value = pl.col(name)
             if not field.nullable:
-                found.append(Rule("not_nullable", name, value.is_not_null()))
+                found.append(Rule("not_nullable", name, value.is_not_null(), "must not be NULL"))
             found += [
-                Rule(check.name, name, _CHECK_EXPRESSIONS[check.name](value, check.statistics))
+                Rule(
+                    check.name,
+                    name,
+                    _CHECK_EXPRESSIONS[check.name](value, check.statistics),
+                    _CHECK_WORDS[check.name](check.statistics),
+                )
                 for check in field.checks
             ]
             finite = _finite(name, field.dtype.type)
             if finite is not None:
-                found.append(Rule("finite", name, finite))
-        found += [Rule("key", key, _valid_key(key)) for key in KEYS if key != "batch" and key in cls.polars_schema()]
+                found.append(Rule("finite", name, finite, "must be a finite number"))
+        folder = "must be a name for a folder: not empty, a number, reserved, or too long"
+        found += [
+            Rule("key", key, _valid_key(key), folder) for key in KEYS if key != "batch" and key in cls.polars_schema()
+        ]
         found += [Rule(name, "row", holds) for name, holds in cls.row_rules().items()]
         return tuple(found)
 
@@ -343,7 +366,7 @@ def _describe(rule: Rule, frame: pl.DataFrame) -> str:
         for row in bad.select(keep).head(MAX_EXAMPLES).to_dicts()
     )
     where = "" if rule.column == "row" else f"{rule.column}: "
-    return f"  {where}{rule.name} fails in {bad.height} of {frame.height} rows ({examples})"
+    return f"  {where}{rule.words}; {bad.height} of {frame.height} rows break this ({examples})"
 
 
 def _columns_read(rule: Rule) -> list[str]:

@@ -9,6 +9,7 @@
 -- column predicted_latency_ms [ms]: Predicted latency; NULL where the peak or the bandwidth is not known
 -- column extrapolated: Never true: nothing was fitted
 -- column bound: compute or memory, whichever takes longer
+-- column reason: Why there is no prediction; NULL where there is one
 WITH work AS (
     SELECT
         s.hardware_id,
@@ -52,5 +53,9 @@ SELECT
     subgraph_id,
     CASE WHEN compute_s >= memory_s THEN compute_s ELSE memory_s END * 1000 + overhead_s * 1000 AS predicted_latency_ms,
     false AS extrapolated,
-    CASE WHEN compute_s >= memory_s THEN 'compute' WHEN memory_s > compute_s THEN 'memory' END AS bound
+    CASE WHEN compute_s >= memory_s THEN 'compute' WHEN memory_s > compute_s THEN 'memory' END AS bound,
+    CASE
+        WHEN compute_s IS NULL THEN 'the peak of this precision is not known; lake hw add tells it'
+        WHEN memory_s IS NULL THEN 'the memory bandwidth is not known; lake hw add tells it'
+    END AS reason
 FROM parts

@@ -2,7 +2,8 @@
 -- subgraphs, their sum is its estimate of the model, if it has all of them. A sum of subgraphs stands beside the sum of
 -- subgraph timings; an estimate of the whole model stands beside the end-to-end latency, or beside the sum of subgraphs
 -- where only that was measured: compared_with says which, and figures compared with different things are never mixed. An
--- error within the noise of the measurement is not an error: counted_ape_percent is 0 there.
+-- error within the noise of the measurement is not an error: counted_ape_percent is 0 there. A measurement that scatters by
+-- more than 25 % judges nobody: such a row has a reason instead of a rating.
 -- example: select model, batch, signed_error_percent, rating from estimator_error where level = 'model' order by ape_percent
 -- column level: model or subgraph
 -- column quantity: latency (ms), energy (J of one pass) or memory (bytes)
@@ -167,8 +168,11 @@ judged AS (
     SELECT
         estimator, estimator_version, level, quantity, hardware_id, precision, model, batch, subgraph_id, operation_type,
         fusion_pattern, predicted, measured, compared_with, noise_percent, noise_method, extrapolated,
-        CASE WHEN reason IS NULL AND coalesce(measured, 0e0) <= 0 THEN 'the measured value is not above 0' ELSE reason END
-            AS reason,
+        CASE
+            WHEN reason IS NOT NULL THEN reason
+            WHEN coalesce(measured, 0e0) <= 0 THEN 'the measured value is not above 0'
+            WHEN noise_percent > 25 THEN 'the measurement scatters too much to judge'
+        END AS reason,
         estimate_run_id, run_id, timing_method, flops_method, started_at,
         (predicted - measured) / NULLIF(measured, 0) * 100 AS signed_error_percent
     FROM paired
@@ -206,6 +210,7 @@ SELECT
     within_noise,
     counted_ape_percent,
     CASE
+        WHEN reason IS NOT NULL THEN NULL
         WHEN counted_ape_percent < 10 THEN 'EXCELLENT'
         WHEN counted_ape_percent < 25 THEN 'GOOD'
         WHEN counted_ape_percent < 50 THEN 'FAIR'

@@ -2,7 +2,8 @@
 -- again, which is what an estimate or a change must exceed to mean anything. Where runs of the configuration's hardware id
 -- and precision were repeated by the same methods, it is twice their pooled relative standard deviation (between runs).
 -- Where none was, only the 95 % interval of the mean within the latest run is known (within run), which is too small:
--- repeated runs scatter several times as much.
+-- repeated runs scatter several times as much. Forced runs of a machine unfit to be measured are left out; a configuration
+-- whose latest run was forced has no row.
 -- example: select model, batch, noise_percent, noise_method from run_noise where quantity = 'total_latency_ms'
 -- column quantity: The latency: total_latency_ms (sum of subgraphs) or end_to_end_latency_ms
 -- column measured_ms [ms]: Value in the latest run
@@ -19,7 +20,11 @@ WITH figures AS (
         total_latency_std_ms AS std_ms,
         timed_runs
     FROM runs
-    WHERE status = 'ok' AND kind = 'efficiency' AND total_latency_ms > 0
+    WHERE
+        status = 'ok'
+        AND kind = 'efficiency'
+        AND total_latency_ms > 0
+        AND coalesce(CAST(to_json(warnings) AS STRING) NOT LIKE '%"not_representative:%', true)
     UNION ALL
     SELECT
         hardware_id, precision, model, batch, run_id, timing_method, flops_method,
@@ -28,7 +33,11 @@ WITH figures AS (
         end_to_end_latency_std_ms AS std_ms,
         timed_runs
     FROM runs
-    WHERE status = 'ok' AND kind = 'efficiency' AND end_to_end_latency_ms > 0
+    WHERE
+        status = 'ok'
+        AND kind = 'efficiency'
+        AND end_to_end_latency_ms > 0
+        AND coalesce(CAST(to_json(warnings) AS STRING) NOT LIKE '%"not_representative:%', true)
 ),
 configurations AS (
     SELECT

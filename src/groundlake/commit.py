@@ -284,6 +284,7 @@ def require_room(root: Path, room_bytes: int) -> None:
         with tempfile.TemporaryFile(dir=place) as file:
             os.posix_fallocate(file.fileno(), 0, room_bytes)
     except OSError as error:
+        error.filename = None  # a temporary file, which means nothing to the user
         raise environment_error(error, root) from error
 
 
@@ -294,6 +295,7 @@ def environment_error(error: OSError, where: Path) -> LakeEnvironmentError:
         errno.EDQUOT: "the quota is used up: free some space and run the command again",
         errno.EROFS: "the file system is read-only: choose another --root",
         errno.EACCES: "no permission: check the owner of the folder, or choose another --root",
+        errno.ENOTDIR: "a part of this path is a file: choose another --root",
         errno.EPERM: "no permission: check the owner of the folder, or choose another --root",
     }
     reason = advice.get(error.errno or 0, "nothing was committed; mend the cause and run the command again")

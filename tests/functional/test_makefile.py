@@ -212,6 +212,17 @@ def test_the_cpu_build_of_torch_asks_for_its_index(bare: Make) -> None:
     assert not (bare.folder / ".venv").exists()
 
 
+def test_a_torch_that_the_system_does_not_have_leaves_everything_as_it_is(make: Make) -> None:
+    python = make.folder / "without_torch"
+    python.write_text(f'#!/bin/sh\ncase "$2" in *torch*) exit 1;; esac\nexec {sys.executable} "$@"\n', encoding="utf-8")
+    python.chmod(0o755)
+    done = make("setup", "TORCH=system", f"PYTHON={python}", code=2)
+    assert "cannot import torch and torchvision, and nothing was changed" in done.stderr
+    assert "TORCH=default" in done.stderr
+    assert (make.folder / ".venv" / ".torch").read_text(encoding="utf-8") == "default\n"
+    assert (make.folder / ".venv" / "bin").is_symlink()
+
+
 def test_an_unknown_torch_is_refused_by_every_target(bare: Make) -> None:
     for target in ("setup", "ingest", "test"):
         assert "TORCH=rocm is unknown; take default, cpu or system" in bare(target, "TORCH=rocm", code=2).stderr

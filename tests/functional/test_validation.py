@@ -138,7 +138,30 @@ def test_an_error_within_the_noise_of_repeated_runs_is_none(lake: Lake) -> None:
     assert row["ape_percent"] == pytest.approx(3.0)
     other = error(lake, model="m01")  # measured once: the device's repeats tell its noise
     assert (other["within_noise"], other["counted_ape_percent"]) == (False, pytest.approx(5.0))
-    assert other["noise_percent"] == row["noise_percent"]
+    assert other["noise_percent"] == pytest.approx(row["noise_percent"])
+
+
+FORCED = "not_representative: measured with --force although cpu_load (observed 80 %, threshold 20 %); measure again"
+LATER = {"started_at": datetime(2026, 1, 2), "started_at_zone_source": "clock"}  # noqa: DTZ001 - UTC
+
+
+def test_forced_runs_are_no_repeats(lake: Lake) -> None:
+    lake.write(run("m00", total_latency_ms=900.0, warnings=["drift: slow", FORCED], **LATER))
+    assert lake.sql("select measured_ms, noise_method from run_noise where model = 'm01'").rows() == [
+        (110.0, "within run")
+    ]
+    marked = lake.sql("select model from latest_runs where not is_representative").rows()
+    assert marked == [("m00",)]
+
+
+def test_a_measurement_that_scatters_too_much_judges_nobody(lake: Lake) -> None:
+    lake.write(run("m00", total_latency_ms=160.0, **LATER))
+    estimate(lake, [1.0] * 12)
+    row = error(lake, model="m00")
+    assert row["noise_percent"] > 25
+    assert (row["rating"], row["reason"]) == (None, "the measurement scatters too much to judge")
+    with pytest.raises(UsageError, match="no estimate stands beside a measurement"):
+        accuracy(lake, Scope())
 
 
 def test_without_repeats_the_noise_is_the_interval_within_the_run(lake: Lake) -> None:

@@ -16,10 +16,15 @@ from groundlake.errors import UsageError
 if TYPE_CHECKING:
     import polars as pl
 
+RUN_TIMES = (
+    "SELECT hardware_id, min(started_at) AS first_run, max(started_at) AS latest_run FROM runs "
+    "WHERE status = 'ok' AND kind = 'efficiency' GROUP BY hardware_id"
+)
 SUBGRAPH_COLUMNS = (
     "subgraph_id",
     "fusion_pattern",
     "operation_type",
+    "node_names",
     "latency_mean_ms",
     "latency_std_ms",
     "flops",
@@ -70,11 +75,10 @@ def ls(
                 configurations=pl.len(),
                 models=pl.col("model").n_unique(),
                 precisions=pl.col("precision").unique().sort().str.join(" "),
-                first_run=pl.col("started_at").min(),
-                latest_run=pl.col("started_at").max(),
             )
         )
-        print_rows(by_device.sort("hardware_id"), form, output)
+        moments = lake.sql(RUN_TIMES).pl()
+        print_rows(by_device.join(moments, on="hardware_id").sort("hardware_id"), form, output)
         return
     summary = lake.sql("SELECT * FROM model_summary").pl().filter(pl.col("hardware_id") == hardware_id)
     if summary.is_empty():

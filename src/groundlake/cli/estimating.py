@@ -40,6 +40,7 @@ SHORT = (
     "mean_ape",
     "p90_ape",
     "within_25_percent",
+    "within_noise_share",
     "rank_agreement",
     "compared_with",
 )
