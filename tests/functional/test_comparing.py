@@ -212,6 +212,17 @@ def test_the_change_itself_is_not_taken_for_noise(sweeps: Sweeps):
     assert row["noise_percent"] < 3
 
 
+def test_repeats_that_agree_by_luck_do_not_beat_what_the_runs_know_of_themselves(sweeps: Sweeps):
+    for session, latency in (("before", 10.0), ("after", 10.3)):
+        for number in range(2):
+            known = {"end_to_end_latency_ms": latency + number / 1e4, "end_to_end_latency_std_ms": 3.0}
+            sweeps.run(latency, raw=False, session_id=session, **known)
+    (row,) = compare(sweeps.lake, "before", "after").to_dicts()
+    assert row["verdict"] == "insufficient data"
+    assert row["change_ci_upper"] - row["change_ci_lower"] > 10
+    assert row["noise_percent"] == pytest.approx(200 * 0.3 / math.sqrt(PASSES), rel=0.05)
+
+
 def test_many_configurations_do_not_add_up_to_a_false_alarm(sweeps: Sweeps):
     """At 1 % each and without adjusting, 200 configurations would give an alarm in 7 of 8 comparisons."""
     runs = []
@@ -397,12 +408,14 @@ def test_energy_is_compared_rail_by_rail(sweeps: Sweeps, cli):
         for number in range(5):
             drawn = power_w * math.exp(sweeps.random.normal(0.0, 0.01))
             moments = np.arange(-0.5, 10.6, 0.1)
-            rails = [("core", drawn), ("board", 30.0 * math.exp(sweeps.random.normal(0.0, 0.001)))]
+            board_w = 30.0 * math.exp(sweeps.random.normal(0.0, 0.001))
+            # The work ran on the processor, so what a GPU took meanwhile is none of its energy.
+            rails = [("replay", "core", drawn), ("replay", "board", board_w), ("nvml", "gpu", drawn)]
             power = pl.concat(
                 pl.DataFrame(
                     {"timestamp_s": moments, "power_w": level + 0.1 * np.sin(np.arange(moments.size))}
-                ).with_columns(source=pl.lit("replay"), rail=pl.lit(rail), phase=pl.lit("measure"), averaging_s=0.0)
-                for rail, level in rails
+                ).with_columns(source=pl.lit(source), rail=pl.lit(rail), phase=pl.lit("measure"), averaging_s=0.0)
+                for source, rail, level in rails
             )
             row = {"session_id": session, "run_index": number, "measured_window_s": 10.0, "timed_runs": 100}
             sweeps.lake.write(NET | METHODS | row, power_timeseries=power)
