@@ -8,11 +8,21 @@ import json
 import os
 import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+STARTER = """
+import fcntl, os, sys
+high = [fcntl.fcntl(int(text), fcntl.F_DUPFD, 10) for text in sys.argv[1:3]]
+os.dup2(high[0], 3)
+os.dup2(high[1], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands from descriptor 3 and answers on 4, whatever the pipes' own numbers are."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
@@ -110,9 +120,8 @@ def browser(folder: Path) -> Iterator[Page]:
         "--no-first-run", "--disable-extensions", "--disable-background-networking", "--remote-debugging-pipe",
         f"--user-data-dir={folder}",
     ]  # fmt: skip
-    # Chromium reads commands from descriptor 3 and answers on 4.
     process = subprocess.Popen(
-        ["sh", "-c", f'exec "$@" 3<&{commands_out} 4>&{answers_in}', "sh", *arguments],
+        [sys.executable, "-c", STARTER, str(commands_out), str(answers_in), *arguments],
         pass_fds=(commands_out, answers_in),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,

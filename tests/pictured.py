@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
@@ -155,3 +156,18 @@ def predictions() -> pl.DataFrame:
         for batch in (1, 8)
     ]  # fmt: skip
     return pl.DataFrame(rows)
+
+
+def alike(value: object, other: object) -> bool:
+    """Whether two cells are the same; the last digits of a sum depend on which thread was first."""
+    if isinstance(value, float) and isinstance(other, (int, float)):
+        return math.isclose(value, other, rel_tol=1e-12)
+    return value == other
+
+
+def assert_alike(rows: list[dict[str, object]], others: list[dict[str, object]]) -> None:
+    """Compare rows cell by cell."""
+    assert len(rows) == len(others)
+    for row, other in zip(rows, others, strict=True):
+        assert row.keys() == other.keys()
+        assert all(alike(row[name], other[name]) for name in row), (row, other)

@@ -51,7 +51,7 @@ def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
         "measured:Q",
         title="Batch sizes measured",
         scale=alt.Scale(domain=[1, max(most, 2)]),
-        legend=alt.Legend(values=sorted({1, most}), format="d", gradientLength=110, tickCount=2),
+        legend=alt.Legend(values=sorted({1, max(most, 1)}), format="d", gradientLength=110, tickCount=2),
     )
     crosses = base.transform_filter("datum.failed > 0").mark_point(
         shape="M-0.8,-0.8L0.8,0.8M-0.8,0.8L0.8,-0.8", size=64, color="#E06A1B", strokeWidth=2
@@ -61,7 +61,6 @@ def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
     if failed:
         notes.append(f"Crosses: {failed} batch sizes failed and were never measured.")
     yield Figure(
-        key="coverage",
         title="What was measured",
         scope=f"{devices(rows)} · {', '.join(ordered(rows['precision']))} · any method",
         alt=f"Heat map of {rows['model'].n_unique()} models on {len(places)} pairs of hardware id and precision",

@@ -71,7 +71,6 @@ def _figure(ask: Ask, wanted: Wanted, methods: tuple[Any, ...]) -> Figure:
     )
     zero = alt.Chart(reference()).mark_rule(strokeDash=[5, 4], color=GREY).encode(y=alt.datum(0.0))
     return Figure(
-        key=f"drift-{hardware}-{precision}-{timing}-{counting}",
         title="Drift of repeated runs",
         scope=f"{hardware} · {precision} · timed by {timing} · counted by {counting or 'an unknown method'}",
         alt=f"Change of the latency since the first run for {len(models)} models on {hardware} in {precision}",

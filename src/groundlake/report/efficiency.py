@@ -66,9 +66,8 @@ def _figure(ask: Ask, hardware: str, precision: str, timing: str, counting: str 
     above = rows.filter(rows["efficiency_mean"] > 1).height
     notes = ["Whiskers: 95 % interval of the mean. Dashed line: the peak that the runs recorded."]
     if above:
-        notes.append(f"{above} points lie above it: that peak is too low, or FLOPs are counted too high.")
+        notes.append(f"Points above it: {above}. The recorded peak is too low there, or FLOPs are counted too high.")
     return Figure(
-        key=f"efficiency-{hardware}-{precision}-{timing}-{counting}",
         title="Efficiency by size of the work",
         scope=f"{hardware} · {precision} · timed by {timing} · counted by {counting or 'an unknown method'}",
         alt=f"Efficiency against FLOPs of a subgraph for {len(kinds)} operation types on {hardware} in {precision}",

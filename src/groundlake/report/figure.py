@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import MissingDependencyError, UsageError
@@ -21,6 +21,9 @@ Ask = Callable[[str], "pl.DataFrame"]
 
 NAMED_DEVICES = 3
 """More hardware ids than this are counted in a heading."""
+
+ROWS = "rows"
+"""Name of the data of a chart, beside which there are only lines such as a roof."""
 
 SHOWN_NAMES = 12
 """Names that an error lists."""
@@ -55,7 +58,6 @@ class Figure:
     """One picture.
 
     Attributes:
-        key: Identifies it in a page.
         title: What it shows.
         scope: Hardware, precision and methods that it holds for.
         alt: What a reader who cannot see it is told.
@@ -66,7 +68,6 @@ class Figure:
         notes: What has to be known beside it, such as what is left out.
     """
 
-    key: str
     title: str
     scope: str
     alt: str
@@ -82,10 +83,6 @@ class Figure:
         for name in ("config", "$schema"):  # altair's own theme; who draws it sets both
             found.pop(name, None)
         return found
-
-    def named(self, key: str) -> Figure:
-        """Return the figure under another key."""
-        return replace(self, key=key)
 
 
 def load_altair() -> ModuleType:
@@ -125,7 +122,7 @@ def _missing(error: ImportError) -> MissingDependencyError:
 
 def data(rows: pl.DataFrame) -> Any:  # noqa: ANN401 - an altair object
     """Return rows as the data of a chart."""
-    return load_altair().Data(values=records(rows))
+    return load_altair().Data(values=records(rows), name=ROWS)
 
 
 def records(rows: pl.DataFrame) -> list[dict[str, object]]:

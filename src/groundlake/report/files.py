@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import UsageError
-from groundlake.report.figure import load_converter, vegalite_version
+from groundlake.report.figure import ROWS, load_converter, vegalite_version
 from groundlake.report.page import Section, page
 from groundlake.report.style import WIDTH, config
 
@@ -55,8 +55,9 @@ def draw(lake: Lake, figures: list[Figure], path: Path) -> None:
 def picture(figures: list[Figure]) -> dict[str, Any]:
     """Return the Vega-Lite specification of a picture: each figure with its title, one below the other."""
     panels = []
-    for figure in figures:
+    for number, figure in enumerate(figures):
         panel = figure.spec()
+        panel["data"]["name"] = f"{ROWS}_{number}"  # a picture has one name for each
         title = {
             "text": figure.title,
             "subtitle": [figure.scope, *(line for note in figure.notes for line in folded(note))],

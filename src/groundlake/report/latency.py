@@ -68,7 +68,6 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, quantity: str, timing: str)
     whiskers = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("lower_ms:Q", scale=scale), x2="upper_ms")
     height = max(110, ROW_HEIGHT * rows["configuration"].n_unique())
     return Figure(
-        key=f"latency-{hardware}-{quantity}-{timing}",
         title=TITLES[quantity],
         scope=f"{hardware} · {', '.join(ordered(precisions))} · timed by {timing}",
         alt=f"Latency of {rows['configuration'].n_unique()} models and batch sizes on {hardware}, by precision",

@@ -51,7 +51,6 @@ def _figure(ask: Ask, wanted: Wanted, step: dict[str, str]) -> Figure:
     rows = ask(sql)
     precisions = rows["precision"].unique().to_list()
     return Figure(
-        key=f"modes-{step['hardware_id']}-{step['power_mode']}-{step['lower_mode']}-{step['timing_method']}",
         title=f"{step['power_mode']} beside {step['lower_mode']}",
         scope=(
             f"{step['hardware_id']} beside {step['lower_hardware_id']} · {', '.join(ordered(precisions))} · "

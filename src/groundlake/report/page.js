@@ -39,6 +39,7 @@
     const narrow = width < 560;
     config.legend.columns = narrow ? 2 : width < 760 ? 4 : 5;
     config.legend.labelLimit = narrow ? 130 : 220;
+    if (narrow) config.legend.layout = { top: { direction: "vertical", margin: 6 } };
     config.axis.labelLimit = narrow ? 150 : 220;
     config.axis.labelFontSize = narrow ? 10 : 11;
     config.aria = false;
@@ -48,9 +49,9 @@
   const paint = (chart) => {
     const spec = JSON.parse(document.getElementById(chart.dataset.spec).textContent);
     const width = chart.clientWidth;
-    const { columns, rows } = spec.data;
+    const { name, columns, rows } = spec.data;
     const values = rows.map((row) => Object.fromEntries(row.map((value, at) => [columns[at], value])));
-    const sized = { ...spec, data: { values }, width: "container", autosize: { type: "fit-x", contains: "padding" } };
+    const sized = { ...spec, data: { name, values }, width: "container", autosize: { type: "fit-x", contains: "padding" } };
     const options = { mode: "vega-lite", actions: false, renderer: "svg", config: configFor(width), tooltip: showTip };
     chart.view?.finalize();
     chart.painted = width;

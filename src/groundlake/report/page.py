@@ -6,12 +6,13 @@ import datetime as dt
 import json
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from html import escape
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
 from groundlake import __version__
-from groundlake.report.figure import load_converter, vegalite_version
+from groundlake.report.figure import ROWS, load_converter, vegalite_version
 from groundlake.report.style import FONT, config
 from groundlake.report.tables import Table, table_html
 
@@ -61,8 +62,8 @@ def page(root: Path, title: str, sections: Iterable[Section], *, tiles: Iterable
         MissingDependencyError: The extra `plot` is not installed.
     """
     sections = list(sections)
-    numbered = {figure.key: f"spec-{number}" for number, figure in enumerate(_figures(sections))}
-    specs = "".join(_json_script(numbered[figure.key], _compact(figure.spec())) for figure in _figures(sections))
+    numbered = {id(figure): f"spec-{number}" for number, figure in enumerate(_figures(sections))}
+    specs = "".join(_json_script(numbered[id(figure)], _compact(figure.spec())) for figure in _figures(sections))
     bundle = _bundle() if numbered else ""
     themes = {"light": config(font=FONT), "dark": config(dark=True, font=FONT)}
     now = dt.datetime.now(dt.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
@@ -95,6 +96,7 @@ def _asset(name: str) -> str:
     return (files("groundlake") / "report" / name).read_text("utf-8")
 
 
+@lru_cache(maxsize=1)
 def _bundle() -> str:
     """Return the JavaScript that draws: no text in it ends a script or leads out of the file."""
     bundle: str = load_converter().javascript_bundle(EXPOSED, vl_version=vegalite_version())
@@ -105,7 +107,7 @@ def _compact(spec: dict[str, Any]) -> dict[str, Any]:
     """Write the rows of a chart as lists below their columns' names, once: half the size. page.js undoes it."""
     values = spec["data"]["values"]
     columns = list(values[0]) if values else []
-    return spec | {"data": {"columns": columns, "rows": [list(row.values()) for row in values]}}
+    return spec | {"data": {"name": ROWS, "columns": columns, "rows": [list(row.values()) for row in values]}}
 
 
 def _json_script(name: str, content: object) -> str:
@@ -129,7 +131,7 @@ def _tiles(tiles: Iterable[tuple[str, str]]) -> str:
     return f'<dl class="tiles">{cells}</dl>\n' if cells else ""
 
 
-def _section(section: Section, numbered: dict[str, str]) -> str:
+def _section(section: Section, numbered: dict[int, str]) -> str:
     intro = f"<p>{_with_code(section.intro)}</p>\n" if section.intro else ""
     empty = f'<p class="empty">{_with_code(section.empty)}</p>\n' if section.empty else ""
     left_out = f'<p class="note">{_with_code(section.left_out)}</p>\n' if section.left_out else ""
@@ -137,9 +139,9 @@ def _section(section: Section, numbered: dict[str, str]) -> str:
     titles = {figure.title for figure in section.figures}
     fullest = max(section.figures, key=lambda figure: figure.rows.height, default=None)
     shown = [
-        _folded(figure, numbered[figure.key], titled=len(titles) > 1, is_open=figure is fullest)
+        _folded(figure, numbered[id(figure)], titled=len(titles) > 1, is_open=figure is fullest)
         if folds
-        else _figure(figure, numbered[figure.key])
+        else _figure(figure, numbered[id(figure)])
         for figure in section.figures
     ]
     return (

@@ -10,6 +10,8 @@ from groundlake.report import coverage, drift, efficiency, latency, modes, power
 from groundlake.report.figure import Wanted, check_names, load_converter
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from groundlake.report.figure import Figure
     from groundlake.store import Lake
 
@@ -57,7 +59,7 @@ def plot(lake: Lake, kind: str, wanted: Wanted) -> list[Figure]:
             raise UsageError(f"lake plot {kind} takes no {option}, only {', '.join(OPTIONS[each] for each in taken)}")
     load_converter()
 
-    def ask(sql: str):  # type: ignore[no-untyped-def] # noqa: ANN202 - a polars frame
+    def ask(sql: str) -> pl.DataFrame:
         return lake.sql(sql).pl()
 
     check_names(ask, wanted)

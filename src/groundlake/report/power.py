@@ -78,7 +78,6 @@ def _figure(ask: Ask, run: dict[str, Any]) -> Figure:
     points = base.mark_point(filled=True, size=26, opacity=0.001).encode(y=y, tooltip=shown)
     layers = [*_window(run["measured_window_s"]), *([band] if step else []), line, points]
     return Figure(
-        key=f"power-{run['hardware_id']}-{run['run_id']}",
         title=f"Power while {run['model']} ran",
         scope=(
             f"{run['hardware_id']} · {run['precision']} · batch {run['batch']} · timed by {run['timing_method']} · "

@@ -69,7 +69,6 @@ def _figure(ask: Ask, wanted: Wanted, methods: list[Any], peak: float | None, ba
         layers.insert(0, alt.Chart(alt.Data(values=roof)).mark_line(color=GREY, strokeWidth=2).encode(**line))
     point = "a subgraph" if fine else "all subgraphs of one operation type in one model and batch size"
     return Figure(
-        key=f"roofline-{hardware}-{precision}-{timing}-{counting}",
         title="Roofline",
         scope=f"{hardware} · {precision} · timed by {timing} · counted by {counting or 'an unknown method'}",
         alt=f"Achieved FLOP/s against arithmetic intensity, {rows.height} points, on {hardware} in {precision}",
@@ -137,6 +136,7 @@ def _whiskers(rows: pl.DataFrame) -> Any:  # noqa: ANN401 - an altair chart
     kinds = rows["operation_type"].unique().to_list()
     return (
         alt.Chart()
+        .transform_filter("isValid(datum.achieved_upper)")
         .mark_rule(opacity=0.6)
         .encode(
             x="arithmetic_intensity:Q",

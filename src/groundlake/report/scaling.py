@@ -70,7 +70,6 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, precision: str) -> Figure:
     if odd:
         notes.append(f"{odd} runs, drawn as crosses, cannot be compared with the smallest batch: the tooltip says why.")
     return Figure(
-        key=f"scaling-{hardware}-{precision}",
         title="Latency of one input by batch size",
         scope=f"{hardware} · {precision} · timed by {', '.join(sorted(set(rows['timing_method'])))}",
         alt=f"Latency of one input against batch size for {len(models)} models on {hardware} in {precision}",

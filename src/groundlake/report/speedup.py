@@ -52,7 +52,6 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, timing: str) -> Figure:
     rows = ask(sql)
     precisions = rows["precision"].unique().to_list()
     return Figure(
-        key=f"speedup-{hardware}-{timing}",
         title="Speed-up beside fp32",
         scope=f"{hardware} · {', '.join(ordered(precisions))} · timed by {timing}",
         alt=f"Speed-up of {', '.join(ordered(precisions))} over fp32 for each model and batch size on {hardware}",

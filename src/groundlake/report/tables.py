@@ -88,7 +88,7 @@ def shown_number(value: object) -> str:
     if abs(number) >= 1e7 or abs(number) < 1e-4:  # noqa: PLR2004 - where digits turn into a row of zeros
         return f"{number:.{DIGITS - 1}e}"
     if abs(number) >= LARGE:
-        return f"{number:,.0f}".replace(",", "\u202f")
+        return f"{float(value):,.0f}".replace(",", "\u202f")  # type: ignore[arg-type] # the same
     decimals = max(0, DIGITS - 1 - math.floor(math.log10(abs(number))))
     return f"{number:.{decimals}f}"
 

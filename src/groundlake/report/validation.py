@@ -61,7 +61,6 @@ def _figure(ask: Ask, wanted: Wanted, keys: tuple[str, ...]) -> Figure:
     methods = ", ".join(sorted(set(rows["timing_method"])))
     places = devices(rows)
     return Figure(
-        key=f"validation-{estimator}-{version}-{quantity}-{compared}",
         title=f"{estimator}: predicted against measured {quantity}",
         scope=(
             f"{places} · {', '.join(ordered(rows['precision']))} · {estimator} {version} beside {compared} · "
