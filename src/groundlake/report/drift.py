@@ -52,12 +52,23 @@ def _figure(ask: Ask, wanted: Wanted, methods: tuple[Any, ...]) -> Figure:
             "started_at:T",
             title="Start of the run (UTC)",
             scale=alt.Scale(type="utc", padding=16),
-            axis=alt.Axis(format="%Y-%m-%d" if days > DAYS else "%m-%d %H:%M", tickCount=6, labelOverlap=True),
+            axis=alt.Axis(
+                format="%Y-%m-%d" if days > DAYS else "%m-%d %H:%M",
+                tickCount=6,
+                labelOverlap=True,
+                labelSeparation=10,
+                labelFlush=False,
+            ),
         ),
         color=hue,
         detail="configuration:N",
     )
-    y = alt.Y("change_percent:Q", title="Latency, change since the first run [%]", scale=alt.Scale(zero=False))
+    y = alt.Y(
+        "change_percent:Q",
+        title="Latency, change since the first run [%]",
+        scale=alt.Scale(zero=False),
+        axis=alt.Axis(grid=True),
+    )
     shown = tooltip(
         model=("Model", ""),
         batch=("Batch", "d"),

@@ -66,9 +66,9 @@ def plot(lake: Lake, kind: str, wanted: Wanted) -> list[Figure]:
     figures = list(islice(module.figures(ask, wanted), MOST_PANELS + 1))
     if not figures:
         raise UsageError(f"lake plot {kind}: {module.HINT}")
-    if len(figures) > MOST_PANELS and kind != "power":
+    if len(figures) > MOST_PANELS:
         raise UsageError(
             f"lake plot {kind}: more than {MOST_PANELS} panels are too many for one picture\n"
             f"narrow it with {', '.join(OPTIONS[each] for each in taken)}; `lake ls` lists what was measured"
         )
-    return figures[:MOST_PANELS]
+    return figures
