@@ -159,9 +159,30 @@ def test_without_repeats_only_a_change_beyond_any_noise_is_called(sweeps: Sweeps
         sweeps.run(latency)
     (row,) = compare(sweeps.lake, "latest~1", "latest").to_dicts()
     assert (row["verdict"], row["p_value"]) == ("regressed", None)
-    assert "run-to-run noise is unknown, but" in row["reason"]
+    assert "run-to-run noise is unknown, but none seen so far explains" in row["reason"]
     (row,) = compare(sweeps.lake, "latest", "latest~1").to_dicts()
     assert row["verdict"] == "improved"
+
+
+def test_a_doubtful_run_is_called_nothing_without_repeats_and_its_warnings_are_named(sweeps: Sweeps):
+    drift = "drift: the median went from 8.9 ms to 6 ms; raise --warmup"
+    sweeps.run(200.0, warnings=[drift, "efficiency_above_one: 2 of 3 subgraphs"])
+    sweeps.run(10.0)
+    (row,) = compare(sweeps.lake, "latest~1", "latest").to_dicts()
+    assert row["verdict"] == "insufficient data"
+    assert row["reason"].endswith("; warnings of the runs: A drift")
+    sweeps.repeats("later", 10.0, warnings=[drift])
+    (row,) = compare(sweeps.lake, "latest~1", "latest").to_dicts()
+    assert row["reason"].endswith("; warnings of the runs: B drift")
+
+
+def test_earlier_runs_that_were_forced_tell_no_noise(sweeps: Sweeps):
+    sweeps.repeats("busy", 10.0, between=0.3, warnings=["not_representative: the load is 10; wait"])
+    sweeps.repeats("quiet", 10.0, between=0.001)
+    sweeps.run(10.0)
+    sweeps.run(11.0)
+    (row,) = compare(sweeps.lake, "latest~1", "latest").to_dicts()
+    assert (row["verdict"], row["num_repeats"]) == ("regressed", 4)
 
 
 def test_runs_that_agree_are_not_called_unchanged_while_nothing_was_repeated(sweeps: Sweeps):

@@ -24,6 +24,12 @@ TYPICAL, MEAN = "typical", "mean"
 
 UNKNOWN = "unknown"
 
+FORCED = "not_representative"
+"""Warning of a run that was made although a check of the machine failed."""
+
+DOUBTS = (FORCED, "slow_first_pass", "drift", "high_variance", "throttling", "low_gpu_clock", "not_cooled_down")
+"""Warnings of a run that its latency may be off, whatever its passes say; see docs/measuring.md."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Figure:
@@ -65,6 +71,12 @@ class Figure:
         run = self.run
         methods = (run["device"], run["timing_method"], run["flops_method"] or UNKNOWN)
         return run["hardware_id"], run["precision"], *methods, self.quantity, self.rail, self.how
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Codes of the run's warnings that say that its figure may be off."""
+        codes = {warning.partition(":")[0] for warning in self.run["warnings"] or ()}
+        return tuple(code for code in DOUBTS if code in codes)
 
     def log_value(self, statistic: str) -> float | None:
         """Logarithm of the run's figure; None where it has none of this kind."""

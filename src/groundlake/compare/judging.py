@@ -167,7 +167,7 @@ def adjust(rows: Sequence[Judged]) -> list[Judged]:
 def verdict(row: Judged, threshold: float) -> str:
     """Say what the change of one pair is."""
     if row.source == WITHIN:
-        return decide_blind(row.change, row.rank_p_value)
+        return INSUFFICIENT if _doubts(row) else decide_blind(row.change, row.rank_p_value)
     return decide(row.change, row.p_adjusted, threshold=threshold)
 
 
@@ -180,7 +180,18 @@ def reason(row: Judged, said: str, threshold: float) -> str:
         about += f"; the means, outliers included, differ by {as_percent(of_means):+.1f} %"
     if row.one_session and said in {REGRESSED, IMPROVED}:
         about += "; all repeats are of one session, so drift between sessions is not in the noise"
+    if doubts := _doubts(row):
+        about += f"; warnings of the runs: {doubts}"
     return about
+
+
+def _doubts(row: Judged) -> str:
+    """Warnings of the runs that make a figure doubtful, by side; empty where there are none."""
+    found = []
+    for name, side in (("A", row.a), ("B", row.b)):
+        codes = dict.fromkeys(code for figure in side for code in figure.doubts)
+        found += [f"{name} {', '.join(codes)}"] if codes else []
+    return "; ".join(found)
 
 
 def _why(row: Judged, said: str, threshold: float) -> str:
@@ -201,7 +212,7 @@ def _why(row: Judged, said: str, threshold: float) -> str:
 
 def _why_blind(row: Judged, said: str) -> str:
     if said in {REGRESSED, IMPROVED}:
-        return f"run-to-run noise is unknown, but none explains a factor over {NOISE_CEILING:g}"
+        return f"run-to-run noise is unknown, but none seen so far explains a factor over {NOISE_CEILING:g}"
     about = "run-to-run noise is unknown: no repeats (ingest --repeat 5)"
     if row.rank_p_value is not None:
         beyond = row.rank_p_value <= SIGNIFICANCE

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
+from groundlake.compare.figures import FORCED
 from groundlake.stats.pooled import moderated_scatter
 
 if TYPE_CHECKING:
@@ -66,8 +67,10 @@ def _groups(
         if figure.log_value(statistic) is None:
             continue
         run = figure.run
-        # One side may have been chosen over several software versions: the user calls them repeats.
         side = sides.get((run["hardware_id"], run["run_id"]))
+        if side is None and FORCED in figure.doubts:
+            continue  # the view run_noise leaves them out too
+        # One side may have been chosen over several software versions: the user calls them repeats.
         group = side or (run["software_fingerprint"], run["thermal_profile"])
         found[figure.configuration][group].append(figure)
     return {configuration: list(groups.values()) for configuration, groups in found.items()}

@@ -25,7 +25,7 @@ THRESHOLD = 0.01
 """Smallest change that matters, as a share, unless the user says otherwise."""
 
 NOISE_CEILING = 1.5
-"""Factor that no noise between runs explains. The largest seen between two runs of one configuration with nothing
+"""Factor that no noise between runs explained so far. The largest seen between two of one configuration with nothing
 changed was 1.40 (a Jetson AGX Orin, 84 minutes apart). Only beyond it is a change called one without any repeats."""
 
 
