@@ -21,14 +21,15 @@ if TYPE_CHECKING:
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("timestamp_s,rail,power_w\n0,a,fast\n", "is no number"),
-        ("timestamp_s,rail,power_w\n0,a,-3\n", "numbers from 0 on; got .*-3"),
+        ("timestamp_s,rail,power_w\n0,a,1\n1,a,fast\n", "power_w is no number in line 3: 'fast'"),
+        ("timestamp_s,rail,power_w\n" + "0,a,1\n" * 200 + "1,a,fast\n", "power_w is no number in line 202: 'fast'"),
+        ("timestamp_s,rail,power_w\n1,a,2\n0,a,-3\n", r"numbers from 0 on; line 3 has .*power_w -3\.0"),
         ("timestamp_s,rail,power_w\n-1,a,3\n", "numbers from 0 on"),
         ("timestamp_s,rail,power_w\n0,a,nan\n", "numbers from 0 on"),
-        ("time,power\n0,3\n", "got the columns time, power"),
-        ("timestamp_s,rail\n0,a\n", "columns are missing"),
-        ("timestamp_s,rail,power_w\n", "no rows"),
-        ("", "cannot be read as a trace"),
+        ("time,power_w\n0,3\n", "has no column timestamp_s and no rail; it has time, power_w"),
+        ("timestamp_s,rail\n0,a\n", "has no column one of power_w, energy_counter_j, temperature_c"),
+        ("timestamp_s,rail,power_w\n", "has columns and no rows"),
+        ("", "the file is empty"),
     ],
 )
 def test_a_file_that_is_no_trace_is_named_with_what_is_wrong(tmp_path: Path, text: str, told: str) -> None:
@@ -36,6 +37,16 @@ def test_a_file_that_is_no_trace_is_named_with_what_is_wrong(tmp_path: Path, tex
     path.write_text(text)
     with pytest.raises(UsageError, match=rf"trace\.csv.*{told}(.|\n)*timestamp_s \(from 0\), rail"):
         ReplaySampler.of_file(path)
+
+
+def test_a_value_of_parquet_that_is_no_number_is_named_by_its_row(tmp_path: Path) -> None:
+    rows = pl.DataFrame({"timestamp_s": [0.0, 1.0], "rail": ["a", "a"], "power_w": ["1", "fast"]})
+    rows.write_parquet(tmp_path / "trace.parquet")
+    with pytest.raises(UsageError, match=r"trace\.parquet: power_w is no number in row 2: 'fast'"):
+        ReplaySampler.of_file(tmp_path / "trace.parquet")
+    rows.with_columns(power_w=pl.Series([[1], [2]])).write_parquet(tmp_path / "trace.parquet")
+    with pytest.raises(UsageError, match="power_w holds neither numbers nor texts"):
+        ReplaySampler.of_file(tmp_path / "trace.parquet")
 
 
 class Steps:
@@ -74,7 +85,7 @@ def test_a_replay_gives_what_each_rail_said_last(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("trace", [TRACE.clear(), TRACE.drop("rail")])
 def test_a_trace_without_rows_or_rails_is_refused(trace: pl.DataFrame) -> None:
-    with pytest.raises(UsageError, match=r"columns are missing|no rows"):
+    with pytest.raises(UsageError, match=r"has no column rail|has columns and no rows"):
         ReplaySampler(trace)
 
 
