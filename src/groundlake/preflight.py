@@ -19,7 +19,7 @@ from groundlake.hardware.detection import mode_slug, require_device
 from groundlake.system import THROTTLES, cpu_governor, system_state
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
 GIB = 2**30
@@ -39,6 +39,8 @@ MOST_WINDOWS = 10
 """Load of a moment, such as an installation that has just ended, is given these windows to pass."""
 
 SHOWN_PROCESSES = 3
+SHOWN_COMMAND = 60
+"""Characters shown of a process's command line."""
 
 
 class Verdict(str, Enum):
@@ -189,7 +191,7 @@ def _times(root: Path) -> _Times | None:
 def _load(root: Path, windows: int = MOST_WINDOWS, pause: Callable[[float], None] = time.sleep) -> list[Check]:
     """Judge the quietest of some windows of a second: what lasts is there in all of them."""
     wanted, wanted_processes = f"below {QUIET:.0%}", f"none above {BUSY:.0%} of a core"
-    best: tuple[float, list[str]] | None = None
+    best: tuple[float, dict[int, str]] | None = None
     before = _times(root)
     for _ in range(windows):
         pause(WINDOW_S)
@@ -210,19 +212,18 @@ def _load(root: Path, windows: int = MOST_WINDOWS, pause: Callable[[float], None
     share, competitors = best
     verdict = Verdict.PASSED if share < QUIET else Verdict.WARNING if share < BUSY else Verdict.FAILED
     fix = "" if verdict is Verdict.PASSED else "stop what else runs (top shows it)"
-    by_whom = f", {', '.join(competitors)}" if competitors and fix else ""
+    by_whom = f", {', '.join(competitors.values())}" if competitors and fix else ""
     seen = f"{share:.0%} of all cores{by_whom}"
     load = Check(name="cpu_load", verdict=verdict, observed=seen, wanted=wanted, fix=fix)
     if competitors:
-        pids = " ".join(text.split()[-1].strip("()") for text in competitors)
-        seen, verdict, fix = ", ".join(competitors), Verdict.WARNING, f"wait for them, or kill {pids}"
+        seen, verdict, fix = ", ".join(competitors.values()), Verdict.WARNING, _how_to_end(competitors, root)
     else:
         seen, verdict, fix = "none", Verdict.PASSED, ""
     return [load, Check(name="processes", verdict=verdict, observed=seen, wanted=wanted_processes, fix=fix)]
 
 
-def _competitors(before: _Times, after: _Times) -> list[str]:
-    """Processes that took more than a fifth of a core, the greediest first."""
+def _competitors(before: _Times, after: _Times) -> dict[int, str]:
+    """Processes that took more than a fifth of a core, described, by their id; the greediest first."""
     cores = os.cpu_count() or 1
     ticks_of_a_core = (after.total - before.total) / cores
     shares = sorted(
@@ -233,7 +234,25 @@ def _competitors(before: _Times, after: _Times) -> list[str]:
         ),
         reverse=True,
     )
-    return [f"{name} {share:.0%} ({pid})" for share, name, pid in shares[:SHOWN_PROCESSES] if share > BUSY]
+    return {pid: f"{name} {share:.0%} ({pid})" for share, name, pid in shares[:SHOWN_PROCESSES] if share > BUSY}
+
+
+def _how_to_end(pids: Iterable[int], root: Path) -> str:
+    """Advice about processes in one line; what they are called, so that nobody ends what he does not know."""
+    named = [f"kill {pid}" + (f" ({command})" if (command := _command(pid, root)) else "") for pid in pids]
+    them = "it" if len(named) == 1 else "them"
+    return f"wait for {them}, or end {them} if yours: {', '.join(named)}"
+
+
+def _command(pid: int, root: Path) -> str:
+    """Program of a process and its script or module; no more, because options may hold what nobody is to read."""
+    words = [word for word in (machine.read_text(root / f"proc/{pid}/cmdline") or "").split("\0") if word]
+    if not words:
+        return ""  # a thread of the kernel
+    shown = [words[0].rsplit("/", 1)[-1], *(words[1:3] if words[1:2] == ["-m"] else words[1:2])]
+    if len(shown) == 2 and shown[1].startswith("-"):  # noqa: PLR2004 - the program and one more
+        shown.pop()
+    return " ".join(" ".join(shown).split())[:SHOWN_COMMAND]
 
 
 def _temperature(device: str, root: Path) -> Check:
@@ -290,7 +309,11 @@ def _nvml_checks(device: str, root: Path) -> list[Check]:
         handle = None if nvml is None or index is None else machine.ask(nvml, "nvmlDeviceGetHandleByIndex", index)
         if handle is None:
             return [_skipped(name, why or f"NVML does not answer for {device}", "") for name in names]
-        return [_nvml_clock(nvml, handle, device, root), _nvml_memory(nvml, handle), _nvml_processes(nvml, handle)]
+        return [
+            _nvml_clock(nvml, handle, device, root),
+            _nvml_memory(nvml, handle),
+            _nvml_processes(nvml, handle, root),
+        ]
 
 
 def _nvml_clock(nvml: object, handle: object, device: str, root: Path) -> Check:
@@ -333,24 +356,24 @@ def _nvml_memory(nvml: object, handle: object) -> Check:
     return Check(name="gpu_memory", verdict=verdict, observed=seen, wanted=wanted, fix=fix)
 
 
-def _nvml_processes(nvml: object, handle: object) -> Check:
+def _nvml_processes(nvml: object, handle: object, root: Path) -> Check:
     wanted = "no other compute process"
     found = machine.ask(nvml, "nvmlDeviceGetComputeRunningProcesses", handle)
     if found is None:
         return _skipped("gpu_processes", "NVML lists no processes", wanted)
-    pids = [str(process.pid) for process in found if process.pid != os.getpid()]
+    pids = [process.pid for process in found if process.pid != os.getpid()]
     if not pids:
         return Check(name="gpu_processes", verdict=Verdict.PASSED, observed="none", wanted=wanted)
     rates = machine.ask(nvml, "nvmlDeviceGetUtilizationRates", handle)
     busy = None if rates is None else rates.gpu / 100
     verdict = Verdict.FAILED if busy is not None and busy >= BUSY else Verdict.WARNING
-    seen = f"{', '.join(pids[:SHOWN_PROCESSES])}" + ("" if busy is None else f", GPU {busy:.0%} busy")
+    seen = ", ".join(map(str, pids[:SHOWN_PROCESSES])) + ("" if busy is None else f", GPU {busy:.0%} busy")
     return Check(
         name="gpu_processes",
         verdict=verdict,
         observed=f"process {seen}",
         wanted=wanted,
-        fix=f"wait for them, or kill {' '.join(pids)}",
+        fix=_how_to_end(pids, root),
     )
 
 

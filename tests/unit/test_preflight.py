@@ -8,7 +8,7 @@ import pytest
 from planted import plant
 
 from groundlake.errors import MissingDependencyError, UsageError
-from groundlake.preflight import Check, Verdict, _load, _times, preflight
+from groundlake.preflight import Check, Verdict, _how_to_end, _load, _times, preflight
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -142,7 +142,24 @@ def test_whoever_takes_a_core_is_named(tmp_path: Path, monkeypatch: pytest.Monke
     load, found = _load(tmp_path, pause=one_second)
     assert load.observed == "30% of all cores, make) it 55% (42)"
     assert (found.verdict, found.observed) == (Verdict.WARNING, "make) it 55% (42)")
-    assert found.fix == "wait for them, or kill 42"
+    assert found.fix == "wait for it, or end it if yours: kill 42"
+
+
+@pytest.mark.parametrize(
+    ("cmdline", "shown"),
+    [
+        ("/usr/bin/python3\0train.py\0--token\0secret\0", " (python3 train.py)"),
+        ("python\0-m\0pkg.train\0--token\0secret\0", " (python -m pkg.train)"),
+        ("mysql\0-psecret\0", " (mysql)"),
+        ("sh\0two\nlines\0", " (sh two lines)"),
+        ("tool\0" + "x" * 200, f" (tool {'x' * 55})"),
+        ("", ""),
+    ],
+)
+def test_the_advice_names_what_would_be_ended_and_none_of_its_options(tmp_path: Path, cmdline: str, shown: str) -> None:
+    plant(tmp_path, {"proc/42/cmdline": cmdline})
+    assert _how_to_end([42], tmp_path) == f"wait for it, or end it if yours: kill 42{shown}"
+    assert _how_to_end([42, 43], tmp_path) == f"wait for them, or end them if yours: kill 42{shown}, kill 43"
 
 
 JETSON = FIT | {
