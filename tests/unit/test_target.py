@@ -53,6 +53,29 @@ def test_the_id_of_the_other_gpu_is_refused(lake_root: Path) -> None:
         choose_target(Lake(lake_root), "l4", "cuda:0")
 
 
+def test_an_id_that_is_nearly_a_known_one_is_refused_unless_the_lake_has_it(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    with pytest.raises(
+        UsageError, match=r"--hw h200_sxn: no device has this id; did you mean h200_sxm(.|\n)*lake hw add"
+    ):
+        choose_target(lake, "h200_sxn")
+    lake.write({"hardware_id": "h200_sxn", "model": "net", "precision": "fp32", "batch": 1})
+    assert choose_target(lake, "h200_sxn").new_name is None
+
+
+def test_an_id_that_is_nearly_one_of_the_lake_is_refused_unless_both_are_numbered(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    lake.write({"hardware_id": "workbench_01", "model": "net", "precision": "fp32", "batch": 1})
+    with pytest.raises(UsageError, match="did you mean workbench_01"):
+        choose_target(lake, "workbemch_01")
+    assert choose_target(lake, "workbench_02").new_name == "h200_sxm"
+
+
+def test_a_new_name_is_told_with_what_was_detected(lake_root: Path) -> None:
+    assert choose_target(Lake(lake_root), "under_the_desk").new_name == "h200_sxm"
+    assert choose_target(Lake(lake_root)).new_name is None
+
+
 def test_a_gpu_that_is_not_there_is_missing(lake_root: Path) -> None:
     with pytest.raises(MissingDependencyError, match="device cuda:2: there is no such GPU"):
         choose_target(Lake(lake_root), device="cuda:2")

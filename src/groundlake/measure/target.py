@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
-from groundlake.hardware import HardwareSpec, detect, find, judge, registry
+from groundlake.hardware import HardwareSpec, detect, find, judge, overlay, registry
 
 if TYPE_CHECKING:
     from groundlake.store import Lake
+
+CLOSE = 0.85
+"""Similarity (difflib) from which an unknown id is taken for a misspelt one: one letter in seven."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +27,7 @@ class Target:
         spec: What is known of the device.
         peak_source: Where its peaks come from: registry, overlay, or the method of an estimate.
         new: Whether the lake does not know the device yet, so that its specification is to be written first.
+        new_name: Where the id is a name that neither the registry nor the lake has: what this machine was detected as.
     """
 
     hardware_id: str
@@ -29,6 +35,7 @@ class Target:
     spec: HardwareSpec
     peak_source: str
     new: bool
+    new_name: str | None = None
 
     def introduce(self, lake: Lake) -> None:
         """Write the specification of a device that neither the registry nor the lake knows."""
@@ -45,7 +52,8 @@ def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None
         device: cpu or cuda (`cuda:1` for one of several); None takes the best there is.
 
     Raises:
-        UsageError: The id belongs to another device; the message says how to import its measurements instead.
+        UsageError: The id belongs to another device, and the message says how to import its measurements instead; or
+            nobody knows it, and it is very close to one that somebody does.
         MissingDependencyError: The device is not there, or it is a slice of a GPU.
     """
     found = detect(device=device)
@@ -58,6 +66,9 @@ def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None
             f"to measure here: leave --hw out ({found.hardware_id}), or give this machine a name of its own"
         )
     known = find(name, lake)
+    is_new_name = verdict.kind == "new_name" and known is None and name not in _ids_of(lake)
+    if is_new_name:
+        _refuse_misspelt(name, lake)
     # Found here beats the registry: on a Jetson the driver may enforce another clock than the data sheet says.
     standard = None if known is None else registry().get(known.hardware_id)
     spec = known if known is not None and known != standard else found.spec_named(name)
@@ -67,7 +78,33 @@ def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None
         spec=spec,
         peak_source=_peak_source(spec, known),
         new=known is None,
+        new_name=found.hardware_id if is_new_name else None,
     )
+
+
+def _refuse_misspelt(name: str, lake: Lake) -> None:
+    """Raise for an id that is most likely a slip of the keyboard: its runs would stand under a device of their own.
+
+    Machines of a lake that are numbered (node01, node02) are close to each other and are meant.
+    """
+    ours = _ids_of(lake) | set(overlay(lake))
+    theirs = {known for spec in registry().values() for known in (spec.hardware_id, *spec.aliases)}
+    numbered = {known for known in ours - theirs if _without_digits(known) == _without_digits(name)}
+    near = difflib.get_close_matches(name, sorted((ours | theirs) - numbered), cutoff=CLOSE)
+    if near:
+        raise UsageError(
+            f"--hw {name}: no device has this id; did you mean {' or '.join(near)}?\n"
+            "  lake hw list shows the ids of registry and lake; leave --hw out to take the detected one\n"
+            "  a new id all the same? describe the device first: lake hw add FILE (docs/hardware.md)"
+        )
+
+
+def _ids_of(lake: Lake) -> set[str]:
+    return set(lake.hardware_ids()) if lake.exists else set()
+
+
+def _without_digits(name: str) -> str:
+    return re.sub(r"\d+", "", name)
 
 
 def _peak_source(spec: HardwareSpec, known: HardwareSpec | None) -> str:
