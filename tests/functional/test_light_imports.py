@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-HEAVY = {"torch", "torchvision", "transformers", "altair", "pynvml", "scipy", "pandas", "pyspark"}
+HEAVY = {"torch", "torchvision", "transformers", "altair", "pynvml", "scipy", "pandas", "pyspark", "vl_convert"}
 
 CASES = {
     "import groundlake": ("import groundlake", HEAVY | {"polars", "duckdb", "pyarrow", "pandera"}),
     "lake --help": ("main(['--help'])", HEAVY | {"polars", "duckdb", "pyarrow", "pandera"}),
     "lake ingest --help": ("main(['ingest', '--help'])", HEAVY | {"polars", "duckdb", "pyarrow", "pandera"}),
+    "lake report --help": ("main(['report', '--help'])", HEAVY | {"polars", "duckdb", "pyarrow", "pandera"}),
     "a usage error": ("main(['sql'])", HEAVY | {"polars", "duckdb", "pyarrow", "pandera"}),
     "from groundlake import Lake": ("from groundlake import Lake", HEAVY),
     "GroundTruthLoader": ("from groundlake import GroundTruthLoader", HEAVY),

@@ -51,6 +51,7 @@ def shipped_files() -> set[str]:
         "hardware": package.glob("hardware/*.yaml"),
         "contracts": (package / "schemas").glob("*.py"),
         "queries": (package / "queries").glob("**/*.sql"),
+        "page of a report": package.glob("report/page.[cj]s*"),
         "marker": package.glob("py.typed"),
     }
     names = {group: {f.relative_to(REPOSITORY / "src").as_posix() for f in files} for group, files in groups.items()}
