@@ -38,12 +38,13 @@ SHOWN_REASON = 500
 """Characters kept of a failure's reason."""
 
 
-def serve(connection: Connection, environment: Mapping[str, str]) -> None:
+def serve(connection: Connection, environment: Mapping[str, str], output: str | None) -> None:
     """Answer one request, and end; end at once when the parent does.
 
     Args:
         connection: The child's end of the pipe to the parent.
         environment: Variables of the parent: the server this process was forked from may be older than they are.
+        output: File that takes what models and torch print; None lets it through to the parent's stderr.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which stops this process
     with suppress(OSError):
@@ -51,6 +52,8 @@ def serve(connection: Connection, environment: Mapping[str, str]) -> None:
     os.environ.clear()
     os.environ.update({**environment, **GPU_ORDER})  # CUDA reads it when it starts: nothing has started it yet
     with suppress(OSError):  # stderr may have been closed
+        if output is not None:
+            os.dup2(os.open(output, os.O_WRONLY | os.O_APPEND), 2)
         os.dup2(2, 1)  # stdout is the parent's result; whatever a model prints is a diagnostic
     warnings.filterwarnings("ignore", module=r"torch(vision)?(\.|$)")  # their advice to developers of models
     threading.Thread(target=_end_with_parent, daemon=True).start()

@@ -9,9 +9,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from multiprocessing import forkserver, resource_tracker
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
 from groundlake import machine
@@ -33,6 +36,11 @@ STOP_TIMEOUT_S = 10.0
 LOOK_PERIOD_S = 0.25
 """Time between two looks at the memory of the process: reading one small file disturbs no pass."""
 
+LAST_BYTES, SHOWN_WORDS = 4096, 200
+"""Looked at for the last line that a dead process printed, and shown of it."""
+
+TRACKER_SILENT = "ignore:resource_tracker:UserWarning"
+
 PRELOAD = ["groundlake.measure.preload"]
 GIB = 2**30
 
@@ -44,6 +52,10 @@ class WorkerLostError(Exception):
     """
 
 
+class WorkerTimeoutError(WorkerLostError):
+    """The measuring process ran out of time."""
+
+
 class Worker:
     """One measuring process. As a context manager it is ended with the block, whatever it does.
 
@@ -53,21 +65,28 @@ class Worker:
 
     software: dict[str, Any]
 
-    def __init__(self) -> None:
-        self._connection, self._process = _start()
+    def __init__(self, output: str | None = None) -> None:
+        self._output = output
+        self._connection, self._process = _start(output)
         self._answered = False
 
     @classmethod
     @contextmanager
-    def running(cls) -> Iterator[Worker]:
+    def running(cls, *, show_output: bool = False) -> Iterator[Worker]:
         """Start a process, wait until it has imported torch, and end it with the block.
+
+        Args:
+            show_output: Let through what the process prints. It is kept for the cause of a death otherwise: torch
+                writes pages about a model that cannot be exported, and the run has the reason.
 
         Raises:
             MissingDependencyError: torch is not installed or cannot be imported.
             LakeEnvironmentError: The process died or did not answer.
         """
-        worker = cls()
-        try:
+        with ExitStack() as stack:
+            file = None if show_output else stack.enter_context(NamedTemporaryFile(prefix="groundlake-"))
+            worker = cls(None if file is None else file.name)
+            stack.callback(worker.kill)
             try:
                 answer = worker._receive(START_TIMEOUT_S, None, lambda _: None)
             except WorkerLostError as error:
@@ -77,8 +96,6 @@ class Worker:
             worker.software = answer.software if isinstance(answer, Ready) else {}
             yield worker
             worker.finish()
-        finally:
-            worker.kill()
 
     def ask(
         self,
@@ -128,7 +145,7 @@ class Worker:
         while True:
             rest_s = deadline - time.monotonic()
             if rest_s <= 0:
-                raise WorkerLostError(f"timeout: no result within {timeout_s:g} s")
+                raise WorkerTimeoutError(f"timeout: no result within {timeout_s:g} s")
             self._mind(memory_limit_bytes)
             try:
                 if not self._connection.poll(min(rest_s, LOOK_PERIOD_S)):
@@ -156,13 +173,23 @@ class Worker:
         if code is None:
             return "the measuring process closed its pipe and had to be killed"
         if code >= 0:
-            return f"the measuring process ended by itself with exit code {code}"
+            return f"the measuring process ended by itself with exit code {code}{self._last_words()}"
         name = signal.strsignal(-code) if -code not in set(signal.Signals) else signal.Signals(-code).name
         hint = ", as the kernel does when memory runs out" if name == "SIGKILL" else ""
-        return f"the measuring process was killed by signal {name}{hint}"
+        return f"the measuring process was killed by signal {name}{hint}{self._last_words()}"
+
+    def _last_words(self) -> str:
+        """Last line that the process printed, which tells more than a signal does: an assertion, an abort."""
+        if self._output is None:
+            return ""
+        with suppress(OSError), Path(self._output).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - LAST_BYTES))
+            lines = [line.strip() for line in file.read().decode(errors="replace").splitlines() if line.strip()]
+            return f"; it printed last: {lines[-1][:SHOWN_WORDS]}" if lines else ""
+        return ""
 
 
-def _start() -> tuple[Any, BaseProcess]:
+def _start(output: str | None) -> tuple[Any, BaseProcess]:
     """Start a process: forked from a server that has imported torch, or, where that does not work, from scratch.
 
     A fork of this very process would inherit thread and CUDA state half-made; the server has neither. Server and
@@ -173,16 +200,16 @@ def _start() -> tuple[Any, BaseProcess]:
     try:
         with _interrupts_held():
             forkserver.ensure_running()
-        return _started(server)  # waits until the server has imported torch, and can be interrupted
+        return _started(server, output)  # waits until the server has imported torch, and can be interrupted
     except (EOFError, OSError):  # the server died while it imported; a fresh process can say why
         with _interrupts_held():
-            return _started(multiprocessing.get_context("spawn"))
+            return _started(multiprocessing.get_context("spawn"), output)
 
 
-def _started(context: BaseContext) -> tuple[Any, BaseProcess]:
+def _started(context: BaseContext, output: str | None) -> tuple[Any, BaseProcess]:
     ours, theirs = context.Pipe()
     process: BaseProcess = context.Process(  # type: ignore[attr-defined] # every context has it
-        target=serve, args=(theirs, dict(os.environ)), daemon=True, name="groundlake-measure"
+        target=serve, args=(theirs, dict(os.environ), output), daemon=True, name="groundlake-measure"
     )
     try:
         process.start()
@@ -196,8 +223,15 @@ def _started(context: BaseContext) -> tuple[Any, BaseProcess]:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """Hold SIGINT back; the resource tracker, which a server needs, lifts that while it starts, so it comes first."""
-    resource_tracker.ensure_running()
+    """Hold SIGINT back; the resource tracker, which a server needs, lifts that while it starts, so it comes first.
+
+    The tracker removes what a killed process left behind, and would tell the user about semaphores meanwhile.
+    """
+    sys.warnoptions.append(TRACKER_SILENT)  # inherited by the tracker alone, which starts here
+    try:
+        resource_tracker.ensure_running()
+    finally:
+        sys.warnoptions.remove(TRACKER_SILENT)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
