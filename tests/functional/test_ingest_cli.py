@@ -68,6 +68,16 @@ def test_a_new_name_for_this_machine_is_accepted_and_described_in_the_lake(
     assert lake.frame("hardware").select("hardware_id", "device").rows() == [("my_box", "cpu")]
     kinds = lake.runs("my_box").sort("kind").select("kind", "model", "status").rows()
     assert kinds == [("efficiency", "own_net:tiny", "ok"), ("hardware_spec", "none", "ok")]
+    assert "\n  my_box is a new device id; this machine was detected as " in done.stdout
+    again = cli("ingest", "--hw", "my_box", "--repeat", "1", *options, **own)
+    assert "new device id" not in again.stdout
+
+
+def test_an_id_that_is_nearly_a_known_one_is_refused(cli: Callable, lake_root: Path) -> None:
+    refused = cli("ingest", "--hw", "h200_sxn", "--device", "cpu", code=2)
+    assert "did you mean h200_sxm?" in refused.stderr
+    assert "lake hw add" in refused.stderr
+    assert not lake_root.exists()
 
 
 @with_torch

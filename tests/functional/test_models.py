@@ -107,9 +107,39 @@ def test_an_input_shape_of_one_number_sets_the_length_and_is_refused_by_a_model_
     models = ("--models", "bert_tiny,own_net:words", "--precisions", "bf16", "--input-shape", "16")
     cli("ingest", *models, *OPTIONS, code=1, **environment(""))
     runs = Lake(lake_root).runs("my_box").filter(kind="efficiency").sort("model")
-    assert runs.select("model", "status").rows() == [("bert_tiny", "ok"), ("own_net:words", "failed")]
+    assert runs.select("model", "status").rows() == [("bert_tiny@16", "ok"), ("own_net:words@16", "failed")]
     assert runs["input_shape"].to_list()[0] == [2, 16]
     assert "makes its own input" in runs["error"].to_list()[1]
+
+
+def test_a_sweep_in_which_every_run_would_fail_is_refused_before_the_first(
+    cli: Callable, lake_root: Path, environment: Callable[[str], dict[str, str]]
+) -> None:
+    own = environment("")
+    models = ("ingest", "--models", "own_net:words", *OPTIONS)
+    assert "makes its own input" in cli(*models, "--input-shape", "16", code=2, **own).stderr
+    assert "precision 'int8' cannot be measured" in cli(*models, "--precisions", "int8", code=2, **own).stderr
+    both = cli(*models, "--precisions", "int8,tf32", "--dry-run", code=2, **own).stderr
+    assert both.startswith("error: no run of this sweep can come to a result\n")
+    assert "tf32 is a mode of CUDA devices" in both
+    assert "did you mean: own_net:words" in cli("ingest", "--models", "own_net:wrds", *OPTIONS, code=2, **own).stderr
+    assert not lake_root.exists()
+
+
+def test_a_model_with_inputs_of_another_shape_is_another_configuration(
+    cli: Callable, lake_root: Path, environment: Callable[[str], dict[str, str]]
+) -> None:
+    own = environment("")
+    plain = ("ingest", "--models", "squeezenet1_1", *OPTIONS)
+    assert "1 measured" in cli(*plain, "--input-shape", "3,64,64", **own).stdout
+    assert "1 measured, 0 failed, 0 in the lake already" in cli(*plain, **own).stdout
+    for held in ((*plain, "--input-shape", "3,64,64"), ("ingest", "--models", "squeezenet1_1@3x64x64", *OPTIONS)):
+        assert (
+            "0 measured, 0 failed, 1 in the lake already\n  to measure again: --repeat 1\n" in cli(*held, **own).stdout
+        )
+    found = Lake(lake_root).sql("select model, total_flops from model_summary order by model").rows()
+    assert [model for model, _ in found] == ["squeezenet1_1", "squeezenet1_1@3x64x64"]
+    assert found[0][1] > 5 * found[1][1]
 
 
 def test_an_encoder_without_transformers_is_refused_before_the_first_run(

@@ -62,7 +62,7 @@ def test_the_measuring_process_counts_gpus_as_nvml_does(tmp_path: Path, monkeypa
     plant(tmp_path, {"telling_models.py": "import os\ndef order(): raise OSError(os.environ['CUDA_DEVICE_ORDER'])\n"})
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.setenv("CUDA_DEVICE_ORDER", "FASTEST_FIRST")
-    run = PlannedRun(Configuration("telling_models:order", "fp32", 1))
-    failed = attempt(run, replace(SETTINGS, input_shape=(3,)))
+    run = PlannedRun(Configuration("telling_models:order@3", "fp32", 1))
+    failed = attempt(run, SETTINGS)
     assert isinstance(failed, FailedMeasurement)
     assert failed.reason.startswith("OSError: PCI_BUS_ID"), failed.reason

@@ -56,7 +56,12 @@ def test_what_is_given_replaces_that_part_of_a_sweep() -> None:
     ("wrong", "named"),
     [
         ({"sweep": "quik"}, "quick, full"),
-        ({"precisions": ["fp23"]}, "fp32"),
+        (
+            {"precisions": ["fp23"]},
+            "there are fp32, tf32, fp16, bf16\n  fp64, fp8, int8, int4 are known, and not run yet",
+        ),
+        ({"input_shape": (3, 0, 32)}, "--input-shape: every size is at least 1, got 3,0,32"),
+        ({"models": ["resnet18@3x64x64"], "input_shape": (3, 32, 32)}, "names the shape of its input"),
         ({"batches": [0]}, "got 0"),
     ],
 )
@@ -88,8 +93,21 @@ def test_a_wrong_part_of_a_sweep_is_named(wrong: dict[str, object], named: str) 
     ],
 )
 def test_settings_that_cannot_be_measured_are_refused(wrong: dict[str, object]) -> None:
-    with pytest.raises(UsageError, match=next(iter(wrong)).removesuffix("_s").removesuffix("_limit_bytes")):
+    option = next(iter(wrong)).removesuffix("_s").removesuffix("_bytes").replace("_", "-")
+    with pytest.raises(UsageError, match=option if option == "device" else f"^--{option}"):
         SweepSettings(hardware_id="bench", **wrong)
+
+
+def test_an_interval_needs_ten_passes_at_least() -> None:
+    with pytest.raises(UsageError, match="--max-runs must be at least 10, got 9"):
+        SweepSettings(hardware_id="bench", until_ci=0.01, runs=9)
+
+
+def test_a_trace_that_is_not_there_is_told_from_a_file_that_is_no_trace() -> None:
+    with pytest.raises(UsageError, match=r"--power missing\.csv: there is no such file"):
+        SweepSettings(hardware_id="bench", power="missing.csv")
+    with pytest.raises(UsageError, match=r"--power must be auto, none, or a recorded trace"):
+        SweepSettings(hardware_id="bench", power="atuo")
 
 
 def test_only_good_efficiency_runs_of_the_same_device_are_skipped(lake_root: Path) -> None:
@@ -117,9 +135,41 @@ def test_a_repeated_sweep_skips_nothing_and_goes_round_by_round(lake_root: Path)
 def test_a_run_with_inputs_of_another_shape_is_another_measurement(lake_root: Path) -> None:
     lake = Lake(lake_root)
     hold(lake, input_shape=[1, 3, 224, 224])
-    assert plan(lake, SETTINGS, [A]).skipped == (PlannedRun(A),)
-    assert plan(lake, replace(SETTINGS, input_shape=(3, 224, 224)), [A]).skipped == (PlannedRun(A),)
-    assert plan(lake, replace(SETTINGS, input_shape=(3, 64, 64)), [A]).todo == (PlannedRun(A),)
+    own = configurations(models=["resnet18"], batches=[1], input_shape=(3, 224, 224))
+    small = configurations(models=["resnet18"], batches=[1], input_shape=(3, 64, 64))
+    assert plan(lake, SETTINGS, [A]).skipped == plan(lake, SETTINGS, own).skipped == (PlannedRun(A),)
+    assert plan(lake, SETTINGS, small).todo == (PlannedRun(small[0]),)
+    hold(lake, model="resnet18@3x64x64", input_shape=[1, 3, 64, 64])
+    assert plan(lake, SETTINGS, [A, *small]).todo == ()
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "name"),
+    [
+        ("resnet18", (3, 224, 224), "resnet18"),
+        ("resnet18", (3, 160, 160), "resnet18@3x160x160"),
+        ("resnet18@3x160x160", None, "resnet18@3x160x160"),
+        ("resnet18@3x224x224", None, "resnet18"),
+        ("efficientnet_b1", (3, 240, 240), "efficientnet_b1"),
+        ("efficientnet_b1", (3, 224, 224), "efficientnet_b1@3x224x224"),
+        ("bert_base", (128,), "bert_base"),
+        ("bert_base", (16,), "bert_base@16"),
+        ("pkg.nets:make", (3, 32, 32), "pkg.nets:make@3x32x32"),
+        ("pkg.nets:make", None, "pkg.nets:make"),
+    ],
+)
+def test_a_shape_that_is_not_the_models_own_is_a_part_of_its_name(
+    model: str, shape: tuple[int, ...] | None, name: str
+) -> None:
+    (found,) = configurations(models=[model], batches=[1], input_shape=shape)
+    assert found.model == name
+    assert found.plain_model == model.partition("@")[0]
+    assert found.input_shape == (None if name == found.plain_model else tuple(map(int, name.split("@")[1].split("x"))))
+
+
+def test_the_batches_of_a_sweep_are_those_of_the_model_whatever_its_shape() -> None:
+    found = configurations("full", models=["mobilenet_v2"], precisions=["fp32"], input_shape=(3, 64, 64))
+    assert [each.batch for each in found] == [1, 4, 16, 64]
 
 
 def test_each_round_has_an_order_of_its_own_that_follows_from_the_session(lake_root: Path) -> None:
@@ -154,7 +204,7 @@ def test_the_hash_tells_what_and_how_and_nothing_else() -> None:
         config_hash(B, SETTINGS),
         config_hash(A, replace(SETTINGS, runs=51)),
         config_hash(A, replace(SETTINGS, device="cuda")),
-        config_hash(A, replace(SETTINGS, input_shape=(3, 64, 64))),
+        config_hash(replace(A, model="resnet18@3x64x64"), SETTINGS),
     }
     assert len(different | {same}) == 5
 

@@ -16,10 +16,11 @@ from torch import nn  # noqa: E402 - after the skip
 from torch.utils.flop_counter import FlopCounterMode  # noqa: E402 - the same
 
 from groundlake.errors import MissingDependencyError, UsageError  # noqa: E402 - the same
-from groundlake.measure.encoders import ATTENTION, DEFAULT_LENGTH, ENCODERS, import_transformers  # noqa: E402 - the same
+from groundlake.measure.encoder_table import DEFAULT_LENGTH, ENCODERS  # noqa: E402 - the same
+from groundlake.measure.encoders import ATTENTION, import_transformers  # noqa: E402 - the same
 from groundlake.measure.plan import FULL_BATCHES  # noqa: E402 - the same
 from groundlake.measure.trace import trace  # noqa: E402 - the same
-from groundlake.measure.zoo import check_names, load_model  # noqa: E402 - the same
+from groundlake.measure.zoo import check_names, load_model, require_input  # noqa: E402 - the same
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -204,6 +205,11 @@ def constant():
     return nn.Linear(5, 2)
 
 constant.example_input = torch.ones(1, 5)
+
+def with_sizes(inputs, outputs, bias=True):
+    return nn.Linear(inputs, outputs, bias)
+
+five = 5
 """
 
 
@@ -215,6 +221,51 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(folder)
         yield "own_models_for_zoo"
+
+
+@pytest.mark.parametrize(
+    ("name", "told"),
+    [
+        ("by_factry", "has no 'by_factry'\n  did you mean: own_models_for_zoo:by_factory"),
+        ("zzz", "has no 'zzz'\n  it has Words, by_factory, short, constant, with_sizes"),
+        ("with_sizes", "a factory takes no arguments, and 'with_sizes' needs inputs, outputs\n  wrap it in a function"),
+        ("five", "'five' is an int, not a function"),
+    ],
+)
+def test_a_name_that_leads_to_no_factory_is_told_once_what_is_there(own: str, name: str, told: str) -> None:
+    with pytest.raises(UsageError) as caught:
+        check_names(["resnet18", f"{own}:{name}"])
+    assert told in str(caught.value)
+    assert str(caught.value).count(f"'{name}'") == 1
+
+
+def test_a_module_that_is_not_there_or_breaks_is_told_before_anything_is_built(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "breaking_models.py").write_text("import a_part_that_is_missing\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with pytest.raises(UsageError, match="there is no module 'no_such_models' to import"):
+        check_names(["no_such_models:x"])
+    with pytest.raises(UsageError, match=r"cannot be imported: ModuleNotFoundError: .*'a_part_that_is_missing'"):
+        check_names(["breaking_models:x"])
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "told"),
+    [
+        ("bert_tiny", (3, 64, 64), "sequence of 1 to 512 tokens"),
+        ("resnet18", (16,), "images of 3 channels, got the input shape 16"),
+        ("resnet18", (1, 64, 64), "images of 3 channels"),
+        ("own_models_for_zoo:by_factory", (16,), "makes its own input"),
+    ],
+)
+def test_a_shape_that_a_model_cannot_take_is_known_before_it_is_built(
+    own: str, name: str, shape: tuple[int, ...], told: str
+) -> None:
+    with pytest.raises(UsageError, match=told):
+        require_input(name, shape)
+    for fitting in (("bert_tiny", (16,)), ("resnet18", (3, 160, 160)), (f"{own}:Words", None)):
+        require_input(*fitting)
 
 
 def test_a_module_makes_its_own_input_whatever_shape_it_names(own: str) -> None:

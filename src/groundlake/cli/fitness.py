@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 def preflight(
     settings: Settings,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="cpu|cuda", help="[default: the best there is]")
+        str | None,
+        typer.Option("--device", metavar="cpu|cuda", help="What would be measured.", show_default="the best there is"),
     ] = None,
     form: FormatOption = Format.TABLE,
     output: OutOption = None,

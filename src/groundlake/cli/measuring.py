@@ -15,7 +15,7 @@ from groundlake.cli.moving import finish, print_report
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command, say, without_reader
 from groundlake.cli.stopping import stops_behind_the_current_run
-from groundlake.cli.sweep_report import print_plan, print_result, shown
+from groundlake.cli.sweep_report import Course, new_name, print_plan, print_result, shown
 from groundlake.errors import INTERRUPTED, LakeError, UsageError
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class Sweep(str, Enum):
 @command(app, START)
 def ingest(
     settings: Settings,
-    hw: Annotated[str | None, typer.Option("--hw", metavar="ID", help="Hardware id. [default: detected]")] = None,
+    hw: Annotated[str | None, typer.Option("--hw", metavar="ID", help="Hardware id.", show_default="detected")] = None,
     folder: Annotated[
         Path | None, typer.Option("--from", metavar="DIR", help="Import a lake folder or v1/v2 JSON, measure nothing.")
     ] = None,
@@ -53,17 +53,24 @@ def ingest(
     batches: Annotated[str | None, typer.Option("--batches", metavar="1,4", help="Batch sizes.")] = None,
     input_shape: Annotated[
         str | None,
-        typer.Option("--input-shape", metavar="3,224,224", help="Shape of one input; of an encoder, its length."),
+        typer.Option(
+            "--input-shape",
+            metavar="3,224,224",
+            help="Shape of one input; of an encoder, its length. It becomes a part of the model's name.",
+        ),
     ] = None,
     warmup: Annotated[int, typer.Option("--warmup", help="Passes before timing.")] = 10,
-    runs: Annotated[int | None, typer.Option("--runs", help="Timed passes. [default: 50]")] = None,
+    runs: Annotated[int | None, typer.Option("--runs", help="Timed passes.", show_default="50")] = None,
     until_ci: Annotated[
         str | None,
         typer.Option(
             "--until-ci", metavar="1%", help="Time passes until the mean is known that well, at most --max-runs."
         ),
     ] = None,
-    max_runs: Annotated[int, typer.Option("--max-runs", help="Most timed passes with --until-ci.")] = 1000,
+    max_runs: Annotated[
+        int | None,
+        typer.Option("--max-runs", help="Most timed passes with --until-ci, at least 10.", show_default="1000"),
+    ] = None,
     repeat: Annotated[
         int | None, typer.Option("--repeat", metavar="N", help="Measure each N times, also what the lake holds.")
     ] = None,
@@ -72,7 +79,9 @@ def ingest(
     ] = 600.0,
     memory_limit: Annotated[
         float | None,
-        typer.Option("--memory-limit", metavar="GIB", help="Memory of one configuration. [default: 90 % of the free]"),
+        typer.Option(
+            "--memory-limit", metavar="GIB", help="Memory of one configuration.", show_default="90 % of the free"
+        ),
     ] = None,
     cooldown: Annotated[
         str | None,
@@ -88,7 +97,8 @@ def ingest(
         typer.Option("--force", envvar="LAKE_FORCE", help="Measure although preflight fails, and mark the runs."),
     ] = False,
     device: Annotated[
-        str | None, typer.Option("--device", metavar="cpu|cuda", help="[default: the best there is]")
+        str | None,
+        typer.Option("--device", metavar="cpu|cuda", help="What to measure on.", show_default="the best there is"),
     ] = None,
     power: Annotated[
         str, typer.Option("--power", metavar="auto|none|FILE", help="Power sensors to read, or a trace to replay.")
@@ -101,7 +111,9 @@ def ingest(
     note: Annotated[str | None, typer.Option("--note", help="Free text kept with each run.")] = None,
     tz: Annotated[
         list[str] | None,
-        typer.Option("--tz", metavar="ZONE|HW=ZONE", help="With --from: zone of dates without one. [default: UTC]"),
+        typer.Option(
+            "--tz", metavar="ZONE|HW=ZONE", help="With --from: zone of dates without one.", show_default="UTC"
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and write nothing.")] = False,
 ) -> None:
@@ -121,11 +133,15 @@ def ingest(
     from groundlake.measure.plan import SweepSettings, configurations
     from groundlake.measure.target import choose_target
 
+    shape = _numbers("--input-shape", input_shape)
     wanted = configurations(
-        sweep.value, models=_names(models), precisions=_names(precisions), batches=_numbers("--batches", batches)
+        sweep.value,
+        models=_names("--models", models),
+        precisions=_names("--precisions", precisions),
+        batches=_numbers("--batches", batches),
+        input_shape=None if shape is None else tuple(shape),
     )
     target = choose_target(settings.lake, hw, device)
-    shape = _numbers("--input-shape", input_shape)
     plan_settings = SweepSettings(
         hardware_id=target.hardware_id,
         device=target.device,
@@ -142,13 +158,13 @@ def ingest(
         wait=wait,
         session=session,
         note=note,
-        input_shape=tuple(shape) if shape else None,
         power=power,
         power_hz=power_hz,
         baseline_s=baseline,
+        show_output=settings.debug,
     )
     if dry_run:
-        print_plan(settings, plan_settings, wanted)
+        print_plan(settings, plan_settings, wanted, target)
         return
     _measure(settings, target, plan_settings, wanted, force=force)
 
@@ -161,17 +177,23 @@ def _measure(
 
     lake = settings.lake
     settings.remark(f"measuring {target.hardware_id} on {target.device}: {len(wanted)} configurations")
-    with stops_behind_the_current_run() as should_stop, progress("ingest", quiet=settings.quiet) as show:
+    if target.new_name:
+        settings.remark(new_name(target))
+    course = Course()
+    with (
+        stops_behind_the_current_run(course.under_way) as should_stop,
+        progress("ingest", quiet=settings.quiet) as show,
+    ):
         result = sweep(
             lake,
             plan_settings,
             wanted,
-            on_event=shown(show, lambda: target.introduce(lake), quiet=settings.quiet),
+            on_event=shown(show, lambda: target.introduce(lake), course, should_stop, quiet=settings.quiet),
             should_stop=should_stop,
             preflight=preflight_of_sweep(settings, target.device, force=force),
         )
     try:
-        print_result(settings, result, target.hardware_id)
+        print_result(settings, result, target, repeat=plan_settings.repeat)
         sys.stdout.flush()
     except BrokenPipeError:
         without_reader()  # the exit code below still tells a script what came of the sweep
@@ -199,21 +221,27 @@ def _import(settings: Settings, folder: Path, hardware_id: str | None, zones: li
     print_report(settings, report, dry_run=dry_run)
 
 
-def _names(text: str | None) -> list[str] | None:
-    return [name.strip() for name in text.split(",") if name.strip()] if text else None
+def _names(option: str, text: str | None) -> list[str] | None:
+    """Read names between commas; without any of them, the whole sweep would be measured that nobody asked for."""
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    if not names:
+        raise UsageError(f"{option} {text!r} names nothing; give values between commas, or leave {option} out")
+    return names
 
 
 def _numbers(option: str, text: str | None) -> list[int] | None:
-    names = _names(text)
+    names = _names(option, text)
     try:
-        return [int(name) for name in names] if names else None
+        return None if names is None else [int(name) for name in names]
     except ValueError:
         raise UsageError(f"{option} takes whole numbers between commas, got {text!r}") from None
 
 
 def _bytes(gib: float | None) -> int | None:
     if gib is not None and not 0 < gib < float("inf"):
-        raise UsageError(f"memory limit must be more than 0 GiB, got {gib:g}")
+        raise UsageError(f"--memory-limit must be more than 0 GiB, got {gib:g}")
     return None if gib is None else int(gib * GIB)
 
 
@@ -223,15 +251,20 @@ def _share(option: str, text: str | None) -> float | None:
         return None
     number, percent = text.strip().removesuffix("%"), text.strip().endswith("%")
     try:
-        return float(number) / (100 if percent else 1)
+        share = float(number) / (100 if percent else 1)
     except ValueError:
         raise UsageError(f"{option} takes a share of the mean such as 1%, got {text!r}") from None
+    if not percent and 1 <= share < 100:  # noqa: PLR2004 - percent
+        raise UsageError(f"{option} {text.strip()} is {share:.0%} of the mean; did you mean {share:g}%?")
+    return share
 
 
-def _passes(runs: int | None, until_ci: str | None, max_runs: int) -> int:
+def _passes(runs: int | None, until_ci: str | None, max_runs: int | None) -> int:
     """Timed passes, or the most of them; the two ways to say how many exclude each other."""
     if until_ci is None:
+        if max_runs is not None:
+            raise UsageError("--max-runs bounds --until-ci; give that too, or --runs for a fixed number of passes")
         return 50 if runs is None else runs
     if runs is not None:
         raise UsageError("--runs is a fixed number of passes, and --until-ci finds it; bound it with --max-runs")
-    return max_runs
+    return 1000 if max_runs is None else max_runs

@@ -17,8 +17,12 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @contextmanager
-def stops_behind_the_current_run() -> Iterator[Callable[[], bool]]:
-    """Yield whether somebody asked this process to stop; asking again raises `KeyboardInterrupt`."""
+def stops_behind_the_current_run(under_way: Callable[[], str] = str) -> Iterator[Callable[[], bool]]:
+    """Yield whether somebody asked this process to stop; asking again raises `KeyboardInterrupt`.
+
+    Args:
+        under_way: Says what is waited for; an empty text where nothing is under way.
+    """
     asked = False
 
     def note(_number: int, _frame: FrameType | None) -> None:
@@ -28,7 +32,9 @@ def stops_behind_the_current_run() -> Iterator[Callable[[], bool]]:
         asked = True
         # Not print: a handler that runs inside another print would break it. Ctrl-C ends the reader of a pipe, too.
         with suppress(OSError):
-            os.write(2, b"\nstopping behind the current run; Ctrl-C again stops at once and loses it\n")
+            run = under_way()
+            what = f"stopping behind the current run: {run}; Ctrl-C again stops at once and loses it"
+            os.write(2, f"\n{what if run else 'stopping before the next run; Ctrl-C again stops at once'}\n".encode())
 
     # What the shell told this process to ignore (a job in the background, nohup) stays ignored.
     heard = [number for number in STOP_SIGNALS if signal.getsignal(number) is not signal.SIG_IGN]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING
 
 from groundlake.cli.output import print_rows
@@ -14,9 +15,12 @@ if TYPE_CHECKING:
     from groundlake.measure.forecast import Forecast
     from groundlake.measure.plan import Configuration, SweepSettings
     from groundlake.measure.sweep import Event, SweepResult
+    from groundlake.measure.target import Target
 
 SHOWN_WARNINGS = 10
 WAITING = "waiting for another sweep"
+WHOLE_MODEL = "whole model"
+"""The last phase of a run; the one before it has as many passes."""
 SECONDS_OF_A_MINUTE, MINUTES_OF_AN_HOUR = 60, 60
 
 
@@ -29,8 +33,39 @@ def duration(seconds: float) -> str:
     return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
 
 
+class Course:
+    """Where a sweep is, for somebody who wants to stop it."""
+
+    def __init__(self) -> None:
+        self._now: Event | None = None
+        self._since_s, self._since_pass = 0.0, 0
+
+    def follow(self, event: Event) -> None:
+        """Take note of an event."""
+        before, self._now = self._now, event
+        if before is None or not before.passes_total or event.passes_done <= before.passes_done:  # a phase begins
+            self._since_s, self._since_pass = monotonic(), event.passes_done
+
+    def under_way(self) -> str:
+        """Say which run is under way, how far it is, and about how long it takes to its end; empty without one."""
+        now = self._now
+        if now is None or now.kind not in ("started", "progress"):
+            return ""
+        if not now.passes_total:
+            return f"{now.configuration}, the model is being built"
+        passes = now.passes_done - self._since_pass
+        rest = now.passes_total - now.passes_done + (0 if now.phase == WHOLE_MODEL else now.passes_total)
+        left = f", about {duration((monotonic() - self._since_s) / passes * rest)} left" if passes else ""
+        return f"{now.configuration}, {now.phase} pass {now.passes_done} of {now.passes_total}{left}"
+
+
 def shown(
-    show: Callable[[int, int, str], None], before_first: Callable[[], None], *, quiet: bool
+    show: Callable[[int, int, str], None],
+    before_first: Callable[[], None],
+    course: Course,
+    is_stopping: Callable[[], bool],
+    *,
+    quiet: bool,
 ) -> Callable[[Event], None]:
     """Turn the events of a sweep into progress; a device that nobody knows is written before its first run.
 
@@ -42,6 +77,7 @@ def shown(
         nonlocal waits
         if event.kind == "skipped":
             return
+        course.follow(event)
         if event.phase.startswith(WAITING) and not waits and not quiet:
             waits = True
             say(f"ingest: {event.phase}")
@@ -49,18 +85,26 @@ def shown(
             before_first()
         done = event.position if event.kind in ("done", "failed") else max(0, event.position - 1)
         passes = f" {event.passes_done}/{event.passes_total}" if event.passes_total else ""
-        show(done, event.total, f"{event.configuration or ''} {event.phase}{passes}".strip())
+        stopping = "stopping behind " if is_stopping() else ""
+        show(done, event.total, f"{stopping}{event.configuration or ''} {event.phase}{passes}".strip())
 
     return on_event
 
 
-def print_result(settings: Settings, result: SweepResult, hardware_id: str) -> None:
+def new_name(target: Target) -> str:
+    """Say that an id was not known before, in case it was meant to be another one."""
+    return f"{target.hardware_id} is a new device id; this machine was detected as {target.new_name}"
+
+
+def print_result(settings: Settings, result: SweepResult, target: Target, *, repeat: int | None) -> None:
     """Print what a sweep did: counts, where the data and the time went, and what to look at."""
     doubtful = sum(bool(finished.warnings) for finished in result.done)
     counts = f"{len(result.done)} measured, {len(result.failed)} failed, {len(result.skipped)} in the lake already"
     left = f", {len(result.left)} left undone" if result.left else ""
     warned = f", {doubtful} with warnings" if doubtful else ""
-    print(f"{hardware_id}: {counts}{left}{warned}")
+    print(f"{target.hardware_id}: {counts}{left}{warned}")
+    if not (result.done or result.failed or result.left):
+        print(f"  {_again(repeat)}")
     if result.done or result.failed:
         print(f"  written to {settings.root}, session {result.session}")
     spent = {what: seconds for what, seconds in result.spent_s.items() if seconds >= 0.5}  # noqa: PLR2004 - shown as 0 s
@@ -71,11 +115,18 @@ def print_result(settings: Settings, result: SweepResult, hardware_id: str) -> N
         print(f"  failed: {failed.run}: {failed.reason}")
     if result.no_power:
         print(f"  no power readings: {'; '.join(' '.join(reason.split()) for reason in result.no_power)}")
+    if target.new_name and (result.done or result.failed):
+        print(f"  {new_name(target)}")
     warnings = _grouped(result)
     for text in warnings[:SHOWN_WARNINGS]:
         print(f"  warning: {text}")
     if len(warnings) > SHOWN_WARNINGS:
         print(f'  and {len(warnings) - SHOWN_WARNINGS} warnings more: lake sql "select * from data_quality"')
+
+
+def _again(repeat: int | None) -> str:
+    """Say how to measure what the lake holds."""
+    return "to measure again: --repeat 1" if repeat is None else "to measure again: another --session, or none"
 
 
 def _grouped(result: SweepResult) -> list[str]:
@@ -87,7 +138,7 @@ def _grouped(result: SweepResult) -> list[str]:
     return [f"{about[0] if len(about) == 1 else f'{len(about)} runs'}: {text}" for text, about in runs.items()]
 
 
-def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Configuration]) -> None:
+def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Configuration], target: Target) -> None:
     """Say what a sweep would do and how long; end as it would where a model is not known or the device is missing."""
     import polars as pl
 
@@ -121,6 +172,10 @@ def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Co
     }
     counts = f"{len(rows)} runs to do, {len(todo.skipped)} in the lake already{_expected_time(expected, plan_settings)}"
     print(f"{plan_settings.hardware_id} on {plan_settings.device}: {counts}")
+    if target.new_name:
+        print(new_name(target))
+    if not rows:
+        print(_again(plan_settings.repeat))
     print_rows(pl.DataFrame(rows, schema=schema))
     if not checkable:
         print("models and device were not checked: torch is not installed (pip install 'groundlake[measure]')")

@@ -10,7 +10,7 @@ from groundlake.errors import LakeEnvironmentError, LakeError
 from groundlake.hardware.detection import mode_slug
 from groundlake.measure.messages import Failed, Job, Known, Measured, Question
 from groundlake.measure.record import FailedMeasurement, Measurement
-from groundlake.measure.worker import Worker, WorkerLostError
+from groundlake.measure.worker import Worker, WorkerLostError, WorkerTimeoutError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,23 +31,24 @@ def check_sweep(settings: SweepSettings, todo: Plan) -> Mapping[str, float | Non
         todo: What it would measure; with nothing to do nothing is checked.
 
     Returns:
-        FLOPs of one input of each model, as its makers state them; None where they do not.
+        FLOPs of one input of each model by its name in the lake, from what its makers state; None where they do not.
 
     Raises:
         MissingDependencyError: torch, what a model is built with, or the device is missing.
-        UsageError: A model is not known.
+        UsageError: A model is not known, or every run would fail for a reason that is known now.
         LakeEnvironmentError: The measuring process does not start, or is lost.
     """
-    models = tuple(dict.fromkeys(run.configuration.model for run in todo.todo))
-    if not models:
+    wanted = tuple(dict.fromkeys(run.configuration for run in todo.todo))
+    if not wanted:
         return {}
     try:
-        with Worker.running() as worker:
-            answer = worker.ask(Question(models, settings.device), CHECK_TIMEOUT_S)
+        with Worker.running(show_output=settings.show_output) as worker:
+            answer = worker.ask(Question(wanted, settings.device), CHECK_TIMEOUT_S)
     except WorkerLostError as error:
         raise LakeEnvironmentError(
             f"the measuring process was lost while it looked for the device and the models: {error}\n"
-            "  torchvision or the driver may be broken: python -c 'import torchvision' shows whether it is"
+            "  a module of your own, torchvision or the driver may be broken:"
+            " python -c 'import torchvision' shows whether it is"
         ) from error
     if isinstance(answer, Failed):
         raise answer.error
@@ -74,9 +75,11 @@ def attempt(
         MissingDependencyError: torch is missing.
     """
     started_at, start_s = datetime.now(timezone.utc), monotonic()
-    with Worker.running() as worker:
+    with Worker.running(show_output=settings.show_output) as worker:
         try:
             answer = worker.ask(_job(run, settings), settings.timeout_s, settings.memory_limit_bytes, on_progress)
+        except WorkerTimeoutError as error:
+            answer = Failed(LakeError(f"{error} (--timeout)"))
         except WorkerLostError as error:
             answer = Failed(LakeError(str(error)))
         reason = reason_against(answer, settings)
@@ -112,7 +115,7 @@ def reason_against(answer: object, settings: SweepSettings) -> str | None:
 def _job(run: PlannedRun, settings: SweepSettings) -> Job:
     wanted = run.configuration
     return Job(
-        model=wanted.model,
+        model=wanted.plain_model,
         precision=wanted.precision,
         batch=wanted.batch,
         device=settings.device,
@@ -120,7 +123,7 @@ def _job(run: PlannedRun, settings: SweepSettings) -> Job:
         runs=settings.runs,
         until_ci=settings.until_ci,
         time_limit_s=settings.timeout_s,
-        input_shape=settings.input_shape,
+        input_shape=wanted.input_shape,
         power=settings.power,
         power_hz=settings.power_hz,
     )

@@ -38,7 +38,7 @@ class Cooldown:
         """
         found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(s|C|°C)\s*", text)
         if not found:
-            raise UsageError(f"cooldown takes a time such as 30s or a temperature such as 55C, got {text!r}")
+            raise UsageError(f"--cooldown takes a time such as 30s or a temperature such as 55C, got {text!r}")
         number = float(found[1])
         return cls(seconds=number) if found[2] == "s" else cls(below_c=number)
 

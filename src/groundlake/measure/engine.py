@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from datetime import datetime, timezone
 from time import perf_counter
 from typing import TYPE_CHECKING, TypedDict
@@ -9,22 +10,25 @@ from typing import TYPE_CHECKING, TypedDict
 import torch
 from torch.fx.passes.shape_prop import TensorMetadata
 
-from groundlake.errors import LakeError
+from groundlake.errors import LakeError, UsageError
 from groundlake.hardware.detection import require_whole_gpu
 from groundlake.measure.cut import in_play
 from groundlake.measure.doubts import Doubt, low_gpu_clock
 from groundlake.measure.enough import SettledMean, never
+from groundlake.measure.inputs import own_shape
 from groundlake.measure.load import HeldBack, system_under_load
 from groundlake.measure.messages import Job, Measured, Question
 from groundlake.measure.power import PowerWatch
 from groundlake.measure.precision import DTYPES, numerics, require_device, require_precision
 from groundlake.measure.timing import time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
-from groundlake.measure.zoo import check_names, import_torchvision, load_model
+from groundlake.measure.zoo import check_names, import_torchvision, load_model, require_input
 from groundlake.system import gpu_clock_limit_mhz, software_facts, system_state, throttle_events
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    from groundlake.measure.plan import Configuration
 
 SHARE_OF_TIME = 0.4
 """Share of the time limit after which a phase stops to wait for a narrower interval: there are two of them."""
@@ -34,29 +38,48 @@ SEED = 0
 
 
 def check(question: Question) -> dict[str, float | None]:
-    """Raise unless the device is there and every model without a factory of its own is known.
+    """Raise unless the device is there, every model is known, and some run can come to a result.
 
     Returns:
-        FLOPs of one input of each model, as torchvision states them; None where it does not.
+        FLOPs of one input by name, from what torchvision states; None where it does not.
 
     Raises:
         MissingDependencyError: The device, or what a model is built with, is missing; or the device is a slice.
-        UsageError: A model is not known.
+        UsageError: A model is not known, or every run would fail for a reason that is known now.
     """
     require_device(question.device)
     if question.device != "cpu":
         require_whole_gpu()
-    check_names(list(question.models))
-    return {name: _stated_flops(name) for name in question.models}
+    check_names(list(dict.fromkeys(each.plain_model for each in question.configurations)))
+    reasons = [_reason_against(each, question.device) for each in question.configurations]
+    if reasons and all(reasons):
+        told = "\n".join(dict.fromkeys(reason for reason in reasons if reason))
+        raise UsageError(f"no run of this sweep can come to a result\n{told}" if len(set(reasons)) > 1 else told)
+    return {each.model: _stated_flops(each) for each in question.configurations}
 
 
-def _stated_flops(name: str) -> float | None:
-    """FLOPs of one input, from what torchvision writes beside a model's weights; none are downloaded."""
+def _reason_against(wanted: Configuration, device: str) -> str | None:
+    """Why a configuration cannot be measured, as far as that is known before the model is built."""
+    try:
+        require_precision(wanted.precision, device)
+        require_input(wanted.plain_model, wanted.input_shape)
+    except LakeError as error:
+        return str(error)
+    return None
+
+
+def _stated_flops(wanted: Configuration) -> float | None:
+    """FLOPs of one input, from what torchvision writes beside a model's weights; none are downloaded.
+
+    They go with the number of pixels: exact for convolutions, too few for attention.
+    """
+    name, shape, own = wanted.plain_model, wanted.input_shape, own_shape(wanted.plain_model)
     if ":" in name or name not in (models := import_torchvision().models).list_models(module=models):
         return None
     stated = [weights.meta.get("_ops") for weights in models.get_model_weights(name)]
     known = [giga_macs for giga_macs in stated if giga_macs]
-    return 2e9 * float(known[0]) if known else None
+    pixels = math.prod(shape) / math.prod(own) if shape and own else 1.0
+    return 2e9 * float(known[0]) * pixels if known else None
 
 
 def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:

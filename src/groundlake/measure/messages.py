@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from groundlake.errors import LakeError
     from groundlake.measure.cut import Subgraph
     from groundlake.measure.doubts import Doubt
+    from groundlake.measure.plan import Configuration
     from groundlake.measure.power import PowerRecord
 
 
@@ -34,15 +35,15 @@ class Job:
 
 @dataclass(frozen=True)
 class Question:
-    """Asks whether a sweep can start: names that must be known, and the device."""
+    """Asks whether a sweep can start: configurations whose models must be known, and the device."""
 
-    models: tuple[str, ...]
+    configurations: tuple[Configuration, ...]
     device: str
 
 
 @dataclass(frozen=True)
 class Known:
-    """A sweep can start; `flops` is what one input of a model costs by its makers' count, None where nobody says."""
+    """A sweep can start; `flops` is what one input costs by the makers' count, by name; None where nobody says."""
 
     flops: Mapping[str, float | None] = field(default_factory=dict)
 

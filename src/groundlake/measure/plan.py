@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from groundlake.errors import UsageError
 from groundlake.ledger import good_runs
 from groundlake.machine import is_device
+from groundlake.measure.enough import LEAST_PASSES
+from groundlake.measure.inputs import name_with_shape, split_name
 from groundlake.measure.power import AUTO, check_source
 from groundlake.power import DEFAULT_HZ
 
@@ -24,8 +26,8 @@ if TYPE_CHECKING:
 MEASURABLE = ("fp32", "tf32", "fp16", "bf16")
 """Precisions that can be run on some device."""
 
-KNOWN_PRECISIONS = (*MEASURABLE, "fp64", "fp8", "int8", "int4")
-"""Precisions that a sweep accepts by name; what cannot be run becomes a failed row with the reason."""
+NOT_RUN_YET = ("fp64", "fp8", "int8", "int4")
+"""Precisions that runs may be imported under. A sweep accepts them beside others; they become failed rows."""
 
 FULL_BATCHES: dict[str, tuple[int, ...]] = {
     "resnet18": (1, 4, 16, 64),
@@ -77,11 +79,25 @@ SWEEPS: dict[str, SweepSet] = {
 
 @dataclass(frozen=True, order=True)
 class Configuration:
-    """One thing to measure on a device."""
+    """One thing to measure on a device.
+
+    Attributes:
+        model: Name in the lake, with the shape of the input where that is not the model's own: resnet18@3x160x160.
+    """
 
     model: str
     precision: str
     batch: int
+
+    @property
+    def plain_model(self) -> str:
+        """Name of the model without a shape, as it is built."""
+        return split_name(self.model)[0]
+
+    @property
+    def input_shape(self) -> tuple[int, ...] | None:
+        """Shape of one input without the batch; None takes what the model takes by itself."""
+        return split_name(self.model)[1]
 
     def __str__(self) -> str:
         return f"{self.model} {self.precision} batch {self.batch}"
@@ -107,11 +123,11 @@ class SweepSettings:
         wait: Wait for another sweep on the same device, instead of raising.
         session: Name of the sweep; an id of its own when None.
         note: Free text kept with each run.
-        input_shape: Shape of one input without the batch; None takes what is known of the model.
         power: `auto` reads the power sensors of the machine, `none` reads none; else a recorded trace to replay.
         power_hz: Reads of each power sensor per second.
         baseline_s: Length of the idle baseline before the first run, where there is a sensor; 0 takes none.
         doubts: What is doubtful about every run of the sweep, for example that a failed preflight was overruled.
+        show_output: Let through what models and torch print while they are measured; it is thrown away otherwise.
     """
 
     hardware_id: str
@@ -129,25 +145,26 @@ class SweepSettings:
     wait: bool = False
     session: str | None = None
     note: str | None = None
-    input_shape: tuple[int, ...] | None = None
     power: str = AUTO
     power_hz: float = DEFAULT_HZ
     baseline_s: float = BASELINE_S
     doubts: tuple[Doubt, ...] = ()
+    show_output: bool = False
 
     def __post_init__(self) -> None:
-        for name, value, least in (("warmup", self.warmup, 0), ("runs", self.runs, 1), ("repeat", self.repeat, 1)):
+        passes = ("--runs", self.runs, 1) if self.until_ci is None else ("--max-runs", self.runs, LEAST_PASSES)
+        for option, value, least in (("--warmup", self.warmup, 0), passes, ("--repeat", self.repeat, 1)):
             if value is not None and value < least:
-                raise UsageError(f"{name} must be at least {least}, got {value}")
+                raise UsageError(f"{option} must be at least {least}, got {value}")
         check_source(self.power, self.power_hz)
         if not 0 <= self.baseline_s < float("inf"):
-            raise UsageError(f"baseline must be at least 0 seconds, got {self.baseline_s:g}")
+            raise UsageError(f"--baseline must be at least 0 seconds, got {self.baseline_s:g}")
         if not 0 < self.timeout_s < float("inf"):
-            raise UsageError(f"timeout must be more than 0 seconds, got {self.timeout_s}")
+            raise UsageError(f"--timeout must be more than 0 seconds, got {self.timeout_s}")
         if self.memory_limit_bytes is not None and self.memory_limit_bytes <= 0:
-            raise UsageError(f"memory limit must be more than 0 bytes, got {self.memory_limit_bytes}")
+            raise UsageError(f"--memory-limit must be more than 0 bytes, got {self.memory_limit_bytes}")
         if self.until_ci is not None and not 0 < self.until_ci < 1:
-            raise UsageError(f"until_ci is a share of the mean between 0 and 1 (0.01 is 1 %), got {self.until_ci:g}")
+            raise UsageError(f"--until-ci is a share of the mean between 0 and 1 (0.01 is 1 %), got {self.until_ci:g}")
         if not is_device(self.device):
             raise UsageError(f"device must be cpu or cuda, got {self.device!r}; one of several GPUs is cuda:1")
 
@@ -182,29 +199,50 @@ def configurations(
     models: Sequence[str] | None = None,
     precisions: Sequence[str] | None = None,
     batches: Sequence[int] | None = None,
+    input_shape: tuple[int, ...] | None = None,
 ) -> list[Configuration]:
     """List the configurations of a named sweep; what is given replaces that part of it.
 
+    Args:
+        sweep: quick or full.
+        models: Names, each with a shape of its own (`resnet18@3x160x160`) or without.
+        precisions: For example fp32.
+        batches: Batch sizes.
+        input_shape: Shape of one input of every model, without the batch.
+
     Raises:
-        UsageError: An unknown sweep or precision, or a batch below 1.
+        UsageError: An unknown sweep or precision, a batch or a size below 1, or two shapes for one model.
     """
     if sweep not in SWEEPS:
         raise UsageError(f"no sweep {sweep!r}; there are {', '.join(SWEEPS)}")
     chosen = SWEEPS[sweep]
     wanted = [precision.strip().lower() for precision in precisions or chosen.precisions]
     for precision in wanted:
-        if precision not in KNOWN_PRECISIONS:
-            raise UsageError(f"no precision {precision!r}; there are {', '.join(KNOWN_PRECISIONS)}")
+        if precision not in (*MEASURABLE, *NOT_RUN_YET):
+            raise UsageError(
+                f"--precisions: no precision {precision!r}; there are {', '.join(MEASURABLE)}\n"
+                f"  {', '.join(NOT_RUN_YET)} are known, and not run yet"
+            )
     for batch in batches or ():
         if batch < 1:
             raise UsageError(f"a batch has at least one input, got {batch}")
     every = [
-        Configuration(model, precision, batch)
+        Configuration(_named(model, input_shape), precision, batch)
         for precision in wanted
         for model in models or chosen.batches
-        for batch in batches or chosen.batches_of(model)
+        for batch in batches or chosen.batches_of(split_name(model)[0])
     ]
     return list(dict.fromkeys(every))
+
+
+def _named(model: str, input_shape: tuple[int, ...] | None) -> str:
+    """Name under which a model is measured with inputs of a shape."""
+    plain, shape = split_name(model)
+    if shape is not None and input_shape is not None:
+        raise UsageError(
+            f"model {model!r} names the shape of its input; leave --input-shape out, or the part from @ on"
+        )
+    return name_with_shape(plain, shape or input_shape)
 
 
 def plan(lake: Lake, settings: SweepSettings, wanted: Iterable[Configuration]) -> Plan:
@@ -216,7 +254,7 @@ def plan(lake: Lake, settings: SweepSettings, wanted: Iterable[Configuration]) -
     """
     every = list(dict.fromkeys(wanted))
     if settings.repeat is None:
-        held = measured_already(lake, settings.hardware_id, settings.input_shape)
+        held = measured_already(lake, settings.hardware_id)
         runs = [(PlannedRun(each), each in held) for each in every]
     else:
         rounds = range(1, settings.repeat + 1)
@@ -239,28 +277,21 @@ def _done_in_session(lake: Lake, settings: SweepSettings) -> set[PlannedRun]:
     return {PlannedRun(Configuration(*row[:3]), row[3]) for row in rows}
 
 
-def measured_already(lake: Lake, hardware_id: str, input_shape: tuple[int, ...] | None = None) -> set[Configuration]:
-    """Configurations of a device with a good efficiency run, imported ones included.
-
-    Args:
-        lake: Where to look.
-        hardware_id: The device.
-        input_shape: Only runs with inputs of this shape, without the batch.
-    """
+def measured_already(lake: Lake, hardware_id: str) -> set[Configuration]:
+    """Configurations of a device with a good efficiency run, imported ones included."""
     if not lake.exists:
         return set()
     good = good_runs(lake.runs(hardware_id))
-    rows = good.select("model", "precision", "batch", "input_shape").iter_rows()
-    return {Configuration(*row[:3]) for row in rows if input_shape is None or tuple((row[3] or [])[1:]) == input_shape}
+    return {Configuration(*row) for row in good.select("model", "precision", "batch").iter_rows()}
 
 
 def config_hash(configuration: Configuration, settings: SweepSettings) -> str:
     """Hash what is measured and how: two runs with one hash differ by machine, software, moment and chance only."""
     decisive = {
-        "model": configuration.model,
+        "model": configuration.plain_model,
         "precision": configuration.precision,
         "batch": configuration.batch,
-        "input_shape": settings.input_shape,
+        "input_shape": configuration.input_shape,
         "device": settings.device_kind,
         "warmup": settings.warmup,
         "runs": settings.runs,

@@ -56,9 +56,16 @@ def check_source(source: str, hz: float) -> None:
         UsageError: No such trace, or a rate that no recorder keeps.
     """
     if not MIN_HZ <= hz <= MAX_HZ:
-        raise UsageError(f"power_hz must be between {MIN_HZ:g} and {MAX_HZ:g} reads per second, got {hz:g}")
-    if source not in (AUTO, NONE) and not (Path(source).suffix in TRACE_SUFFIXES and Path(source).is_file()):
-        raise UsageError(f"power must be auto, none, or a recorded trace (.csv or .parquet) to replay, got {source!r}")
+        raise UsageError(f"--power-hz must be between {MIN_HZ:g} and {MAX_HZ:g} reads per second, got {hz:g}")
+    if source in (AUTO, NONE):
+        return
+    if Path(source).suffix not in TRACE_SUFFIXES:
+        raise UsageError(
+            f"--power must be auto, none, or a recorded trace (.csv or .parquet) to replay, got {source!r}"
+        )
+    if not Path(source).is_file():
+        what = "is no file" if Path(source).exists() else "there is no such file"
+        raise UsageError(f"--power {source}: {what}; give auto, none, or a recorded trace to replay (docs/power.md)")
 
 
 def require_trace(source: str) -> None:

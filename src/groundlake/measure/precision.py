@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from groundlake.errors import MissingDependencyError, UsageError
-from groundlake.measure.plan import MEASURABLE
+from groundlake.measure.plan import MEASURABLE, NOT_RUN_YET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +43,10 @@ def require_precision(precision: str, device: str) -> None:
         MissingDependencyError: The device cannot run it.
     """
     if precision not in MEASURABLE:
-        raise UsageError(f"precision {precision!r} cannot be measured; there are {', '.join(MEASURABLE)}")
+        raise UsageError(
+            f"precision {precision!r} cannot be measured; there are {', '.join(MEASURABLE)}"
+            f" ({', '.join(NOT_RUN_YET)}: not yet)"
+        )
     kind = torch.device(device).type
     if precision == "tf32" and kind != "cuda":
         raise MissingDependencyError("tf32 is a mode of CUDA devices; on a CPU it would be fp32 under another name")

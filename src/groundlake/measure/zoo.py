@@ -10,39 +10,21 @@ from functools import partial
 from importlib import import_module
 from importlib.machinery import EXTENSION_SUFFIXES, ExtensionFileLoader, FileFinder
 from importlib.util import find_spec
+from inspect import Parameter, signature
 from typing import TYPE_CHECKING
 
 import torch
 
 from groundlake.errors import MissingDependencyError, UsageError
-from groundlake.measure.encoders import ENCODERS, build_encoder, import_transformers, sequence_length, token_ids
+from groundlake.measure.encoder_table import ENCODERS, sequence_length
+from groundlake.measure.encoders import build_encoder, import_transformers, token_ids
+from groundlake.measure.inputs import CHANNELS, DEFAULT_SIDE, own_shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import ModuleType
 
     from torch import nn
-
-DEFAULT_SIDE = 224
-"""Height and width of a classifier's input, in pixels, unless the table says otherwise."""
-
-INPUT_SIDES = {
-    "efficientnet_b1": 240,
-    "efficientnet_b2": 288,
-    "efficientnet_b3": 300,
-    "efficientnet_b4": 380,
-    "efficientnet_b5": 456,
-    "efficientnet_b6": 528,
-    "efficientnet_b7": 600,
-    "efficientnet_v2_s": 384,
-    "efficientnet_v2_m": 384,
-    "efficientnet_v2_l": 480,
-    "inception_v3": 299,
-    "swin_v2_t": 256,
-    "swin_v2_s": 256,
-    "swin_v2_b": 256,
-}
-"""Evaluation crop that torchvision documents with the weights of a model, in pixels."""
 
 DETECTION_SCHEMAS = {
     "nms": "nms(Tensor dets, Tensor scores, float iou_threshold) -> Tensor",
@@ -101,6 +83,7 @@ def load_model(name: str, *, device: str = "cpu", input_shape: tuple[int, ...] |
     if name in ENCODERS:
         return _load_encoder(name, device, input_shape)
     build, known_shape = _user_factory(name) if ":" in name else _torchvision_factory(name)
+    require_input(name, input_shape)
     with torch.device(device):
         module = build()
     if not isinstance(module, torch.nn.Module):
@@ -110,29 +93,55 @@ def load_model(name: str, *, device: str = "cpu", input_shape: tuple[int, ...] |
         )
     make_input = _declared_input(name, module) or _declared_input(name, build)
     if make_input is not None:
-        if input_shape is not None:
-            raise UsageError(
-                f"model {name!r} makes its own input (example_input), so an input shape cannot be given\n"
-                "  leave --input-shape out, or measure the model in a sweep of its own"
-            )
+        _refuse_shape(name, input_shape)
         shape = tuple(_made_input(name, make_input, 1).shape[1:])
     else:
-        shape = input_shape or known_shape or _declared_shape(module) or (3, DEFAULT_SIDE, DEFAULT_SIDE)
+        shape = input_shape or known_shape or _declared_shape(module) or (CHANNELS, DEFAULT_SIDE, DEFAULT_SIDE)
     return LoadedModel(name, module.to(device).eval(), shape, make_input)
 
 
 def check_names(names: list[str]) -> None:
-    """Check every name without a colon, and that what builds it is installed.
+    """Check every name, and that what builds it is installed; own modules are imported, and nothing is built.
 
     Raises:
-        UsageError: A name is neither a torchvision classification model nor an encoder.
+        UsageError: A name is neither a torchvision classification model nor an encoder nor a factory of modules.
         MissingDependencyError: torchvision, or for an encoder transformers, is not installed.
     """
     for name in names:
         if name in ENCODERS:
             _prepare_transformers()
-        elif ":" not in name:
+        elif ":" in name:
+            _user_factory(name)
+        else:
             _torchvision_factory(name)
+
+
+def require_input(name: str, shape: tuple[int, ...] | None) -> None:
+    """Raise where a model is known, before it is built, not to take inputs of a shape.
+
+    Raises:
+        UsageError: It makes its own input, or takes inputs of another kind.
+    """
+    if shape is None:
+        return
+    if name in ENCODERS:
+        sequence_length(name, shape)
+    elif ":" in name:
+        if _declared_input(name, _user_factory(name)[0]) is not None:
+            _refuse_shape(name, shape)
+    elif len(shape) != len(own := own_shape(name) or ()) or shape[:1] != own[:1]:
+        raise UsageError(
+            f"model {name!r} takes images of {CHANNELS} channels, got the input shape {','.join(map(str, shape))}\n"
+            f"  give channels, height and width, for example --input-shape {CHANNELS},160,160"
+        )
+
+
+def _refuse_shape(name: str, shape: tuple[int, ...] | None) -> None:
+    if shape is not None:
+        raise UsageError(
+            f"model {name!r} makes its own input (example_input), so an input shape cannot be given\n"
+            "  leave --input-shape out, or measure the model in a sweep of its own"
+        )
 
 
 def _load_encoder(name: str, device: str, input_shape: tuple[int, ...] | None) -> LoadedModel:
@@ -198,31 +207,70 @@ def _torchvision_factory(name: str) -> tuple[Callable[[], object], tuple[int, ..
             "  all names: docs/models.md\n"
             "  your own model: package.module:factory, a function without arguments that returns a torch.nn.Module"
         )
-    side = INPUT_SIDES.get(name, DEFAULT_SIDE)
-    return lambda: models.get_model(name, weights=None), (3, side, side)
+    return lambda: models.get_model(name, weights=None), own_shape(name)
 
 
 def _user_factory(name: str) -> tuple[Callable[[], object], tuple[int, ...] | None]:
     module_name, _, path = name.partition(":")
+    module = _user_module(name, module_name)
+    found: object = module
+    for attribute in path.split("."):
+        if not hasattr(found, attribute):
+            raise UsageError(f"model {name!r}: module {module_name!r} has no {path!r}\n  {_neighbours(module, path)}")
+        found = getattr(found, attribute)
+    if not callable(found):
+        raise UsageError(f"model {name!r}: {path!r} is {_a(found)}, not a function that returns a module")
+    _refuse_arguments(name, path, found)
+    return found, _declared_shape(found)
+
+
+def _user_module(name: str, module_name: str) -> ModuleType:
+    """Import the module of a factory: from the current folder, too, which a console script does not see."""
     folder = os.getcwd()  # noqa: PTH109 - sys.path holds strings
     if folder not in sys.path:
-        sys.path.append(folder)  # a console script does not see the folder it is called in
+        sys.path.append(folder)
     try:
-        found: object = import_module(module_name)
-        for attribute in path.split("."):
-            found = getattr(found, attribute)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the user's module was found, and something that it imports was not
+        return import_module(module_name)
+    except Exception as error:
+        absent = error.name if isinstance(error, ModuleNotFoundError) else None
+        if not module_name or (absent is not None and f"{module_name}.".startswith(f"{absent}.")):
+            raise UsageError(
+                f"model {name!r}: there is no module {module_name!r} to import\n"
+                f"  looked in {folder} and on PYTHONPATH; the form is package.module:factory"
+            ) from error
         raise UsageError(
-            f"model {name!r}: there is no module {error.name!r} to import\n"
-            f"  looked in {folder} and on PYTHONPATH; the form is package.module:factory"
+            f"model {name!r}: module {module_name!r} cannot be imported: {type(error).__name__}: {error}"
         ) from error
-    except AttributeError as error:
-        raise UsageError(f"model {name!r}: module {module_name!r} has no {path!r}: {error}") from error
-    if not callable(found):
-        raise UsageError(f"model {name!r}: {path!r} is a {type(found).__name__}, not a function that returns a module")
-    return found, _declared_shape(found)
+
+
+def _neighbours(module: ModuleType, path: str) -> str:
+    """What a module has to call under a similar name, or at all."""
+    known = [name for name, found in vars(module).items() if callable(found) and not name.startswith("_")]
+    near = difflib.get_close_matches(path, known, n=SHOWN_MATCHES, cutoff=0.5)
+    if near:
+        return f"did you mean: {', '.join(f'{module.__name__}:{each}' for each in near)}"
+    return f"it has {', '.join(known[:SHOWN_MATCHES])}" if known else "it has no function and no class"
+
+
+def _refuse_arguments(name: str, path: str, factory: Callable[..., object]) -> None:
+    """Raise where a factory cannot be called without arguments; what tells no signature is tried."""
+    try:
+        parameters = signature(factory).parameters.values()
+    except (TypeError, ValueError):
+        return
+    stars = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+    needed = [each.name for each in parameters if each.default is Parameter.empty and each.kind not in stars]
+    if needed:
+        raise UsageError(
+            f"model {name!r}: a factory takes no arguments, and {path!r} needs {', '.join(needed)}\n"
+            f"  wrap it in a function: def make(): return {path}({', '.join(f'{each}=...' for each in needed)})"
+        )
+
+
+def _a(found: object) -> str:
+    """Type of an object, with its article."""
+    word = type(found).__name__
+    return f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}"
 
 
 def _declared_shape(owner: object) -> tuple[int, ...] | None:
@@ -236,7 +284,7 @@ def _declared_input(name: str, owner: object) -> Callable[[int], torch.Tensor] |
     declared: Callable[[int], torch.Tensor] | None = getattr(owner, "example_input", None)
     if declared is not None and not callable(declared):
         raise UsageError(
-            f"model {name!r}: example_input is a {type(declared).__name__}, not a function\n"
+            f"model {name!r}: example_input is {_a(declared)}, not a function\n"
             "  write a function that takes the batch size and returns a tensor, batch first"
         )
     return declared
