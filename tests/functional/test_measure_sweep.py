@@ -103,6 +103,7 @@ def dying():
 
 
 def exiting():
+    os.write(2, b"the disk of the weights is gone\\n\\n")
     os._exit(3)
 
 
@@ -278,7 +279,7 @@ def test_without_a_known_peak_there_is_no_efficiency(models: str, lake_root: Pat
 def test_what_fails_or_dies_is_a_failed_row_and_the_sweep_goes_on(models: str, lake_root: Path) -> None:
     lake = Lake(lake_root)
     wanted = [
-        *(Configuration(f"{models}:{name}", "fp32", 1) for name in ("raising", "dying", "exiting", "missing")),
+        *(Configuration(f"{models}:{name}", "fp32", 1) for name in ("raising", "dying", "exiting")),
         Configuration(f"{models}:tiny", "tf32", 1),
         Configuration(f"{models}:tiny", "int8", 1),
         Configuration(f"{models}:tiny", "fp32", 1),
@@ -292,15 +293,15 @@ def test_what_fails_or_dies_is_a_failed_row_and_the_sweep_goes_on(models: str, l
     }
     assert reasons[("raising", "fp32")].startswith("ValueError: the weights are elsewhere (own_models.py:")
     assert "SIGKILL" in reasons[("dying", "fp32")]
-    assert "exit code 3" in reasons[("exiting", "fp32")]
-    assert "has no 'missing'" in reasons[("missing", "fp32")]
+    assert reasons[("exiting", "fp32")].endswith("exit code 3; it printed last: the disk of the weights is gone")
     assert "tf32 is a mode of CUDA devices" in reasons[("tiny", "tf32")]
     assert "int8" in reasons[("tiny", "int8")]
-    assert len(reasons) == len(result.failed) == 6
+    assert len(reasons) == len(result.failed) == 5
     failed = runs.filter(pl.col("status") == "failed")
     assert failed["timing_method"].unique().to_list() == ["none"]
     assert failed["kind"].unique().to_list() == ["efficiency"]
-    assert failed["total_latency_ms"].null_count() == failed.height
+    for column in ("total_latency_ms", "timed_runs", "warmup_runs"):
+        assert failed[column].null_count() == failed.height
     assert runs["software_fingerprint"].n_unique() == 1
 
 
@@ -326,6 +327,19 @@ def test_what_no_memory_or_graph_is_found_for_is_a_failed_row(models: str, lake_
     assert reasons[str(unpredictable)].startswith("the model cannot be traced")
 
 
+@pytest.mark.parametrize("debug", [False, True])
+def test_what_models_and_torch_print_is_kept_from_the_terminal_unless_debug(
+    models: str, cli: Callable, tmp_path: Path, debug: bool
+) -> None:
+    wanted = ("--models", f"{models}:Unpredictable,{models}:tiny", "--batches", "1", "--runs", "1", "--warmup", "0")
+    options = (*wanted, "--hw", "bench", "--device", "cpu", "--power", "none", "--wait", *(["--debug"] * debug))
+    done = cli("ingest", *options, code=1, PYTHONPATH=str(tmp_path / "own"))
+    assert "bench: 1 measured, 1 failed" in done.stdout
+    assert "a model may print whatever it likes" not in done.stdout
+    for printed in ("a model may print whatever it likes", "def forward("):
+        assert (printed in done.stderr) is debug
+
+
 def test_what_takes_more_memory_than_it_may_is_ended_and_the_sweep_goes_on(models: str, lake_root: Path) -> None:
     wanted = [Configuration(f"{models}:{name}", "fp32", 1) for name in ("hoarding", "tiny")]
     result = sweep(Lake(lake_root), settings(memory_limit_bytes=1 << 30), wanted)
@@ -340,7 +354,7 @@ def test_what_hangs_runs_out_of_time_and_the_sweep_goes_on(models: str, lake_roo
     lake = Lake(lake_root)
     wanted = [Configuration(f"{models}:{name}", "fp32", 1) for name in ("hanging", "raising")]
     result = sweep(lake, settings(timeout_s=2.0), wanted)
-    assert result.failed[0].reason == "timeout: no result within 2 s"
+    assert result.failed[0].reason == "timeout: no result within 2 s (--timeout)"
     assert lake.runs("bench").sort("started_at")["error"].str.contains("timeout|ValueError").to_list() == [True, True]
 
 
@@ -385,9 +399,10 @@ def test_nothing_is_started_when_everything_is_measured(models: str, lake_root: 
 
 
 def test_an_unknown_model_stops_the_sweep_before_anything_is_written(models: str, lake_root: Path) -> None:
-    wanted = [Configuration(f"{models}:tiny", "fp32", 1), Configuration("resnt18", "fp32", 1)]
-    with pytest.raises(UsageError, match="resnet18"):
-        sweep(Lake(lake_root), settings(), wanted)
+    for wrong, meant in (("resnt18", "resnet18"), (f"{models}:tny", f"{models}:tiny")):
+        wanted = [Configuration(f"{models}:tiny", "fp32", 1), Configuration(wrong, "fp32", 1)]
+        with pytest.raises(UsageError, match=meant):
+            sweep(Lake(lake_root), settings(), wanted)
     assert not lake_root.exists()
 
 

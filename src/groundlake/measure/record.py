@@ -118,9 +118,9 @@ class FailedMeasurement:
     software: dict[str, Any]
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
-        """Return the run's columns of the ledger; there are no fact rows."""
+        """Return the run's columns of the ledger; there are no fact rows, and no pass of it counts."""
         row = _attempt(self.run, self.settings, self.started_at, self.duration_s, self.software)
-        return row | {"status": "failed", "error": self.reason, "timing_method": "none"}, {}
+        return row | {"status": "failed", "error": self.reason, "timing_method": "none", "warmup_runs": None}, {}
 
 
 def _attempt(
@@ -150,7 +150,6 @@ def _attempt(
         "session_id": settings.session,
         "config_hash": config_hash(wanted, settings),
         "warmup_runs": settings.warmup,
-        "timed_runs": settings.runs,
         "note": settings.note,
     }
 
