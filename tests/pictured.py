@@ -140,6 +140,8 @@ def write(root: Path) -> Lake:
     lake.write(made, subgraph_timings=timings(2.1), power_timeseries=power(30.0))
     odd = run("board_maxn", "fp16", "net", 32, 4.0, thermal_profile="MAXN", timing_method="node_events")
     lake.write(odd, subgraph_timings=timings(4.0))
+    forced = run("board_30w", "fp32", "net", 32, 9.0, thermal_profile="30W", warnings=["not_representative: busy"])
+    lake.write(forced, subgraph_timings=timings(9.0))
     failed = {"hardware_id": "board_30w", "precision": "bf16", "model": NASTY, "batch": 8}
     lake.write(failed | {"status": "failed", "error": f"no {NASTY} here"})
     lake.write_estimates(predictions(), estimator="guess", version="1 <beta>", sources=[])

@@ -110,6 +110,16 @@ def test_a_run_that_cannot_be_compared_is_a_cross_without_a_line(drawn) -> None:
     assert any("cannot be compared" in note for note in figure.notes)
 
 
+def test_a_run_that_was_forced_is_hollow_and_has_no_whiskers(drawn) -> None:
+    figure = next(f for f in drawn["latency"] if f.scope.startswith("board_30w"))
+    (row,) = figure.rows.filter(pl.col("machine") == "forced").to_dicts()
+    assert (row["batch"], row["lower_ms"], row["noise_method"]) == (32, None, None)
+    *_, forced = figure.spec()["layer"]
+    assert forced["transform"] == [{"filter": "datum.machine == 'forced'"}]
+    assert forced["mark"]["filled"] is False
+    assert figure.notes[1].startswith("Hollow (1): forced on a machine")
+
+
 def test_an_extrapolated_prediction_has_another_shape(drawn) -> None:
     (figure,) = drawn["validation"]
     outside = figure.rows.filter(pl.col("range") == "extrapolated")

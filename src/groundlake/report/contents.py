@@ -45,7 +45,7 @@ LATENCIES = TableOf(
     sql="SELECT l.hardware_id, l.precision, l.model, l.batch, l.total_latency_ms, n.noise_percent,\n"
     "    l.end_to_end_latency_ms, l.throughput_fps,\n"
     "    l.total_flops / NULLIF(l.total_latency_ms, 0) / 1e9 AS achieved_tflops,\n"
-    "    l.timing_method, n.noise_method, l.started_at\n"
+    "    l.timing_method, n.noise_method, l.is_representative, l.started_at\n"
     "FROM latest_runs l\nLEFT JOIN run_noise n\n"
     "    ON n.hardware_id = l.hardware_id AND n.run_id = l.run_id AND n.quantity = 'total_latency_ms'{given}\n"
     "ORDER BY l.hardware_id, l.precision, l.model, l.batch",
@@ -59,6 +59,7 @@ LATENCIES = TableOf(
         "throughput_fps": "Throughput [1/s]",
         "achieved_tflops": "Achieved [TFLOP/s]",
         "timing_method": "Timed by",
+        "is_representative": "Machine fit",
         "started_at": "Started (UTC)",
     },
 )

@@ -22,26 +22,33 @@ TITLES = {
 
 
 def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
-    """Draw one figure for each hardware id, kind of latency and timing method."""
-    keys = "hardware_id, quantity, timing_method"
+    """Draw one figure for each hardware id, timing method and kind of latency."""
     given = where(wanted.conditions("hardware_id", "precision", "model", "batch"))
-    sql = f"SELECT DISTINCT {keys}\nFROM run_noise{given}\nORDER BY {keys}"
-    for hardware, quantity, timing in ask(sql).iter_rows():
-        yield _figure(ask, wanted, hardware, quantity, timing)
+    counts = ", ".join(f"count(CASE WHEN {quantity} > 0 THEN 1 END) AS {quantity}" for quantity in TITLES)
+    keys = "hardware_id, timing_method"
+    sql = f"SELECT {keys}, {counts}\nFROM latest_runs{given}\nGROUP BY {keys}\nORDER BY {keys}"
+    for found in ask(sql).iter_rows(named=True):
+        for quantity in TITLES:
+            if found[quantity]:
+                yield _figure(ask, wanted, found["hardware_id"], quantity, found["timing_method"])
 
 
 def _figure(ask: Ask, wanted: Wanted, hardware: str, quantity: str, timing: str) -> Figure:
     alt = load_altair()
     given = where(
-        equals(hardware_id=hardware, quantity=quantity, timing_method=timing)
-        + wanted.conditions("precision", "model", "batch")
+        equals(**{"l.hardware_id": hardware, "l.timing_method": timing})
+        + [f"l.{condition}" for condition in wanted.conditions("precision", "model", "batch")]
+        + [f"l.{quantity} > 0"]
     )
     sql = (
-        "SELECT model || ' · b' || CAST(batch AS STRING) AS configuration, model, batch, precision, measured_ms,\n"
-        "    measured_ms * (1 - noise_percent / 100) AS lower_ms,\n"
-        "    measured_ms * (1 + noise_percent / 100) AS upper_ms,\n"
-        "    noise_percent, noise_method, num_runs\n"
-        f"FROM run_noise{given}\nORDER BY model, batch, precision"
+        "SELECT l.model || ' · b' || CAST(l.batch AS STRING) AS configuration, l.model, l.batch, l.precision,\n"
+        f"    l.{quantity} AS measured_ms,\n"
+        f"    l.{quantity} * (1 - n.noise_percent / 100) AS lower_ms,\n"
+        f"    l.{quantity} * (1 + n.noise_percent / 100) AS upper_ms,\n"
+        "    n.noise_method, n.num_runs, CASE WHEN l.is_representative THEN 'fit' ELSE 'forced' END AS machine\n"
+        "FROM latest_runs l\nLEFT JOIN run_noise n\n"
+        f"    ON n.hardware_id = l.hardware_id AND n.run_id = l.run_id AND n.quantity = '{quantity}'"
+        f"{given}\nORDER BY l.model, l.batch, l.precision"
     )
     rows = ask(sql)
     precisions = rows["precision"].unique().to_list()
@@ -51,7 +58,7 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, quantity: str, timing: str)
         color=colour("precision", "Precision", precisions, PRECISIONS),
     )
     scale = logarithmic(ends)
-    points = base.mark_point(filled=True, size=60, opacity=0.95).encode(
+    placed = base.encode(
         x=alt.X("measured_ms:Q", title="Latency of one pass [ms]", scale=scale, axis=ticks(scale, format="~g")),
         shape=shape("precision", "Precision", precisions, PRECISIONS),
         tooltip=tooltip(
@@ -63,8 +70,11 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, quantity: str, timing: str)
             upper_ms=("Noise to [ms]", ".4~g"),
             noise_method=("Noise known", ""),
             num_runs=("Runs", "d"),
+            machine=("Machine", ""),
         ),
     )
+    fit = placed.transform_filter("datum.machine == 'fit'").mark_point(filled=True, size=60, opacity=0.95)
+    forced = placed.transform_filter("datum.machine == 'forced'").mark_point(filled=False, size=60, strokeWidth=1.5)
     whiskers = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("lower_ms:Q", scale=scale), x2="upper_ms")
     height = max(110, ROW_HEIGHT * rows["configuration"].n_unique())
     return Figure(
@@ -73,8 +83,8 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, quantity: str, timing: str)
         alt=f"Latency of {rows['configuration'].n_unique()} models and batch sizes on {hardware}, by precision",
         sql=sql,
         rows=rows,
-        chart=alt.layer(whiskers, points, data=data(rows)).properties(height=height),
-        notes=(_about_noise(set(rows["noise_method"])),),
+        chart=alt.layer(whiskers, fit, forced, data=data(rows)).properties(height=height),
+        notes=tuple(_notes(rows)),
     )
 
 
@@ -82,15 +92,20 @@ def _order(rows: pl.DataFrame) -> list[str]:
     """Fastest model first, its batch sizes one below the other."""
     import polars as pl
 
-    ordered = rows.with_columns(pl.col("measured_ms").min().over("model").alias("least"))
-    return ordered.sort("least", "model", "batch")["configuration"].unique(maintain_order=True).to_list()
+    sorted_rows = rows.with_columns(pl.col("measured_ms").min().over("model").alias("least"))
+    return sorted_rows.sort("least", "model", "batch")["configuration"].unique(maintain_order=True).to_list()
 
 
-def _about_noise(methods: set[str | None]) -> str:
-    """Say what the whiskers are."""
-    said = []
+def _notes(rows: pl.DataFrame) -> list[str]:
+    """Say what the whiskers are, and which runs were forced."""
+    methods, said = set(rows["noise_method"]), []
     if "between runs" in methods:
         said.append("twice the relative deviation of repeated runs")
     if "within run" in methods:
         said.append("the 95 % interval of the mean within the run, which is too small where nothing was repeated")
-    return f"A label is a model and its batch size. Whiskers: {', or '.join(said) or 'none, as no noise is known'}."
+    known = ", or ".join(said) or "none, as no noise is known"
+    notes = [f"A label is a model and its batch size. Whiskers: {known}."]
+    forced = rows.filter(rows["machine"] == "forced").height
+    if forced:
+        notes.append(f"Hollow ({forced}): forced on a machine unfit to be measured; such runs have no whiskers.")
+    return notes

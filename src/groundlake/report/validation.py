@@ -50,7 +50,8 @@ def _figure(ask: Ask, wanted: Wanted, keys: tuple[str, ...]) -> Figure:
         "    measured * (1 - noise_percent / 100) AS measured_lower,\n"
         "    measured * (1 + noise_percent / 100) AS measured_upper,\n"
         "    signed_error_percent, within_noise, rating,\n"
-        "    CASE WHEN extrapolated THEN 'extrapolated' ELSE 'within the fitted range' END AS range, timing_method\n"
+        "    CASE WHEN reason IS NOT NULL THEN 'not judged' WHEN extrapolated THEN 'extrapolated'\n"
+        "        ELSE 'within the fitted range' END AS range, reason, timing_method\n"
         "FROM estimator_error"
         + where([*conditions, "level = 'model'", "measured > 0", "predicted > 0"])
         + "\nORDER BY hardware_id, precision, model, batch"
@@ -91,7 +92,7 @@ def _chart(rows: pl.DataFrame, quantity: str, unit: str) -> Any:  # noqa: ANN401
     base = alt.Chart().encode(color=colour("precision", "Precision", precisions, PRECISIONS))
     x = alt.X("measured:Q", title=f"Measured {quantity} [{unit}]", scale=scale, axis=axis)
     y = alt.Y("predicted:Q", title=f"Predicted {quantity} [{unit}]", scale=scale, axis=axis)
-    kinds = ["within the fitted range", "extrapolated"]
+    kinds = ["within the fitted range", "extrapolated", "not judged"]
     present = [kind for kind in kinds if kind in set(rows["range"])]
     points = base.mark_point(size=48, opacity=0.85, strokeWidth=1.6).encode(
         x=x,
@@ -99,7 +100,7 @@ def _chart(rows: pl.DataFrame, quantity: str, unit: str) -> Any:  # noqa: ANN401
         shape=alt.Shape(
             "range:N",
             title="Prediction",
-            scale=alt.Scale(domain=kinds, range=["circle", "M-0.9,-0.9L0.9,0.9M-0.9,0.9L0.9,-0.9"]),
+            scale=alt.Scale(domain=kinds, range=["circle", "M-0.9,-0.9L0.9,0.9M-0.9,0.9L0.9,-0.9", "triangle-up"]),
             legend=alt.Legend(values=present),
         ),
         tooltip=tooltip(
@@ -113,6 +114,7 @@ def _chart(rows: pl.DataFrame, quantity: str, unit: str) -> Any:  # noqa: ANN401
             rating=("Rating", ""),
             within_noise=("Within noise", ""),
             range=("Prediction", ""),
+            reason=("Why not", ""),
         ),
     )
     whiskers = base.mark_rule(opacity=0.7).encode(x=alt.X("measured_lower:Q", scale=scale), x2="measured_upper", y=y)
