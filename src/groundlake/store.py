@@ -337,7 +337,9 @@ class Lake:
 
     def _require(self) -> None:
         if self.root.exists() and not self.exists:
-            raise LakeNotFoundError(f"{self.root} is a file, not the folder of a lake; --root or LAKE_ROOT names another")
+            raise LakeNotFoundError(
+                f"{self.root} is a file, not the folder of a lake; --root or LAKE_ROOT names another"
+            )
         if not self.exists:
             raise LakeNotFoundError(
                 f"no lake at {self.root}\n`lake init` makes an empty one; --root or LAKE_ROOT names another place"

@@ -93,8 +93,16 @@ def test_a_version_is_never_overwritten(lake: Lake) -> None:
     [
         (frame({}, {}), ContractViolationError, "predicted_once; 2 of 2 rows break this"),
         (frame({"predicted_latency_ms": -1.0}), ContractViolationError, "predicted_latency_ms: must be at least 0"),
-        (frame({"predicted_latency_ms": float("nan")}), ContractViolationError, "predicted_latency_ms: must be a finite number"),
-        (frame({"predicted_latency_ms": float("inf")}), ContractViolationError, "predicted_latency_ms: must be a finite number"),
+        (
+            frame({"predicted_latency_ms": float("nan")}),
+            ContractViolationError,
+            "predicted_latency_ms: must be a finite number",
+        ),
+        (
+            frame({"predicted_latency_ms": float("inf")}),
+            ContractViolationError,
+            "predicted_latency_ms: must be a finite number",
+        ),
         (frame({"predicted_latency_ms": None}), ContractViolationError, "predicts_something|predicted_latency_ms"),
         (frame({"predicted_latency_ms": "fast"}), ContractViolationError, "type is String"),
         (frame({"batch": 1.5}), ContractViolationError, "batch: type is Float64"),
