@@ -28,8 +28,8 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inli
 EXPOSED = "window.vegaEmbed = vegaEmbed;"
 """What the page uses of the bundle of Vega, Vega-Lite and Vega-Embed."""
 
-LINKS = re.compile(r"https://(?:vega\.github\.io|github\.com/vega)/[^\"'`\s)]*")
-"""Links of the bundle to an editor, a schema and a discussion; the page offers none of them."""
+LINKS = re.compile(r"https?://(?!www\.w3\.org/)[^\"'`\s)<]+")
+"""Links of the bundle to an editor, a schema, its authors; the page needs none of them. Namespaces stay."""
 
 OPEN_FIGURES = 2
 """Figures of a section that lie open; where there are more, each folds, and the first is open."""
