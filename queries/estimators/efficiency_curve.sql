@@ -2,7 +2,7 @@
 -- fitted on OTHER measurements of this lake: FLOPs / (recorded peak times the efficiency that the operation type reaches
 -- at this size). A curve has the bins of the view efficiency_curves and is linear in the logarithm of the FLOPs between
 -- them, constant beyond them. Subgraphs without FLOPs get the mean latency of such subgraphs. What is predicted is held
--- out of the fit: all runs of the same model, batch, machine (aliases too), or fold of models.
+-- out of the fit: all runs of the same model (with inputs of any shape), batch, machine (aliases too), or fold of models.
 -- `lake estimates fit efficiency-curve` writes these rows to `estimates`.
 -- example: lake query efficiency_curve --param holdout=batch
 -- param: holdout STRING = 'model'; what the fit may not see of what it predicts: model, batch, hardware, kfold, none
@@ -28,11 +28,13 @@ WITH measured AS (
         coalesce(r.flops_method, 'unknown') AS flops_method,
         CASE p.holdout WHEN 'hardware' THEN coalesce(r.device, 'unknown') ELSE r.hardware_id END AS scope,
         CASE p.holdout
-            WHEN 'model' THEN r.model
+            WHEN 'model' THEN split_part(r.model, '@', 1)
             WHEN 'batch' THEN CAST(r.batch AS STRING)
             WHEN 'hardware' THEN m.machine
             WHEN 'kfold' THEN CAST(
-                (dense_rank() OVER (PARTITION BY r.hardware_id, r.precision ORDER BY r.model) - 1) % p.folds AS STRING
+                (
+                    dense_rank() OVER (PARTITION BY r.hardware_id, r.precision ORDER BY split_part(r.model, '@', 1)) - 1
+                ) % NULLIF(p.folds, 0) AS STRING
             )
             ELSE 'all'
         END AS fold,

@@ -51,7 +51,8 @@ SELECT
     model,
     batch,
     subgraph_id,
-    CASE WHEN compute_s >= memory_s THEN compute_s ELSE memory_s END * 1000 + overhead_s * 1000 AS predicted_latency_ms,
+    CASE WHEN compute_s >= memory_s THEN compute_s WHEN memory_s > compute_s THEN memory_s END * 1000
+        + overhead_s * 1000 AS predicted_latency_ms,
     false AS extrapolated,
     CASE WHEN compute_s >= memory_s THEN 'compute' WHEN memory_s > compute_s THEN 'memory' END AS bound,
     CASE

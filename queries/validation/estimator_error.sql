@@ -19,6 +19,7 @@
 -- column counted_ape_percent [%]: ape_percent, or 0 within the noise: what accuracies are made of
 -- column rating: EXCELLENT below 10 % counted error, GOOD below 25 %, FAIR below 50 %, else POOR
 -- column estimate_run_id: Run of kind estimate that the estimate came with; of a sum of subgraphs, the first
+-- column is_representative: Whether the machine was fit when it was measured; false for a run that --force made
 -- column reason: Why there is no error; NULL where there is one
 WITH quantities AS (
     SELECT quantity
@@ -43,6 +44,10 @@ given AS (
         quantity, predicted
     FROM predictions
     WHERE predicted IS NOT NULL
+    QUALIFY row_number() OVER (
+        PARTITION BY hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, quantity
+        ORDER BY estimate_run_id
+    ) = 1
 ),
 sums AS (
     SELECT
@@ -55,6 +60,7 @@ sums AS (
         g.quantity,
         max(CASE WHEN g.subgraph_id IS NULL THEN 1 ELSE 0 END) = 1 AS has_whole,
         count(g.subgraph_id) AS num_predicted,
+        max(g.subgraph_id) AS last_subgraph_id,
         sum(CASE WHEN g.subgraph_id IS NOT NULL THEN g.predicted END) AS sum_predicted,
         max(CASE WHEN g.subgraph_id IS NULL THEN g.predicted END) AS whole_predicted,
         max(CASE WHEN g.extrapolated AND (g.subgraph_id IS NULL) THEN 1 ELSE 0 END) = 1 AS whole_extrapolated,
@@ -92,6 +98,7 @@ models AS (
         l.timing_method,
         l.flops_method,
         l.started_at,
+        l.is_representative,
         CASE WHEN s.has_whole THEN s.whole_extrapolated ELSE s.any_extrapolated END AS extrapolated,
         CASE WHEN s.has_whole THEN s.whole_predicted ELSE s.sum_predicted END AS predicted,
         CASE
@@ -100,14 +107,20 @@ models AS (
             WHEN s.quantity = 'energy' THEN e.source || '/' || e.rail
         END AS compared_with,
         CASE
-            WHEN NOT s.has_whole AND s.num_predicted < l.num_subgraphs THEN NULL
+            WHEN
+                NOT s.has_whole AND (s.num_predicted <> l.num_subgraphs OR s.last_subgraph_id >= l.num_subgraphs)
+                THEN NULL
             WHEN s.quantity = 'latency' AND s.has_whole THEN coalesce(l.end_to_end_latency_ms, l.total_latency_ms)
             WHEN s.quantity = 'latency' THEN l.total_latency_ms
             WHEN s.quantity = 'energy' THEN e.energy_per_pass_j
         END AS measured,
         CASE
             WHEN l.run_id IS NULL THEN 'this configuration was not measured'
+            WHEN NOT s.has_whole AND l.num_subgraphs IS NULL THEN 'the subgraphs of the latest run are not counted'
             WHEN NOT s.has_whole AND s.num_predicted < l.num_subgraphs THEN 'not all subgraphs of the model are predicted'
+            WHEN
+                NOT s.has_whole AND (s.num_predicted > l.num_subgraphs OR s.last_subgraph_id >= l.num_subgraphs)
+                THEN 'other subgraphs are predicted than the latest run has'
             WHEN s.quantity = 'memory' THEN 'the lake has no measured memory'
             WHEN s.quantity = 'energy' AND e.energy_per_pass_j IS NULL THEN 'the run has no energy; run_energy says why'
             WHEN s.quantity = 'latency' AND NOT s.has_whole AND l.total_latency_ms IS NULL THEN 'subgraphs were not timed'
@@ -132,7 +145,7 @@ paired AS (
         m.extrapolated,
         m.reason,
         m.estimate_run_id,
-        m.run_id, m.timing_method, m.flops_method, m.started_at
+        m.run_id, m.timing_method, m.flops_method, m.started_at, m.is_representative
     FROM models m
     LEFT JOIN run_noise n ON n.hardware_id = m.hardware_id AND n.run_id = m.run_id AND n.quantity = m.compared_with
     UNION ALL
@@ -156,7 +169,7 @@ paired AS (
             WHEN s.subgraph_id IS NULL THEN 'the latest run has no such subgraph'
         END AS reason,
         g.estimate_run_id,
-        l.run_id, l.timing_method, l.flops_method, l.started_at
+        l.run_id, l.timing_method, l.flops_method, l.started_at, l.is_representative
     FROM given g
     LEFT JOIN latest_runs l
         ON l.hardware_id = g.hardware_id AND l.precision = g.precision AND l.model = g.model AND l.batch = g.batch
@@ -173,7 +186,7 @@ judged AS (
             WHEN coalesce(measured, 0e0) <= 0 THEN 'the measured value is not above 0'
             WHEN noise_percent > 25 THEN 'the measurement scatters too much to judge'
         END AS reason,
-        estimate_run_id, run_id, timing_method, flops_method, started_at,
+        estimate_run_id, run_id, timing_method, flops_method, started_at, is_representative,
         (predicted - measured) / NULLIF(measured, 0) * 100 AS signed_error_percent
     FROM paired
 ),
@@ -181,7 +194,7 @@ counted AS (
     SELECT
         estimator, estimator_version, level, quantity, hardware_id, precision, model, batch, subgraph_id, operation_type,
         fusion_pattern, predicted, measured, compared_with, signed_error_percent, noise_percent, noise_method,
-        extrapolated, reason, estimate_run_id, run_id, timing_method, flops_method, started_at,
+        extrapolated, reason, estimate_run_id, run_id, timing_method, flops_method, started_at, is_representative,
         abs(signed_error_percent) <= noise_percent AS within_noise,
         CASE WHEN abs(signed_error_percent) <= noise_percent THEN 0e0 ELSE abs(signed_error_percent) END
             AS counted_ape_percent
@@ -222,5 +235,6 @@ SELECT
     run_id,
     timing_method,
     flops_method,
-    started_at
+    started_at,
+    is_representative
 FROM counted

@@ -8,17 +8,14 @@
 -- column quantity: The latency: total_latency_ms (sum of subgraphs) or end_to_end_latency_ms
 -- column measured_ms [ms]: Value in the latest run
 -- column num_runs [1]: Good runs of this configuration by the same methods
--- column between_runs_percent [%]: Relative standard deviation over those runs; NULL with one run
--- column num_repeats [1]: Repeats behind the pooled deviation: runs less configurations, on this hardware id and precision
+-- column between_runs_percent [%]: Relative standard deviation over repeats: runs with the same software, power mode and graph
+-- column num_repeats [1]: Repeats behind the pooled deviation, on this hardware id and precision
 -- column noise_percent [%]: Largest relative difference that noise explains; NULL where nothing is known
 -- column noise_method: between runs, or within run
 WITH figures AS (
     SELECT
-        hardware_id, precision, model, batch, run_id, timing_method, flops_method,
-        'total_latency_ms' AS quantity,
-        total_latency_ms AS measured_ms,
-        total_latency_std_ms AS std_ms,
-        timed_runs
+        hardware_id, precision, model, batch, run_id, timing_method, flops_method, software_fingerprint, thermal_profile,
+        device, total_flops, 'total_latency_ms' AS quantity, total_latency_ms AS measured_ms, total_latency_std_ms AS std_ms, timed_runs
     FROM runs
     WHERE
         status = 'ok'
@@ -27,11 +24,8 @@ WITH figures AS (
         AND coalesce(CAST(to_json(warnings) AS STRING) NOT LIKE '%"not_representative:%', true)
     UNION ALL
     SELECT
-        hardware_id, precision, model, batch, run_id, timing_method, flops_method,
-        'end_to_end_latency_ms' AS quantity,
-        end_to_end_latency_ms AS measured_ms,
-        end_to_end_latency_std_ms AS std_ms,
-        timed_runs
+        hardware_id, precision, model, batch, run_id, timing_method, flops_method, software_fingerprint, thermal_profile,
+        device, total_flops, 'end_to_end_latency_ms' AS quantity, end_to_end_latency_ms AS measured_ms, end_to_end_latency_std_ms AS std_ms, timed_runs
     FROM runs
     WHERE
         status = 'ok'
@@ -39,7 +33,7 @@ WITH figures AS (
         AND end_to_end_latency_ms > 0
         AND coalesce(CAST(to_json(warnings) AS STRING) NOT LIKE '%"not_representative:%', true)
 ),
-configurations AS (
+repeats AS (
     SELECT
         hardware_id,
         precision,
@@ -49,9 +43,27 @@ configurations AS (
         timing_method,
         coalesce(flops_method, 'unknown') AS flops_method,
         count(*) AS num_runs,
-        stddev_samp(measured_ms) / NULLIF(avg(measured_ms), 0) AS relative_std
+        coalesce(stddev_samp(measured_ms), 0e0) / NULLIF(avg(measured_ms), 0) AS relative_std
     FROM figures
-    GROUP BY hardware_id, precision, model, batch, quantity, timing_method, coalesce(flops_method, 'unknown')
+    GROUP BY
+        hardware_id, precision, model, batch, quantity, timing_method, coalesce(flops_method, 'unknown'),
+        coalesce(software_fingerprint, 'unknown'), coalesce(thermal_profile, 'unknown'), coalesce(device, 'unknown'),
+        coalesce(total_flops, -1)
+),
+configurations AS (
+    SELECT
+        hardware_id,
+        precision,
+        model,
+        batch,
+        quantity,
+        timing_method,
+        flops_method,
+        CAST(sum(num_runs) AS BIGINT) AS num_runs,
+        CAST(sum(num_runs - 1) AS BIGINT) AS num_repeats,
+        sqrt(sum((num_runs - 1) * relative_std * relative_std) / NULLIF(sum(num_runs - 1), 0)) AS relative_std
+    FROM repeats
+    GROUP BY hardware_id, precision, model, batch, quantity, timing_method, flops_method
 ),
 pooled AS (
     SELECT
@@ -60,9 +72,9 @@ pooled AS (
         quantity,
         timing_method,
         flops_method,
-        CAST(sum(num_runs - 1) AS BIGINT) AS num_repeats,
+        CAST(sum(num_repeats) AS BIGINT) AS num_repeats,
         sqrt(
-            sum((num_runs - 1) * coalesce(relative_std * relative_std, 0e0)) / NULLIF(sum(num_runs - 1), 0)
+            sum(num_repeats * coalesce(relative_std * relative_std, 0e0)) / NULLIF(sum(num_repeats), 0)
         ) AS relative_std
     FROM configurations
     GROUP BY hardware_id, precision, quantity, timing_method, flops_method

@@ -69,6 +69,8 @@ def checked(frame: pl.DataFrame, estimator: str | None, version: str | None) -> 
                 f"{name}: give it once, as an argument or as a column of the estimates; "
                 f"got {'neither' if value is None else 'both'}"
             )
+        if value is not None and not value.strip():
+            raise UsageError(f"{name} is empty; give it a name")
         if value is not None:
             frame = frame.with_columns(pl.lit(value).alias(name))
     unknown = [name for name in frame.columns if name not in COLUMNS]
@@ -125,18 +127,25 @@ def not_present(rows: pl.DataFrame, present: pl.DataFrame) -> pl.DataFrame:
         RunExistsError: It holds one with other figures: a version is not overwritten.
     """
     by = (*IDENTITY, "estimator", "estimator_version")
-    both = rows.join(present, on=by, how="inner", nulls_equal=True, suffix="_there")
-    other = both.filter(~pl.all_horizontal(_same(name) for name in FIGURES))
+    now, there = _figures(rows, by), _figures(present, by)
+    both = now.join(there, on=[*by, "figure"], how="inner", nulls_equal=True, suffix="_there")
+    distance = (pl.col("value") - pl.col("value_there")).abs()
+    other = both.filter(distance > SAME_FIGURE * pl.max_horizontal("value", "value_there"))
     if not other.is_empty():
-        first = other.sort(IDENTITY).row(0, named=True)
-        figures = next(name for name in FIGURES if first[name] != first[f"{name}_there"])
+        first = other.sort(*IDENTITY, "figure").row(0, named=True)
         raise RunExistsError(
             f"{first['estimator']} {first['estimator_version']} predicts {other.height} of these already, with other"
             f" figures; nothing was written\n  first: {_named([first[key] for key in KEYS])}:"
-            f" {figures} {first[f'{figures}_there']:g}, now {first[figures]:g}\n"
+            f" {first['figure']} {first['value_there']:g}, now {first['value']:g}\n"
             "a version is never overwritten: give this one a name of its own with --version"
         )
-    return rows.join(present, on=by, how="anti", nulls_equal=True)
+    missing = now.join(there, on=[*by, "figure"], how="anti", nulls_equal=True)
+    return rows.join(missing, on=by, how="semi", nulls_equal=True)
+
+
+def _figures(rows: pl.DataFrame, by: Sequence[str]) -> pl.DataFrame:
+    """One row for each figure that is predicted: its name and value."""
+    return rows.unpivot(FIGURES, index=by, variable_name="figure").drop_nulls("value")
 
 
 def as_runs(
@@ -148,13 +157,6 @@ def as_runs(
         ({"hardware_id": part["hardware_id"][0], **shared}, {"estimates": part})
         for part in rows.partition_by("hardware_id", maintain_order=True)
     ]
-
-
-def _same(figure: str) -> pl.Expr:
-    """Whether a figure is the one that is there; sums in another order differ in their last digits."""
-    now, there = pl.col(figure), pl.col(f"{figure}_there")
-    close = (now - there).abs() <= SAME_FIGURE * pl.max_horizontal(now.abs(), there.abs())
-    return (now.is_null() & there.is_null()) | close.fill_null(value=False)
 
 
 def _named(key: Sequence[object]) -> str:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 
+from groundlake import estimates
 from groundlake.errors import ContractViolationError, LakeNotFoundError, RunExistsError, UsageError
 from groundlake.estimate import read_estimates
 from groundlake.store import Lake
@@ -134,6 +135,32 @@ def test_what_was_not_measured_yet_is_kept_on_demand(lake: Lake) -> None:
     add(lake, frame({"model": "to_come"}), allow_unmeasured=True)
     (row,) = lake.sql("select measured, reason from estimator_error").rows()
     assert row == (None, "this configuration was not measured")
+
+
+def test_another_figure_of_the_same_version_joins_the_first(lake: Lake) -> None:
+    add(lake, frame({}))
+    energy = frame({"predicted_latency_ms": None, "predicted_energy_j": 0.5})
+    assert add(lake, energy).rows == 1
+    assert add(lake, energy).present == 1
+    rows = lake.sql("select quantity, predicted from estimator_error order by 1").rows()
+    assert rows == [("energy", 0.5), ("latency", 5.0)]
+    with pytest.raises(RunExistsError, match=r"predicted_energy_j 0\.5, now 0\.7"):
+        add(lake, frame({"predicted_latency_ms": None, "predicted_energy_j": 0.7}))
+
+
+def test_what_two_writers_wrote_at_once_counts_once(lake: Lake) -> None:
+    """Each found nothing there: the ledger has both, and so has a merge of two lakes."""
+    parts = frame({"subgraph_id": 0}, {"subgraph_id": 1}, {"subgraph_id": 2})
+    rows = estimates.checked(parts, "mine", "1")
+    lake.write_many([*estimates.as_runs(rows), *estimates.as_runs(rows)])
+    assert lake.frame("estimates").height == 6
+    assert lake.sql("select predicted from estimator_error where level = 'model'").rows() == [(15.0,)]
+    assert lake.sql("select count(*) from estimator_error where level = 'subgraph'").rows() == [(3,)]
+
+
+def test_a_version_needs_a_name(lake: Lake) -> None:
+    with pytest.raises(UsageError, match="estimator_version is empty"):
+        add(lake, frame({}), version=" ")
 
 
 def test_a_lake_that_is_not_there_has_nothing_to_predict(lake_root: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from groundlake.errors import UsageError
 from groundlake.estimate import fit
-from groundlake.hardware import HardwareSpec
+from groundlake.hardware import HardwareSpec, register_known
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -98,6 +98,48 @@ def test_a_device_without_figures_has_no_roofline(lake: Lake) -> None:
     with pytest.raises(UsageError, match="no peak or bandwidth"):
         fit(lake, "roofline")
     assert lake.frame("estimates").is_empty()
+
+
+@pytest.mark.parametrize(
+    ("figures", "reason"),
+    [
+        ({"peaks": {"fp32": 1e12}}, "the memory bandwidth is not known; lake hw add tells it"),
+        ({"memory_bandwidth_bytes_per_s": 1e11}, "the peak of this precision is not known; lake hw add tells it"),
+    ],
+)
+def test_half_a_roof_is_none(lake: Lake, figures: dict[str, object], reason: str) -> None:
+    lake.write_record(HardwareSpec(hardware_id="dev", name="Device", device="cuda", **figures))
+    measure(lake, "net", subgraphs(("conv2d", 1000, 10, 0.5)))
+    (row,) = lake.query("roofline").pl().to_dicts()
+    assert (row["predicted_latency_ms"], row["bound"], row["reason"]) == (None, None, reason)
+    with pytest.raises(UsageError, match="no peak or bandwidth"):
+        fit(lake, "roofline")
+
+
+def test_a_name_that_the_lake_corrects_is_corrected_under_its_other_names(lake: Lake) -> None:
+    lake.write_record(
+        HardwareSpec(hardware_id="jetson_orin_agx_15w", name="Mine", device="cuda", peaks={"fp32": 111.0})
+    )
+    measure(lake, "net", subgraphs(("conv2d", 1000, 10, 0.5)), hardware_id="jetson_orin_15w")
+    assert register_known(lake) == ["jetson_orin_15w"]
+    assert lake.sql("select peak_fp32_flops from hardware where hardware_id = 'jetson_orin_15w'").rows() == [(111.0,)]
+
+
+def test_a_fit_that_is_refused_writes_no_specification(lake: Lake, cli: Callable) -> None:
+    measure(lake, "net", subgraphs(("conv2d", 1000, 10, 0.5)), hardware_id="jetson_orin_15w")
+    before = lake.runs().height
+    cli("estimates", "fit", "roofline", "--param", "nope=1", code=2)
+    cli("estimates", "fit", "roofline", "--hw", "nope", code=2)
+    assert lake.runs().height == before
+
+
+def test_a_model_with_inputs_of_another_shape_is_held_out_too(lake: Lake) -> None:
+    measure(lake, "net", subgraphs(("conv2d", 10**6, 8, 0.9)))
+    measure(lake, "net@3x32x32", subgraphs(("conv2d", 10**6, 8, 0.9)))
+    measure(lake, "other", subgraphs(("conv2d", 10**6, 8, 0.1)))
+    fit(lake, "efficiency-curve", version="1")
+    ((latency_ms,),) = lake.sql("select predicted_latency_ms from estimates where model = 'net'").rows()
+    assert latency_ms == pytest.approx(1e6 / (PEAK * 0.1) * 1e3)
 
 
 def test_specifications_of_known_devices_come_from_the_registry(lake: Lake) -> None:
@@ -200,9 +242,11 @@ def test_fitting_again_changes_nothing_until_something_was_measured(lake: Lake) 
         (("efficiency-curve", "--param", "holdout=luck"), "holdout is one of model, hardware, batch, kfold"),
         (("efficiency-curve", "--param", "centre=left"), "centre is one of geometric, compat"),
         (("efficiency-curve", "--param", "folds=many"), "parameter folds is a whole number, got 'many'"),
+        (("efficiency-curve", "--param", "folds=1"), "folds must be at least 2, got 1"),
+        (("roofline", "--param", "compute_share=0"), "compute_share must be more than 0, got 0"),
         (("efficiency-curve", "--param", "folds"), "--param takes name=value, got 'folds'"),
         (("roofline", "--holdout", "model"), "query roofline has no parameter 'holdout'"),
-        (("efficiency-curve", "--hw", "nowhere"), "no subgraphs were measured on 'nowhere'; there are dev"),
+        (("efficiency-curve", "--hw", "nowhere"), "nothing was measured on 'nowhere'; there are dev"),
     ],
 )
 def test_a_fit_that_makes_no_sense_is_refused(

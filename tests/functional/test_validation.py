@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import statistics
 from datetime import datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 MODELS = [f"m{number:02d}" for number in range(12)]
 KEYS = {"hardware_id": "dev", "precision": "fp32", "batch": 1}
+FORCED = "not_representative: measured with --force although cpu_load (observed 80 %, threshold 20 %); measure again"
+LATER = {"started_at": datetime(2026, 1, 2), "started_at_zone_source": "clock"}  # noqa: DTZ001 - UTC
 
 
 def run(model: str, **columns: object) -> dict[str, object]:
@@ -125,6 +128,23 @@ def test_the_sum_of_subgraphs_is_an_estimate_of_the_model_if_none_is_missing(lak
     assert [gap["worst_subgraph_id"] for gap in gaps] == [0, 1]
 
 
+def test_predictions_of_another_graph_judge_nobody(lake: Lake) -> None:
+    parts = [KEYS | {"model": "m00", "subgraph_id": number, "predicted_latency_ms": 30.0} for number in (0, 1)]
+    lake.write_estimates(pl.DataFrame(parts), estimator="mine", version="1")
+    lake.write(run("m00", num_subgraphs=1, **LATER))
+    row = error(lake, level="model")
+    assert (row["ape_percent"], row["reason"]) == (None, "other subgraphs are predicted than the latest run has")
+
+
+def test_a_change_of_the_software_is_no_noise(lake: Lake) -> None:
+    for fingerprint, value in (("old", 100.0), ("old", 102.0), ("new", 50.0), ("new", 51.0)):
+        lake.write(run("m00", total_latency_ms=value, software_fingerprint=fingerprint, **LATER))
+    ((noise, repeats),) = lake.sql("select noise_percent, num_repeats from run_noise where model = 'm00'").rows()
+    relative = [statistics.stdev(pair) / statistics.fmean(pair) for pair in ((100.0, 102.0), (50.0, 51.0))]
+    assert repeats == 2
+    assert noise == pytest.approx(200 * math.sqrt(sum(each**2 for each in relative) / 2))
+
+
 def test_an_error_within_the_noise_of_repeated_runs_is_none(lake: Lake) -> None:
     for value in (98.0, 102.0):
         lake.write(run("m00", total_latency_ms=value, started_at=datetime(2026, 1, 1), started_at_zone_source="clock"))  # noqa: DTZ001 - UTC
@@ -139,10 +159,6 @@ def test_an_error_within_the_noise_of_repeated_runs_is_none(lake: Lake) -> None:
     other = error(lake, model="m01")  # measured once: the device's repeats tell its noise
     assert (other["within_noise"], other["counted_ape_percent"]) == (False, pytest.approx(5.0))
     assert other["noise_percent"] == pytest.approx(row["noise_percent"])
-
-
-FORCED = "not_representative: measured with --force although cpu_load (observed 80 %, threshold 20 %); measure again"
-LATER = {"started_at": datetime(2026, 1, 2), "started_at_zone_source": "clock"}  # noqa: DTZ001 - UTC
 
 
 def test_forced_runs_are_no_repeats(lake: Lake) -> None:
@@ -214,7 +230,7 @@ def test_each_grouping_has_its_members(lake: Lake) -> None:
     assert accuracy(lake, Scope(by="hardware"))["member"].to_list() == ["dev"]
     with pytest.raises(UsageError, match="no estimates of any estimator about subgraphs; there are mine 1"):
         accuracy(lake, Scope(by="operation"))
-    with pytest.raises(UsageError, match="no estimate on nowhere stands beside a measurement"):
+    with pytest.raises(UsageError, match="no estimates for 'nowhere'; there are some for dev"):
         accuracy(lake, Scope(hardware_id="nowhere"))
     with pytest.raises(UsageError, match="grouped by all, hardware"):
         Scope(by="weather")
@@ -267,6 +283,20 @@ def test_few_pairs_are_insufficient_however_large_the_change(lake: Lake) -> None
     assert compare_versions(lake, Scope(estimator="mine"), "1")["verdict"].to_list() == ["insufficient data"]
 
 
+def test_extrapolated_pairs_have_a_verdict_of_their_own(lake: Lake, cli: Callable) -> None:
+    for version, fitted, beyond in (("1", 1.05, 100.0), ("2", 1.2, 50.0)):
+        rows = [
+            KEYS
+            | {"model": model, "extrapolated": number >= 11, "predicted_latency_ms": (100.0 + 10 * number) * factor}
+            for number, model in enumerate(MODELS)
+            for factor in (beyond if number >= 11 else fitted,)
+        ]
+        lake.write_estimates(pl.DataFrame(rows), estimator="mine", version=version)
+    found = compare_versions(lake, Scope(estimator="mine"), "1").select("extrapolated", "num_pairs", "verdict").rows()
+    assert found == [(False, 11, "worse"), (True, 1, "insufficient data")]
+    cli("validate", "--estimator", "mine", "--against", "1", "--fail-on-worse", code=1)
+
+
 def test_a_comparison_needs_two_versions_of_one_estimator(lake: Lake, cli: Callable) -> None:
     estimate(lake, FACTORS)
     assert "name it with --estimator" in cli("validate", "--against", "1", code=2).stderr
@@ -278,7 +308,7 @@ def test_a_comparison_needs_two_versions_of_one_estimator(lake: Lake, cli: Calla
 @pytest.mark.parametrize(
     ("gates", "code", "said"),
     [
-        (["median_ape<=20.001"], 0, "passed: median_ape<=20.001 for mine 1, all (observed 20)"),
+        (["median_ape<=20.001"], 0, "passed: median_ape<=20.001 for mine 1, all, total_latency_ms (observed 20)"),
         (["median_ape<20", "bias<50"], 1, "1 of 2 gates did not pass"),
         (["rank_agreement>=0.99"], 1, "failed: rank_agreement>=0.99"),
         (["median_ape"], 2, "a gate reads 'median_ape<=30'"),

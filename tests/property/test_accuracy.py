@@ -53,7 +53,7 @@ def test_sql_and_numpy_agree(pairs: list[tuple[float, float, float]]) -> None:
     assert row["median_ape"] == pytest.approx(np.median(counted))
     assert row["mean_ape"] == pytest.approx(counted.mean())
     assert row["p90_ape"] == pytest.approx(np.percentile(counted, 90))
-    assert row["bias"] == pytest.approx(signed.mean(), abs=1e-9)
+    assert row["bias"] == pytest.approx(signed.mean(), rel=1e-9, abs=1e-9)
     assert row["rmse"] == pytest.approx(np.sqrt(((predicted - measured) ** 2).mean()))
     for bound in (10, 25, 50):
         assert row[f"within_{bound}_percent"] == pytest.approx((counted < bound).mean())

@@ -193,8 +193,10 @@ def validate(
     gates = [Gate.parse(text, gated_figures(rows)) for text in gate or ()]
     compared = compare_versions(settings.lake, scope, against) if against else None
     outcomes = judge(gates, rows)
-    shown = rows.select(SHORT) if form is Format.TABLE else rows
-    print_rows(shown if compared is None else compared, form, output)
+    if compared is None or (form is Format.TABLE and output is None):
+        print_rows(rows.select(SHORT) if form is Format.TABLE else rows, form, output)
+    if compared is not None:
+        print_rows(compared, form, output)
     if summary:
         _append(summary, rows, compared, outcomes)
     for outcome in outcomes:
@@ -218,7 +220,8 @@ def _fail(
     if broken:
         hint = "" if allow_insufficient else "; --allow-insufficient lets groups of fewer than 10 configurations pass"
         raise LakeError(f"{broken} of {len(outcomes)} gates did not pass{hint}")
-    if fail_on_worse and compared is not None and "worse" in set(compared["verdict"]):
+    fitted = None if compared is None else set(compared.filter(~compared["extrapolated"])["verdict"])
+    if fail_on_worse and fitted and "worse" in fitted:
         raise LakeError("the new version is worse than the one it is compared with")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
 import polars as pl
 
 from groundlake.answer import open_connection
@@ -69,7 +70,8 @@ def accuracy(lake: Lake, scope: Scope) -> pl.DataFrame:
 def compare_versions(lake: Lake, scope: Scope, against: str) -> pl.DataFrame:
     """Two versions of one estimator over what both predict, one row for each group.
 
-    Columns: estimator, old_version, new_version, member, quantity, compared_with, num_pairs, old_median_ape and
+    Columns: estimator, old_version, new_version, member, quantity, compared_with, extrapolated (by either version, with
+    rows of their own), num_pairs, old_median_ape and
     new_median_ape in %, `change` (mean of the paired differences of the counted errors, in percentage points; below 0
     is better) with the ends of its 95 % bootstrap interval, and the verdict: better or worse where the interval is on
     one side of 0, else insufficient data, also with fewer than ten configurations.
@@ -88,13 +90,14 @@ def compare_versions(lake: Lake, scope: Scope, against: str) -> pl.DataFrame:
     pairs = new_errors.join(old_errors, on=by, nulls_equal=True, suffix="_old")
     if pairs.is_empty():
         raise UsageError(f"{scope.estimator}: the two versions predict nothing in common that was measured")
-    rows = [_verdict(group, against) for group in pairs.partition_by("member", "quantity", "compared_with")]
-    return pl.DataFrame(rows).sort("member", "quantity", "compared_with")
+    pairs = pairs.with_columns(extrapolated=pl.col("extrapolated") | pl.col("extrapolated_old"))
+    groups = ["member", "quantity", "compared_with", "extrapolated"]
+    return pl.DataFrame([_verdict(group, against) for group in pairs.partition_by(groups)]).sort(groups)
 
 
 def _verdict(pairs: pl.DataFrame, against: str) -> dict[str, object]:
     change = pairs["counted_ape_percent"] - pairs["counted_ape_percent_old"]
-    lower, upper = bootstrap_interval(change.to_numpy(), pairs["model"].to_list(), lambda drawn: float(drawn.mean()))
+    lower, upper = bootstrap_interval(change.to_numpy(), pairs["model"].to_list(), np.mean)
     enough = pairs.select(KEYS).n_unique() >= MIN_CONFIGURATIONS
     verdict = "better" if enough and upper < 0 else "worse" if enough and lower > 0 else "insufficient data"
     first = pairs.row(0, named=True)
@@ -105,6 +108,7 @@ def _verdict(pairs: pl.DataFrame, against: str) -> dict[str, object]:
         "member": first["member"],
         "quantity": first["quantity"],
         "compared_with": first["compared_with"],
+        "extrapolated": first["extrapolated"],
         "num_pairs": pairs.height,
         "old_median_ape": pairs["counted_ape_percent_old"].median(),
         "new_median_ape": pairs["counted_ape_percent"].median(),
@@ -121,6 +125,11 @@ def _errors(lake: Lake, scope: Scope, versions: list[str | None]) -> pl.DataFram
     every = lake.sql(f"SELECT * FROM estimator_error WHERE level = '{level}'").pl()  # noqa: S608 - one of two words
     if scope.estimator is not None:
         every = every.filter(pl.col("estimator") == scope.estimator)
+    if scope.hardware_id is not None:
+        ids = sorted(set(every["hardware_id"]))
+        every = every.filter(pl.col("hardware_id") == scope.hardware_id)
+        if ids and every.is_empty():
+            raise UsageError(f"no estimates for {scope.hardware_id!r}; there are some for {', '.join(ids)}")
     # The ids of runs are ordered by time: the latest version is the one that was begun last.
     begun = every.group_by("estimator", "estimator_version").agg(pl.col("estimate_run_id").min())
     latest = pl.col("estimate_run_id") == pl.col("estimate_run_id").max().over("estimator")
@@ -130,13 +139,11 @@ def _errors(lake: Lake, scope: Scope, versions: list[str | None]) -> pl.DataFram
         if chosen.is_empty():
             raise UsageError(_no_such(lake, scope, version, level))
         found.append(chosen)
-    own = [] if scope.hardware_id is None else [pl.col("hardware_id") == scope.hardware_id]
     errors = every.join(pl.concat(found), on=["estimator", "estimator_version"], how="semi")
-    errors = errors.filter(pl.col("reason").is_null(), *own)
+    errors = errors.filter(pl.col("reason").is_null())
     if errors.is_empty():
-        where = f" on {scope.hardware_id}" if scope.hardware_id else ""
         why = 'lake sql "select reason, count(*) from estimator_error group by reason" says why'
-        raise UsageError(f"no estimate{where} stands beside a measurement\n{why}")
+        raise UsageError(f"no estimate stands beside a measurement that can judge it\n{why}")
     return errors.sort(*GROUP[:2], "quantity", *KEYS, "subgraph_id")  # so that the bootstrap draws the same each time
 
 

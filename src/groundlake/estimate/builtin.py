@@ -75,14 +75,14 @@ def fit(
         raise UsageError(f"there is no built-in estimator {estimator!r}; there are {', '.join(ESTIMATORS)}")
     query = named_query(ESTIMATORS[estimator])
     _refuse(given)
-    registered = register_known(lake)
     params = query.params(given).sql
+    known = lake.hardware_ids()
+    if hardware_id is not None and hardware_id not in known:
+        raise UsageError(f"nothing was measured on {hardware_id!r}; there are {', '.join(known) or 'none'}")
+    registered = register_known(lake)
     rows = lake.query(query.name, **given).pl().select(PREDICTED)
     if hardware_id is not None:
-        known = sorted(set(rows["hardware_id"]))
         rows = rows.filter(pl.col("hardware_id") == hardware_id)
-        if rows.is_empty():
-            raise UsageError(f"no subgraphs were measured on {hardware_id!r}; there are {', '.join(known) or 'none'}")
     predicted = rows.filter(pl.col("predicted_latency_ms").is_not_null())
     if predicted.is_empty():
         raise UsageError(_nothing(estimator, rows))
@@ -100,6 +100,11 @@ def _refuse(given: Mapping[str, object]) -> None:
         raise UsageError("holdout none: an estimate of what it was fitted on says nothing; `lake query` still shows it")
     if holdout not in HOLDOUTS:
         raise UsageError(f"holdout is one of {', '.join(HOLDOUTS)}, got {holdout!r}")
+    for name in ("compute_share", "bandwidth_share", "folds"):
+        least = 2 if name == "folds" else 0
+        text = str(given.get(name, least + 1))
+        if text.replace(".", "", 1).replace("-", "", 1).isdigit() and (float(text) < least or float(text) == 0):
+            raise UsageError(f"{name} must be {'at least 2' if least else 'more than 0'}, got {text}")
     if centre not in CENTRES:
         raise UsageError(f"centre is one of {', '.join(CENTRES)}, got {centre!r}")
 

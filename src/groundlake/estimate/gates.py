@@ -91,7 +91,7 @@ def judge(gates: Sequence[Gate], rows: pl.DataFrame) -> list[Outcome]:
     for row in rows.iter_rows(named=True):
         if row["extrapolated"]:
             continue
-        about = f"{row['estimator']} {row['estimator_version']}, {row['member']}"
+        about = f"{row['estimator']} {row['estimator_version']}, {row['member']}, {row['compared_with']}"
         for gate in gates:
             observed = row[gate.figure]
             if row["num_configurations"] < MIN_CONFIGURATIONS:

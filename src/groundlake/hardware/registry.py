@@ -59,16 +59,17 @@ def find(hardware_id: str, lake: Lake | None = None) -> HardwareSpec | None:
 def register_known(lake: Lake) -> list[str]:
     """Copy what the registry knows of the devices in a lake into its table `hardware`, where it has no row yet.
 
-    Queries see the table, not the registry. An alias gets a row of its own, under its own id.
+    Queries see the table, not the registry. An alias gets a row of its own, under its own id; where the lake corrects
+    one of the names of a machine, that is what its other names get.
 
     Returns:
         The hardware ids that got a row.
     """
-    known, there = _read_registry(), overlay(lake)
+    there = overlay(lake)
     added = []
     for name in lake.hardware_ids():
-        spec = known.get(name) or next((s for s in known.values() if name in s.aliases), None)
-        if spec is not None and name not in there:
+        spec = None if name in there else find(name, lake)
+        if spec is not None:
             others = {spec.hardware_id, *spec.aliases} - {name}
             lake.write_record(replace(spec, hardware_id=name, aliases=tuple(sorted(others))))
             added.append(name)

@@ -225,7 +225,8 @@ def _nothing(part: Part) -> str:
 def _tiles(ask: Ask, wanted: Wanted) -> list[tuple[str, str]]:
     sql = (
         "SELECT count(*) AS runs, count(DISTINCT hardware_id) AS devices, count(DISTINCT model) AS models,\n"
-        "    count(DISTINCT hardware_id || precision || model || CAST(batch AS STRING)) AS configurations,\n"
+        "    count(DISTINCT hardware_id || '/' || precision || '/' || model || '/' || CAST(batch AS STRING))\n"
+        "        AS configurations,\n"
         f"    max(started_at) AS latest\nFROM runs{_good(wanted)}"
     )
     row = ask(sql).row(0, named=True)
