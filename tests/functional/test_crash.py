@@ -128,8 +128,8 @@ def kill_again_and_again(writers: Writers, lake: Lake, rounds: int) -> None:
     assert len(writers.acknowledged) > rounds
 
 
-def test_thirty_writers_killed_at_random_lose_nothing_acknowledged(writers: Writers, lake_root: Path) -> None:
-    kill_again_and_again(writers, Lake(lake_root), rounds=10)
+def test_twelve_writers_killed_at_random_lose_nothing_acknowledged(writers: Writers, lake_root: Path) -> None:
+    kill_again_and_again(writers, Lake(lake_root), rounds=4)
 
 
 @pytest.mark.slow

@@ -58,6 +58,7 @@ def test_the_id_of_another_machine_is_refused_with_the_way_to_import_from_it(cli
 
 
 @with_torch
+@pytest.mark.slow
 def test_a_new_name_for_this_machine_is_accepted_and_described_in_the_lake(
     cli: Callable, lake_root: Path, own: dict[str, str]
 ) -> None:

@@ -81,6 +81,7 @@ def transformers_ready(need: Callable[..., None]) -> None:
     need("transformers", present=present, reason="transformers is missing: pip install 'groundlake[transformers]'")
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("transformers_ready")
 def test_an_encoder_a_newer_classifier_and_an_own_input_are_measured_without_the_network(
     cli: Callable, lake_root: Path, environment: Callable[[str], dict[str, str]]
@@ -112,6 +113,7 @@ def test_an_input_shape_of_one_number_sets_the_length_and_is_refused_by_a_model_
     assert "makes its own input" in runs["error"].to_list()[1]
 
 
+@pytest.mark.slow
 def test_a_sweep_in_which_every_run_would_fail_is_refused_before_the_first(
     cli: Callable, lake_root: Path, environment: Callable[[str], dict[str, str]]
 ) -> None:

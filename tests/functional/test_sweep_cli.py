@@ -131,6 +131,7 @@ def test_a_sweep_that_finds_no_sensor_says_so_once(cli: Callable, own: dict[str,
     assert run["power_series"] or all(" ".join(note.split()) in said for note in run["power_notes"])
 
 
+@pytest.mark.slow
 def test_the_plan_has_an_estimate_that_learns_from_what_was_measured(
     cli: Callable, own: dict[str, str], lake_root: Path
 ) -> None:
@@ -219,6 +220,7 @@ def test_a_sweep_goes_on_and_tells_its_exit_code_when_nobody_reads_it(
     assert measured_models(lake_root) == ["own_net:waiting"]
 
 
+@pytest.mark.slow
 def test_a_sweep_that_waited_measures_only_what_is_left(cli: Callable, own: dict[str, str], lake_root: Path) -> None:
     options = (*OPTIONS, "--models", "own_net:waiting", "--batches", "1", "--runs", "2", "--wait")
     command = [sys.executable, "-m", "groundlake", *options]
@@ -236,6 +238,7 @@ def test_a_sweep_that_waited_measures_only_what_is_left(cli: Callable, own: dict
     assert Lake(lake_root).runs("bench")["kind"].sort().to_list() == ["efficiency", "hardware_spec"]
 
 
+@pytest.mark.slow
 def test_what_a_model_starts_ends_with_it(cli: Callable, own: dict[str, str], tmp_path: Path) -> None:
     options = (*OPTIONS, "--models", "own_net:leaving", "--batches", "1", "--runs", "2", "--timeout", "20")
     with subprocess.Popen(
@@ -286,6 +289,7 @@ def test_the_end_says_what_was_done_where_it_went_and_how_long_it_took(
     assert Lake(lake_root).runs("bench")["session_id"].drop_nulls().unique().to_list() == ["night"]
 
 
+@pytest.mark.slow
 def test_passes_go_on_until_the_mean_is_known(cli: Callable, own: dict[str, str], lake_root: Path) -> None:
     options = (*OPTIONS, "--models", "own_net:tiny", "--batches", "1")
     cli(*options, "--until-ci", "0.000001%", "--max-runs", "35", **own)
