@@ -39,22 +39,11 @@ WITH measured AS (
             ELSE 'all'
         END AS fold,
         CASE WHEN s.flops > 0 THEN ln(s.flops) END AS log_flops,
-        CASE
-            WHEN s.flops < 1e5 THEN 0e0
-            WHEN s.flops < 3e5 THEN 1e5
-            WHEN s.flops < 1e6 THEN 3e5
-            WHEN s.flops < 3e6 THEN 1e6
-            WHEN s.flops < 1e7 THEN 3e6
-            WHEN s.flops < 3e7 THEN 1e7
-            WHEN s.flops < 1e8 THEN 3e7
-            WHEN s.flops < 3e8 THEN 1e8
-            WHEN s.flops < 1e9 THEN 3e8
-            WHEN s.flops < 3e9 THEN 1e9
-            WHEN s.flops < 1e10 THEN 3e9
-            ELSE 1e10
-        END AS bin_from_flops
+        b.bin_from_flops,
+        b.flops_bin_centre
     FROM latest_runs r
     JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
+    JOIN flops_bins b ON s.flops >= b.bin_from_flops AND (s.flops < b.bin_to_flops OR b.bin_to_flops IS NULL)
     JOIN machine_aliases m ON m.hardware_id = r.hardware_id
     CROSS JOIN params p
 ),
@@ -71,6 +60,7 @@ observed AS (
         fold,
         operation_type,
         bin_from_flops,
+        flops_bin_centre,
         sum(efficiency_samples) AS weight,
         sum(efficiency_samples * efficiency_mean) AS weighted,
         count(*) AS subgraphs,
@@ -79,17 +69,17 @@ observed AS (
         max(flops) AS max_flops
     FROM measured
     WHERE flops > 0 AND efficiency_samples > 0
-    GROUP BY scope, precision, timing_method, flops_method, fold, operation_type, bin_from_flops
+    GROUP BY scope, precision, timing_method, flops_method, fold, operation_type, bin_from_flops, flops_bin_centre
 ),
 of_all_types AS (
     SELECT
-        scope, precision, timing_method, flops_method, fold, operation_type AS curve, bin_from_flops, weight, weighted,
-        subgraphs, log_flops, min_flops, max_flops
+        scope, precision, timing_method, flops_method, fold, operation_type AS curve, bin_from_flops,
+        flops_bin_centre, weight, weighted, subgraphs, log_flops, min_flops, max_flops
     FROM observed
     UNION ALL
     SELECT
-        scope, precision, timing_method, flops_method, fold, 'any' AS curve, bin_from_flops, weight, weighted,
-        subgraphs, log_flops, min_flops, max_flops
+        scope, precision, timing_method, flops_method, fold, 'any' AS curve, bin_from_flops,
+        flops_bin_centre, weight, weighted, subgraphs, log_flops, min_flops, max_flops
     FROM observed
 ),
 points AS (
@@ -101,9 +91,8 @@ points AS (
         f.fold,
         o.curve,
         CASE
-            WHEN p.centre <> 'compat' THEN sum(o.log_flops) / NULLIF(sum(o.subgraphs), 0)
-            WHEN o.bin_from_flops = 0 THEN ln(1e5 / 3)
-            ELSE ln(o.bin_from_flops * sqrt(10))
+            WHEN p.centre = 'compat' THEN ln(o.flops_bin_centre)
+            ELSE sum(o.log_flops) / NULLIF(sum(o.subgraphs), 0)
         END AS log_flops,
         sum(o.weighted) / NULLIF(sum(o.weight), 0) AS efficiency,
         min(o.min_flops) AS min_flops,
@@ -117,7 +106,8 @@ points AS (
     CROSS JOIN params p
     WHERE o.fold <> f.fold OR p.holdout = 'none'
     GROUP BY
-        f.scope, f.precision, f.timing_method, f.flops_method, f.fold, o.curve, o.bin_from_flops, p.centre
+        f.scope, f.precision, f.timing_method, f.flops_method, f.fold, o.curve, o.bin_from_flops, o.flops_bin_centre,
+        p.centre
     HAVING sum(o.weighted) > 0
 ),
 segments AS (

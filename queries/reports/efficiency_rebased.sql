@@ -37,22 +37,10 @@ WITH observations AS (
             WHEN k.physical_peak_flops > 0 THEN 'physical'
             ELSE 'unknown'
         END AS peak_is,
-        CASE
-            WHEN s.flops < 1e5 THEN 0e0
-            WHEN s.flops < 3e5 THEN 1e5
-            WHEN s.flops < 1e6 THEN 3e5
-            WHEN s.flops < 3e6 THEN 1e6
-            WHEN s.flops < 1e7 THEN 3e6
-            WHEN s.flops < 3e7 THEN 1e7
-            WHEN s.flops < 1e8 THEN 3e7
-            WHEN s.flops < 3e8 THEN 1e8
-            WHEN s.flops < 1e9 THEN 3e8
-            WHEN s.flops < 3e9 THEN 1e9
-            WHEN s.flops < 1e10 THEN 3e9
-            ELSE 1e10
-        END AS bin_from_flops
+        b.bin_from_flops
     FROM latest_runs r
     JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
+    JOIN flops_bins b ON s.flops >= b.bin_from_flops AND (s.flops < b.bin_to_flops OR b.bin_to_flops IS NULL)
     JOIN physical_peaks k ON k.hardware_id = r.hardware_id AND k.precision = r.precision
     CROSS JOIN params p
     WHERE

@@ -30,7 +30,7 @@ WITH good AS (
         min(end_to_end_latency_ms) OVER alike AS any_end_to_end,
         count(*) OVER alike - count(end_to_end_latency_ms) OVER alike AS num_without
     FROM runs
-    WHERE status = 'ok' AND kind = 'efficiency' AND started_at IS NOT NULL AND total_latency_ms > 0
+    WHERE status = 'ok' AND kind = 'efficiency' AND started_at IS NOT NULL
     WINDOW alike AS (PARTITION BY hardware_id, precision, model, batch, device, timing_method, flops_method)
 ),
 chosen AS (
@@ -70,6 +70,7 @@ numbered AS (
         first_value(latency_ms) OVER in_time AS first_latency_ms,
         count(*) OVER (PARTITION BY hardware_id, precision, model, batch, device, timing_method, flops_method) AS num_runs
     FROM chosen
+    WHERE latency_ms > 0
     WINDOW in_time AS (
         PARTITION BY hardware_id, precision, model, batch, device, timing_method, flops_method ORDER BY started_at, run_id
     )

@@ -21,53 +21,19 @@
 -- column log_r2 [1]: R2 of ln(predicted) as an estimate of ln(measured); NULL where the measured values are all equal
 -- column rank_agreement [1]: Spearman's rank correlation of predicted and measured; NULL with fewer than three
 -- column rating: Rating of the median: EXCELLENT, GOOD, FAIR or POOR
-WITH dimensions AS (
-    SELECT dimension
-    FROM (
-        VALUES
-        ('all'), ('hardware'), ('precision'), ('hardware_precision'), ('model'), ('batch'), ('operation')
-    ) AS v (dimension)
-),
-grouped AS (
+WITH centred AS (
     SELECT
-        e.estimator,
-        e.estimator_version,
-        e.quantity,
-        e.compared_with,
-        e.extrapolated,
-        d.dimension,
-        CASE d.dimension
-            WHEN 'hardware' THEN e.hardware_id
-            WHEN 'precision' THEN e.precision
-            WHEN 'hardware_precision' THEN e.hardware_id || '/' || e.precision
-            WHEN 'model' THEN e.model
-            WHEN 'batch' THEN CAST(e.batch AS STRING)
-            WHEN 'operation' THEN e.operation_type
-            ELSE 'all'
-        END AS member,
-        CASE WHEN d.dimension IN ('hardware', 'hardware_precision') THEN e.hardware_id END AS hardware_id,
-        CASE WHEN d.dimension IN ('precision', 'hardware_precision') THEN e.precision END AS precision,
-        e.hardware_id || '/' || e.precision || '/' || e.model || '/' || CAST(e.batch AS STRING) AS configuration,
-        e.predicted,
-        e.measured,
-        e.signed_error,
-        e.signed_error_percent,
-        e.counted_ape_percent,
-        e.within_noise
-    FROM estimator_error e
-    JOIN dimensions d ON (d.dimension = 'operation') = (e.level = 'subgraph')
-    WHERE e.reason IS NULL AND e.predicted >= 0
-),
-centred AS (
-    SELECT
-        estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, hardware_id, precision,
-        configuration, predicted, measured, signed_error, signed_error_percent, counted_ape_percent, within_noise,
+        estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member,
+        CASE WHEN dimension IN ('hardware', 'hardware_precision') THEN hardware_id END AS hardware_id,
+        CASE WHEN dimension IN ('precision', 'hardware_precision') THEN precision END AS precision,
+        hardware_id || '/' || precision || '/' || model || '/' || CAST(batch AS STRING) AS configuration,
+        predicted, measured, signed_error, signed_error_percent, counted_ape_percent, within_noise,
         CASE WHEN predicted > 0 THEN ln(predicted) END AS log_predicted,
         ln(measured) AS log_measured,
         avg(ln(measured)) OVER members AS mean_log_measured,
         rank() OVER by_predicted + (count(*) OVER same_predicted - 1) / 2e0 AS predicted_rank,
         rank() OVER by_measured + (count(*) OVER same_measured - 1) / 2e0 AS measured_rank
-    FROM grouped
+    FROM estimator_error_by
     WINDOW
         members AS (
             PARTITION BY estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member

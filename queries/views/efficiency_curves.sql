@@ -1,8 +1,7 @@
 -- One row for each bin of an efficiency curve: the share of the recorded peak that an operation type reaches at one size,
 -- on one hardware id and precision, pooled over the latest run of each configuration and all batch sizes. Runs of
--- different timing_method or flops_method never share a curve. A bin is half a decade of the FLOPs of a subgraph, lower
--- end included: below 1e5, from 1e5 to 3e5, from 3e5 to 1e6, ..., from 3e9 to 1e10, from 1e10. The mean weighs each
--- subgraph by its samples; the variance is the pooled one within and between subgraphs.
+-- different timing_method or flops_method never share a curve. flops_bins lists the bins. The mean weighs each subgraph by
+-- its samples; the variance is the pooled one within and between subgraphs.
 -- example: select flops_geometric_mean, efficiency_mean from efficiency_curves where operation_type = 'matmul'
 -- column bin_from_flops [FLOP]: Lower end of the bin
 -- column flops_bin_centre [FLOP]: Centre by the rule of the v1 curves: lower end times the root of 10; 1e5 / 3 in the first bin
@@ -33,22 +32,11 @@ WITH observations AS (
         s.efficiency_mean AS efficiency,
         s.efficiency_std AS spread,
         s.efficiency_samples AS samples,
-        CASE
-            WHEN s.flops < 1e5 THEN 0e0
-            WHEN s.flops < 3e5 THEN 1e5
-            WHEN s.flops < 1e6 THEN 3e5
-            WHEN s.flops < 3e6 THEN 1e6
-            WHEN s.flops < 1e7 THEN 3e6
-            WHEN s.flops < 3e7 THEN 1e7
-            WHEN s.flops < 1e8 THEN 3e7
-            WHEN s.flops < 3e8 THEN 1e8
-            WHEN s.flops < 1e9 THEN 3e8
-            WHEN s.flops < 3e9 THEN 1e9
-            WHEN s.flops < 1e10 THEN 3e9
-            ELSE 1e10
-        END AS bin_from_flops
+        b.bin_from_flops,
+        b.flops_bin_centre
     FROM latest_runs r
     JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
+    JOIN flops_bins b ON s.flops >= b.bin_from_flops AND (s.flops < b.bin_to_flops OR b.bin_to_flops IS NULL)
     WHERE s.flops > 0 AND s.efficiency_samples > 0
 ),
 sums AS (
@@ -59,6 +47,7 @@ sums AS (
         timing_method,
         flops_method,
         bin_from_flops,
+        flops_bin_centre,
         model,
         flops,
         efficiency,
@@ -80,6 +69,7 @@ centred AS (
         timing_method,
         flops_method,
         bin_from_flops,
+        flops_bin_centre,
         model,
         flops,
         efficiency,
@@ -97,6 +87,7 @@ bins AS (
         timing_method,
         flops_method,
         bin_from_flops,
+        flops_bin_centre,
         bin_mean,
         exp(avg(ln(flops))) AS flops_geometric_mean,
         CASE
@@ -117,7 +108,8 @@ bins AS (
         max(abs(efficiency - bin_mean)) AS largest_residual,
         sum((efficiency - curve_mean) * (efficiency - curve_mean)) AS total_sum_of_squares
     FROM centred
-    GROUP BY hardware_id, precision, operation_type, timing_method, flops_method, bin_from_flops, bin_mean
+    GROUP BY
+        hardware_id, precision, operation_type, timing_method, flops_method, bin_from_flops, flops_bin_centre, bin_mean
 )
 SELECT
     hardware_id,
@@ -126,7 +118,7 @@ SELECT
     timing_method,
     flops_method,
     bin_from_flops,
-    CASE WHEN bin_from_flops = 0 THEN 1e5 / 3 ELSE bin_from_flops * sqrt(10) END AS flops_bin_centre,
+    flops_bin_centre,
     flops_geometric_mean,
     bin_mean AS efficiency_mean,
     sqrt(variance) AS efficiency_std,

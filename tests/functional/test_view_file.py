@@ -80,7 +80,8 @@ def test_help_lists_every_view_with_an_example_that_runs(lake: Lake, shell) -> N
 def test_every_view_runs_on_an_empty_lake_through_both_doors(lake: Lake) -> None:
     view_file = lake.bind_views()
     with duckdb.connect(str(view_file), read_only=True) as connection:
-        for name in [*base_views(), *written_views(), "quarantine"]:
+        of_no_table = {"flops_bins"}
+        for name in {*base_views(), *written_views(), "quarantine"} - of_no_table:
             assert connection.sql(f"select * from {name}").fetchall() == []
             assert lake.sql(f"select * from {name}").rows() == []
 

@@ -77,7 +77,7 @@ def lake(lake_root: Path) -> Lake:
     return Lake(lake_root)
 
 
-@pytest.mark.parametrize("name", sorted(written_views()))
+@pytest.mark.parametrize("name", sorted(written_views().keys() - {"flops_bins"}))  # a list that asks no table
 def test_every_view_runs_on_an_empty_lake(name: str, lake: Lake) -> None:
     lake.root.mkdir()
     assert lake.sql(f"select * from {name}").rows() == []

@@ -31,12 +31,22 @@ def accuracies(pairs: list[tuple[float, float, float]]) -> dict[str, object]:
             "within_noise": np.abs(signed) <= noise,
         }
     ).with_columns(
-        estimator=pl.lit("e"), estimator_version=pl.lit("1"), level=pl.lit("model"), quantity=pl.lit("latency"),
-        hardware_id=pl.lit("dev"), precision=pl.lit("fp32"), batch=pl.lit(1), compared_with=pl.lit("total_latency_ms"),
-        operation_type=pl.lit(None, pl.String), extrapolated=pl.lit(value=False), reason=pl.lit(None, pl.String),
-    )  # fmt: skip
+        estimator=pl.lit("e"),
+        estimator_version=pl.lit("1"),
+        level=pl.lit("model"),
+        quantity=pl.lit("latency"),
+        hardware_id=pl.lit("dev"),
+        precision=pl.lit("fp32"),
+        batch=pl.lit(1),
+        compared_with=pl.lit("total_latency_ms"),
+        operation_type=pl.lit(None, pl.String),
+        subgraph_id=pl.lit(None, pl.Int64),
+        extrapolated=pl.lit(value=False),
+        reason=pl.lit(None, pl.String),
+    )
     with duckdb.connect() as connection:
         connection.register("estimator_error", errors.to_arrow())
+        connection.execute(f"CREATE VIEW estimator_error_by AS {written_views()['estimator_error_by'].sql}")
         connection.execute(f"CREATE VIEW estimator_accuracy_by AS {written_views()['estimator_accuracy_by'].sql}")
         (row,) = connection.sql(written_views()["estimator_accuracy"].sql).pl().to_dicts()
     return row

@@ -121,7 +121,7 @@ def print_result(settings: Settings, result: SweepResult, target: Target, *, rep
     for text in warnings[:SHOWN_WARNINGS]:
         print(f"  warning: {text}")
     if len(warnings) > SHOWN_WARNINGS:
-        print(f'  and {len(warnings) - SHOWN_WARNINGS} warnings more: lake sql "select * from data_quality"')
+        print(f'  warnings not shown: {len(warnings) - SHOWN_WARNINGS}; lake sql "select * from data_quality" has all')
 
 
 def _again(repeat: int | None) -> str:

@@ -10,9 +10,10 @@ import polars as pl
 
 from groundlake.answer import open_connection
 from groundlake.errors import UsageError
-from groundlake.query_files import named_query
+from groundlake.query_files import written_views
 from groundlake.schemas import KEYS
 from groundlake.stats.bootstrap import bootstrap_interval
+from groundlake.views import bind
 
 if TYPE_CHECKING:
     from groundlake.store import Lake
@@ -55,8 +56,8 @@ def accuracy(lake: Lake, scope: Scope) -> pl.DataFrame:
         UsageError: The lake has no such estimates; the message lists those it has.
     """
     errors = _errors(lake, scope, [scope.version])
-    rows = _view("estimator_accuracy_by", errors).filter(pl.col("dimension") == scope.by).sort(GROUP)
-    members = _with_member(errors, scope.by).partition_by(GROUP, as_dict=True)
+    rows = _view("estimator_accuracy_by", errors, scope.by).sort(GROUP)
+    members = _members(errors, scope.by).partition_by(GROUP, as_dict=True)
     intervals = []
     for row in rows.select(GROUP).iter_rows():
         group = members[row]
@@ -81,7 +82,7 @@ def compare_versions(lake: Lake, scope: Scope, against: str) -> pl.DataFrame:
     """
     if scope.estimator is None:
         raise UsageError("two versions of one estimator are compared: name it with --estimator")
-    errors = _with_member(_errors(lake, scope, [scope.version, against]), scope.by)
+    errors = _members(_errors(lake, scope, [scope.version, against]), scope.by)
     old_errors = errors.filter(pl.col("estimator_version") == against)
     new_errors = errors.filter(pl.col("estimator_version") != against)
     if new_errors.is_empty():
@@ -144,7 +145,7 @@ def _errors(lake: Lake, scope: Scope, versions: list[str | None]) -> pl.DataFram
     if errors.is_empty():
         why = 'lake sql "select reason, count(*) from estimator_error group by reason" says why'
         raise UsageError(f"no estimate stands beside a measurement that can judge it\n{why}")
-    return errors.sort(*GROUP[:2], "quantity", *KEYS, "subgraph_id")  # so that the bootstrap draws the same each time
+    return errors
 
 
 def _no_such(lake: Lake, scope: Scope, version: str | None, level: str) -> str:
@@ -160,22 +161,15 @@ def _no_such(lake: Lake, scope: Scope, version: str | None, level: str) -> str:
     return f"no estimates of {wanted} about {about}; there are {listed}"
 
 
-def _with_member(errors: pl.DataFrame, by: str) -> pl.DataFrame:
-    """Add the column `member` as the view does."""
-    members = {
-        "hardware": pl.col("hardware_id"),
-        "precision": pl.col("precision"),
-        "hardware_precision": pl.col("hardware_id") + "/" + pl.col("precision"),
-        "model": pl.col("model"),
-        "batch": pl.col("batch").cast(pl.String),
-        "operation": pl.col("operation_type"),
-    }
-    return errors.with_columns(member=members.get(by, pl.lit("all")))
+def _members(errors: pl.DataFrame, by: str) -> pl.DataFrame:
+    """The errors with the group that each is in, in an order that does not change: the bootstrap draws by it."""
+    return _view("estimator_error_by", errors, by).sort(*GROUP, *KEYS, "subgraph_id")
 
 
-def _view(name: str, errors: pl.DataFrame) -> pl.DataFrame:
+def _view(name: str, errors: pl.DataFrame, by: str) -> pl.DataFrame:
     """Run a view's own text over these rows of `estimator_error`, so that the lake's files are read once."""
     with open_connection() as connection:
         connection.register("estimator_error", errors.to_arrow())
-        rows: pl.DataFrame = connection.sql(named_query(name).sql).pl()
-    return rows
+        bind(connection, written_views(), ("estimator_error_by", "estimator_accuracy_by"))
+        rows: pl.DataFrame = connection.sql(f"SELECT * FROM {name}").pl()  # noqa: S608 - a view's name
+    return rows.filter(pl.col("dimension") == by)
