@@ -38,9 +38,6 @@ HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 MAX_ENCODED_BYTES = 120
 """Longest encoded key: four of them and a part name stay far below the path limits of all file systems."""
 
-MAX_EXAMPLES = 3
-"""Example values shown for each broken rule."""
-
 ULP_TOLERANCE = 8 * 2.0**-52
 """Relative slack of order rules: statistics of one observation differ from it by a rounding or two."""
 
@@ -272,11 +269,11 @@ class Table(pa.DataFrameModel):
             ContractViolationError: Naming each failing column, rule, number of rows and example rows.
         """
         if dict(frame.schema) != dict(cls.polars_schema()):
-            raise ContractViolationError(explain(cls, frame))
+            raise ContractViolationError(_explained(cls, frame))
         try:
             _fused_schema(cls).validate(frame)
         except (SchemaError, SchemaErrors):
-            raise ContractViolationError(explain(cls, frame)) from None
+            raise ContractViolationError(_explained(cls, frame)) from None
 
 
 @cache
@@ -292,85 +289,10 @@ def _fused_schema(contract: type[Table]) -> pa.DataFrameSchema:
     return pa.DataFrameSchema(checks=pa.Check(meets_contract, name="contract"))
 
 
-@cache
-def per_column_schema(contract: type[Table]) -> pa.DataFrameSchema:
-    """The contract in Pandera's ordinary form, one check for each rule: slow, and able to say what is wrong."""
-    schema = contract.to_schema()
-    columns = dict(schema.columns)
-    row_checks = []
-    for rule in contract.rules():
-        if rule.name in ("finite", "key"):
-            checked = columns[rule.column]
-            columns[rule.column] = pa.Column(
-                checked.dtype, checks=[*checked.checks, _as_check(rule)], nullable=checked.nullable
-            )
-        elif rule.column == "row":
-            row_checks.append(_as_check(rule))
-    return pa.DataFrameSchema(columns, checks=row_checks, strict=True)
+def _explained(contract: type[Table], frame: pl.DataFrame) -> str:
+    from groundlake.schemas.explaining import explain  # only a frame that failed needs it
 
-
-def _as_check(rule: Rule) -> pa.Check:
-    holds = rule.holds.fill_null(value=True).alias(rule.name)
-    return pa.Check(lambda data: data.lazyframe.select(holds), name=rule.name, error=rule.name)
-
-
-def explain(contract: type[Table], frame: pl.DataFrame) -> str:
-    """Describe every broken rule of a frame that failed its contract, one line each."""
-    lines = [
-        f"{contract.table_name()}: the contract (version {contract.version()}) refuses this frame; nothing was written"
-    ]
-    schema = contract.polars_schema()
-    lines += [f"  {name}: column is missing ({dtype})" for name, dtype in schema.items() if name not in frame.columns]
-    lines += [f"  {name}: column is not in the contract" for name in frame.columns if name not in schema]
-    mistyped = {name for name, got in frame.schema.items() if name in schema and got != schema[name]}
-    lines += [f"  {name}: type is {frame.schema[name]}, the contract says {schema[name]}" for name in sorted(mistyped)]
-    judged = frame.select(name for name in schema if name in frame.columns and name not in mistyped)
-    broken = broken_rules(contract, judged)
-    lines += [_describe(rule, judged) for rule in contract.rules() if (rule.column, rule.name) in broken]
-    return "\n".join(lines)
-
-
-def broken_rules(contract: type[Table], frame: pl.DataFrame) -> set[tuple[str, str]]:
-    """Run the per-column form over the columns that are there: (column or "row", rule) of each broken rule."""
-    there = set(frame.columns)
-    full = per_column_schema(contract)
-    judged = pa.DataFrameSchema(
-        {name: column for name, column in full.columns.items() if name in there},
-        checks=[
-            _as_check(rule) for rule in contract.rules() if rule.column == "row" and set(_columns_read(rule)) <= there
-        ],
-    )
-    try:
-        judged.validate(frame, lazy=True)
-    except SchemaErrors as error:
-        found = {(_column_of(broken), _rule_of(broken)) for broken in error.schema_errors}
-        # Pandera takes NaN for a null; the rule `finite` names it.
-        return {(name, rule) for name, rule in found if rule != "not_nullable" or frame[name].null_count()}
-    return set()
-
-
-def _column_of(error: SchemaError) -> str:
-    return error.schema.name if isinstance(error.schema, pa.Column) and error.schema.name else "row"
-
-
-def _rule_of(error: SchemaError) -> str:
-    check = error.check
-    return str(check if isinstance(check, str) else check.name) if check is not None else ""
-
-
-def _describe(rule: Rule, frame: pl.DataFrame) -> str:
-    bad = frame.with_row_index("row_number").filter(~rule.holds)
-    keep = ["row_number", *([rule.column] if rule.column != "row" else _columns_read(rule))]
-    examples = "; ".join(
-        ", ".join(f"{name.replace('row_number', 'row')}={value!r}" for name, value in row.items())
-        for row in bad.select(keep).head(MAX_EXAMPLES).to_dicts()
-    )
-    where = "" if rule.column == "row" else f"{rule.column}: "
-    return f"  {where}{rule.words}; {bad.height} of {frame.height} rows break this ({examples})"
-
-
-def _columns_read(rule: Rule) -> list[str]:
-    return sorted(set(rule.holds.meta.root_names()))
+    return explain(contract, frame)
 
 
 def _finite(name: str, dtype: pl.DataType) -> pl.Expr | None:

@@ -2,41 +2,35 @@
 
 from __future__ import annotations
 
-import operator
 import os
 from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
 import polars as pl
 
 from groundlake import estimates
 from groundlake.answer import Answer, open_connection
 from groundlake.commit import Commit, ensure_anchor, environment_error
+from groundlake.direct import Reader, retry
 from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
 from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, utc_now
 from groundlake.layout import new_id
-from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, scan_parts, shown_rows
 from groundlake.query_files import named_query
-from groundlake.schemas import FACT_TABLES, KEYS, TABLES, Runs, Table
+from groundlake.schemas import FACT_TABLES, TABLES, Runs
 from groundlake.views import all_views, bind
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import duckdb
 
     from groundlake.estimates import EstimatesWritten
     from groundlake.integrity import Finding
 
-Result = TypeVar("Result")
-
 RUNS_PER_LEDGER_FILE = 100
 """A batch import publishes at most this many runs at once: what a crash can make it repeat."""
-
-READ_ATTEMPTS = 4
-"""How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
 
 
 class Recordable(Protocol):
@@ -58,7 +52,8 @@ class Lake:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow a link that may move later
         if "\\" in str(self.root):
             raise UsageError(f"{self.root}: DuckDB takes a backslash in a path for a separator; choose another --root")
-        self._ledger = Ledger(self.root)
+        self._reader = Reader(self.root)
+        self._ledger = self._reader.ledger
         self._has_anchors = False
 
     def __repr__(self) -> str:
@@ -178,13 +173,24 @@ class Lake:
             self._require()
             measured, subgraphs = self.sql(estimates.MEASURED_SQL).pl(), self.sql(estimates.SUBGRAPHS_SQL).pl()
             estimates.refuse_unmeasured(rows, measured, subgraphs)
-        new = estimates.not_present(rows, self.frame("estimates")) if self.exists else rows
+        new = estimates.not_present(rows, self._estimates_like(rows)) if self.exists else rows
         run_ids = self.write_many(estimates.as_runs(new, sources), on_published=on_published)
         return estimates.EstimatesWritten(tuple(run_ids), new.height, rows.height - new.height)
 
+    def _estimates_like(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """Estimates that are there of the same devices, estimators and versions."""
+        same = rows.select("estimator", "estimator_version").unique().lazy()
+        ids = rows["hardware_id"].unique().to_list()
+
+        def read() -> pl.DataFrame:
+            parts = [self.scan("estimates", hardware_id=name) for name in ids]
+            return pl.concat(parts).join(same, on=["estimator", "estimator_version"], how="semi").collect()
+
+        return retry(read)
+
     def retract(self, run_id: str, hardware_id: str, why: str) -> None:
         """State that a run is withdrawn: it is not shown any more, and an older revision does not come back."""
-        known = _retry(partial(self._ledger.current, hardware_id)).filter(pl.col("run_id") == run_id)
+        known = self._reader.current(hardware_id).filter(pl.col("run_id") == run_id)
         if known.is_empty():
             raise UsageError(f"run {run_id} of {hardware_id} is not in {self.root}; `lake sql` lists run_summary")
         row = known.with_columns(
@@ -226,7 +232,7 @@ class Lake:
         if not given:
             return
         hardware_id = str(prepared[0].row["hardware_id"])
-        known = set(_retry(partial(self._ledger.all_rows, hardware_id))["run_id"]) & given
+        known = set(retry(partial(self._ledger.all_rows, hardware_id))["run_id"]) & given
         if known:
             raise RunExistsError(
                 f"run {min(known)} of {hardware_id} is in {self.root} already; a run is written once\n"
@@ -261,14 +267,12 @@ class Lake:
     def hardware_ids(self) -> list[str]:
         """Hardware ids with at least one run, sorted."""
         self._require()
-        names = self._ledger.hardware_ids()
-        return [name for name in names if not _retry(partial(self._ledger.current, name)).is_empty()]
+        return [name for name in self._ledger.hardware_ids() if not self._reader.current(name).is_empty()]
 
     def runs(self, hardware_id: str | None = None) -> pl.DataFrame:
         """Current ledger rows (columns of the contract `Runs`) of one hardware id or of all, by direct reads."""
         self._require()
-        ids = self._ledger.hardware_ids() if hardware_id is None else [hardware_id]
-        return pl.concat([Runs.empty_frame(), *(_retry(partial(self._ledger.current, name)) for name in ids)])
+        return self._reader.runs(hardware_id)
 
     def frame(self, table: str, **keys: object) -> pl.DataFrame:
         """Read the visible rows of a table as a polars frame, straight from the partitions that match.
@@ -282,58 +286,13 @@ class Lake:
             CorruptLakeError: A part is torn, foreign or gone; the message names it. That one is gone is noticed where
                 whole runs are read: by hardware_id and run_id, or all.
         """
-        return _retry(lambda: self._read(table, keys))
+        self._require()
+        return self._reader.frame(table, keys)
 
     def scan(self, table: str, **keys: object) -> pl.LazyFrame:
         """Return a LazyFrame over the visible rows of a table; arguments as for `frame`."""
-        contract = _contract(table)
-        keys = _checked_keys(contract, keys)
         self._require()
-        visible = self._visible(keys)
-        if contract is Runs:
-            return self._read(table, keys).lazy()
-        schema = contract.polars_schema()
-        parts = [
-            scan_parts(contract, [path]).with_columns(
-                pl.lit(value, dtype=schema[name]).alias(name) for name, value in found.items()
-            )
-            for found, path in self._files(contract, keys, visible)
-        ]
-        rows = pl.concat(parts).select(schema.names()) if parts else contract.empty_frame().lazy()
-        return shown_rows(contract, rows, visible.lazy())
-
-    def _read(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
-        contract = _contract(table)
-        keys = _checked_keys(contract, keys)
-        self._require()
-        visible = self._visible(keys)
-        if contract is Runs:
-            return visible.filter(pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items()))  # noqa: FBT003 - no condition keeps all rows
-        frames = [read_parts(contract, [path], found) for found, path in self._files(contract, keys, visible)]
-        rows = pl.concat(frames) if frames else contract.empty_frame()
-        shown = shown_rows(contract, rows.lazy(), visible.lazy()).collect()
-        if not contract.latest_by() and set(keys) <= {"hardware_id", "run_id"}:
-            refuse_lost_rows(contract, visible.iter_rows(named=True), shown)
-        return shown
-
-    def _visible(self, keys: Mapping[str, object]) -> pl.DataFrame:
-        """Current runs that may have rows with these keys; a fact row's own keys are not the run's."""
-        hardware_id = keys.get("hardware_id")
-        current = self.runs(None if hardware_id is None else str(hardware_id))
-        return current.filter(pl.col("run_id") == keys["run_id"]) if "run_id" in keys else current
-
-    def _files(
-        self, contract: type[Table], keys: Mapping[str, object], visible: pl.DataFrame
-    ) -> Iterator[tuple[dict[str, object], Path]]:
-        """Name the parts that the visible runs point at: such readers never meet a dead part."""
-        current = set(visible["part"])
-        folders = {name: value for name, value in keys.items() if name in contract.keys()}
-        for found, path in leaf_files(self.root, contract, folders):
-            if path.name.split(".", 1)[0] in current:
-                values: dict[str, object] = dict(found)
-                if "batch" in found:
-                    values["batch"] = int(found["batch"])
-                yield values, path
+        return self._reader.scan(table, keys)
 
     def _require(self) -> None:
         if self.root.exists() and not self.exists:
@@ -360,7 +319,7 @@ class Lake:
         from groundlake.integrity import inspect
 
         self._require()
-        return _retry(partial(inspect, self.root))
+        return retry(partial(inspect, self.root))
 
     def compact_runs(self, *, at_least: int = 2) -> dict[str, int]:
         """Merge the ledger files of each hardware id that has this many; returns how many were merged, by id."""
@@ -368,7 +327,7 @@ class Lake:
 
         self._require()
         counts = {
-            name: _retry(partial(compact_ledger, self.root, self._ledger, name, at_least))
+            name: retry(partial(compact_ledger, self.root, self._ledger, name, at_least))
             for name in self._ledger.hardware_ids()
         }
         return {name: merged for name, merged in counts.items() if merged}
@@ -381,36 +340,3 @@ def _refuse_twins(prepared: list[Prepared]) -> None:
         raise RunExistsError(
             f"run {twice[0]} is given twice in one call; a run is written once\ngive each its own run_id"
         )
-
-
-def _contract(table: str) -> type[Table]:
-    if table not in TABLES:
-        raise UsageError(f"no table {table!r}; there are {', '.join(TABLES)}")
-    return TABLES[table]
-
-
-def _checked_keys(contract: type[Table], keys: Mapping[str, object]) -> dict[str, object]:
-    """Refuse keys that the table does not have and values of a wrong kind; whole numbers become int."""
-    allowed = [*KEYS, "run_id"] if contract is Runs else [*contract.keys(), "run_id"]
-    checked: dict[str, object] = {}
-    for name, value in keys.items():
-        if name not in allowed:
-            raise UsageError(f"{contract.table_name()} cannot be read by {name!r}; give any of {', '.join(allowed)}")
-        if name == "batch" and isinstance(value, SupportsIndex) and not isinstance(value, bool):
-            checked[name] = operator.index(value)
-        elif name != "batch" and isinstance(value, str):
-            checked[name] = value
-        else:
-            wanted = "a whole number" if name == "batch" else "a text"
-            raise UsageError(f"{name} is {wanted}, got {value!r}; leave it out to read all of them")
-    return checked
-
-
-def _retry(read: Callable[[], Result]) -> Result:
-    """Read again when a file vanished between listing and opening: its rows stand elsewhere by now."""
-    for _ in range(READ_ATTEMPTS - 1):
-        try:
-            return read()
-        except FileNotFoundError:
-            continue
-    return read()

@@ -11,7 +11,7 @@ import pytest
 
 from groundlake.errors import ContractViolationError, LakeError
 from groundlake.schemas import TABLES, Estimates, PowerTimeseries, Quarantine, Runs, SubgraphTimings, Table
-from groundlake.schemas.base import broken_rules
+from groundlake.schemas.explaining import broken_rules
 from groundlake.store import Lake
 
 if TYPE_CHECKING:

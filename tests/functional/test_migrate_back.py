@@ -148,6 +148,24 @@ def test_a_file_with_other_content_is_never_overwritten(lake: Lake, tmp_path: Pa
         export_v2_json(lake, tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("there", "said"), [("{}", "is there already with other content"), ("{", "is there already, and is no JSON")]
+)
+def test_efficiency_curves_that_are_there_are_never_overwritten(lake: Lake, tmp_path: Path, there: str, said: str):
+    half = EfficiencyStats(mean=0.5, std=0.0, min=0.5, max=0.5, ci_lower=0.5, ci_upper=0.5, samples=20)
+    counted = replace(record().subgraphs[0], flops=1_000_000, achieved_flops=5e8, efficiency=half)
+    lake.write_record(record(subgraphs=[counted]))
+    path = tmp_path / "desk" / "fp32" / "efficiency_curves.json"
+    path.parent.mkdir(parents=True)
+    path.write_text(there)
+    with pytest.raises(LakeError, match=rf"efficiency_curves\.json: {said}"):
+        export_v2_json(lake, tmp_path)
+    assert path.read_text() == there
+    path.unlink()
+    assert export_v2_json(lake, tmp_path).curves == 1
+    assert list(json.loads(path.read_text())["curves"]) == ["unfused"]
+
+
 def test_only_a_device_of_the_lake_can_be_exported(lake: Lake, tmp_path: Path):
     lake.write_record(record())
     with pytest.raises(UsageError, match="there are desk"):

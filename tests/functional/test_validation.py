@@ -283,6 +283,25 @@ def test_few_pairs_are_insufficient_however_large_the_change(lake: Lake) -> None
     assert compare_versions(lake, Scope(estimator="mine"), "1")["verdict"].to_list() == ["insufficient data"]
 
 
+def test_a_verdict_on_one_of_many_groups_needs_more_than_one_alone(lake: Lake) -> None:
+    batches = [1, 2, 4, 8]
+    lake.write_many((run(model, batch=batch), {}) for model in MODELS for batch in batches[1:])
+    slightly_better = [1.205 if number % 2 else 1.175 for number in range(12)]
+    for old, new, predicted in (("1", "2", [1]), ("3", "4", batches)):
+        for version, factors in ((old, [1.2] * 12), (new, slightly_better)):
+            rows = [
+                KEYS | {"model": model, "batch": batch, "predicted_latency_ms": measured * factor}
+                for batch in predicted
+                for number, (model, factor) in enumerate(zip(MODELS, factors, strict=True))
+                for measured in (100.0 + 10 * number if batch == 1 else 100.0,)
+            ]
+            lake.write_estimates(pl.DataFrame(rows), estimator="mine", version=version)
+        found = compare_versions(lake, Scope(estimator="mine", version=new, by="batch"), old)
+        verdict = "better" if predicted == [1] else "insufficient data"
+        assert set(found["verdict"]) == {verdict}
+    assert found["member"].to_list() == ["1", "2", "4", "8"]
+
+
 def test_extrapolated_pairs_have_a_verdict_of_their_own(lake: Lake, cli: Callable) -> None:
     for version, fitted, beyond in (("1", 1.05, 100.0), ("2", 1.2, 50.0)):
         rows = [

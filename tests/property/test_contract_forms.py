@@ -15,7 +15,7 @@ from pandera.errors import SchemaErrors
 
 from groundlake.errors import ContractViolationError
 from groundlake.schemas import TABLES, Quarantine, Table
-from groundlake.schemas.base import broken_rules, per_column_schema
+from groundlake.schemas.explaining import broken_rules, per_column_schema
 
 CONTRACTS: list[type[Table]] = [*TABLES.values(), Quarantine]
 BUDGET = settings(

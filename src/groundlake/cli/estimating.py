@@ -10,7 +10,7 @@ import typer
 
 from groundlake.cli.app import ESTIMATE, app
 from groundlake.cli.output import Format, FormatOption, OutOption, as_markdown, print_rows
-from groundlake.cli.progress import progress
+from groundlake.cli.progress import counted
 from groundlake.cli.settings import Settings, command, say
 from groundlake.errors import LakeError, UsageError
 
@@ -83,14 +83,7 @@ def add(
 
     frame = read_estimates(file)
     total = frame["hardware_id"].n_unique() if "hardware_id" in frame.columns else 0
-    with progress("estimates", quiet=settings.quiet) as show:
-        done = 0
-
-        def published(runs: int) -> None:
-            nonlocal done
-            done += runs
-            show(done, total, "hardware ids written")
-
+    with counted("estimates", total, "hardware ids written", quiet=settings.quiet) as published:
         written = settings.lake.write_estimates(
             frame,
             estimator=estimator,
@@ -126,14 +119,7 @@ def fit(
     given = parameters(param)
     if holdout is not None:
         given["holdout"] = holdout.value
-    with progress("estimates", quiet=settings.quiet) as show:
-        done = 0
-
-        def published(runs: int) -> None:
-            nonlocal done
-            done += runs
-            show(done, 0, "hardware ids written")
-
+    with counted("estimates", 0, "hardware ids written", quiet=settings.quiet) as published:
         fitted = compute(
             settings.lake, estimator, version=version, hardware_id=hw, parameters=given, on_published=published
         )

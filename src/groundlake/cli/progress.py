@@ -32,6 +32,27 @@ def progress(what: str, *, quiet: bool) -> Iterator[Callable[[int, int, str], No
 
 
 @contextmanager
+def counted(what: str, total: int, now: str, *, quiet: bool) -> Iterator[Callable[[int], None]]:
+    """Yield a function that is told how many more are done.
+
+    Args:
+        what: Name of the work, at the left of the bar.
+        total: How many there are; 0 where it is not known.
+        now: What is counted.
+        quiet: Show nothing.
+    """
+    with progress(what, quiet=quiet) as show:
+        done = 0
+
+        def more(number: int) -> None:
+            nonlocal done
+            done += number
+            show(done, total, now)
+
+        yield more
+
+
+@contextmanager
 def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
     from rich.console import Console
     from rich.progress import (

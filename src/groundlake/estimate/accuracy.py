@@ -10,9 +10,9 @@ import polars as pl
 
 from groundlake.answer import open_connection
 from groundlake.errors import UsageError
-from groundlake.query_files import written_views
+from groundlake.query_files import quoted, written_views
 from groundlake.schemas import KEYS
-from groundlake.stats.bootstrap import bootstrap_interval
+from groundlake.stats.bootstrap import RESAMPLES, bootstrap_interval
 from groundlake.views import bind
 
 if TYPE_CHECKING:
@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 DIMENSIONS = ("all", "hardware", "precision", "hardware_precision", "model", "batch", "operation")
 MIN_CONFIGURATIONS = 10
 """With fewer, a median says nothing about the next model."""
+
+FALSE_VERDICTS = 0.05
+"""How likely a comparison of two equal versions may find any group better or worse."""
 
 GROUP = ("estimator", "estimator_version", "quantity", "compared_with", "extrapolated", "member")
 VERDICTS = ("better", "worse", "insufficient data")
@@ -74,8 +77,9 @@ def compare_versions(lake: Lake, scope: Scope, against: str) -> pl.DataFrame:
     Columns: estimator, old_version, new_version, member, quantity, compared_with, extrapolated (by either version, with
     rows of their own), num_pairs, old_median_ape and
     new_median_ape in %, `change` (mean of the paired differences of the counted errors, in percentage points; below 0
-    is better) with the ends of its 95 % bootstrap interval, and the verdict: better or worse where the interval is on
-    one side of 0, else insufficient data, also with fewer than ten configurations.
+    is better) with the ends of its bootstrap interval, and the verdict: better or worse where the interval is on one
+    side of 0, else insufficient data, also with fewer than ten configurations. The intervals hold at 95 % for all
+    groups together (Bonferroni), so that many groups do not make a false verdict likely.
 
     Raises:
         UsageError: No estimator is named, or one of the versions is not there.
@@ -93,12 +97,20 @@ def compare_versions(lake: Lake, scope: Scope, against: str) -> pl.DataFrame:
         raise UsageError(f"{scope.estimator}: the two versions predict nothing in common that was measured")
     pairs = pairs.with_columns(extrapolated=pl.col("extrapolated") | pl.col("extrapolated_old"))
     groups = ["member", "quantity", "compared_with", "extrapolated"]
-    return pl.DataFrame([_verdict(group, against) for group in pairs.partition_by(groups)]).sort(groups)
+    parts = pairs.partition_by(groups)
+    return pl.DataFrame([_verdict(part, against, of_groups=len(parts)) for part in parts]).sort(groups)
 
 
-def _verdict(pairs: pl.DataFrame, against: str) -> dict[str, object]:
+def _verdict(pairs: pl.DataFrame, against: str, *, of_groups: int) -> dict[str, object]:
     change = pairs["counted_ape_percent"] - pairs["counted_ape_percent_old"]
-    lower, upper = bootstrap_interval(change.to_numpy(), pairs["model"].to_list(), np.mean)
+    # As many draws beyond an end of the interval as an interval of one group has.
+    lower, upper = bootstrap_interval(
+        change.to_numpy(),
+        pairs["model"].to_list(),
+        np.mean,
+        confidence=1 - FALSE_VERDICTS / of_groups,
+        resamples=RESAMPLES * of_groups,
+    )
     enough = pairs.select(KEYS).n_unique() >= MIN_CONFIGURATIONS
     verdict = "better" if enough and upper < 0 else "worse" if enough and lower > 0 else "insufficient data"
     first = pairs.row(0, named=True)
@@ -123,9 +135,8 @@ def _verdict(pairs: pl.DataFrame, against: str) -> dict[str, object]:
 def _errors(lake: Lake, scope: Scope, versions: list[str | None]) -> pl.DataFrame:
     """Rows of `estimator_error` in scope that have an error; a version of None is the latest of each estimator."""
     level = "subgraph" if scope.by == "operation" else "model"
-    every = lake.sql(f"SELECT * FROM estimator_error WHERE level = '{level}'").pl()  # noqa: S608 - one of two words
-    if scope.estimator is not None:
-        every = every.filter(pl.col("estimator") == scope.estimator)
+    named = f" AND estimator = {quoted(scope.estimator)}" if scope.estimator is not None else ""
+    every = lake.sql(f"SELECT * FROM estimator_error WHERE level = '{level}'{named}").pl()  # noqa: S608 - a quoted name
     if scope.hardware_id is not None:
         ids = sorted(set(every["hardware_id"]))
         every = every.filter(pl.col("hardware_id") == scope.hardware_id)

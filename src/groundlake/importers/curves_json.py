@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake import __version__
+from groundlake.commit import write_atomically
 from groundlake.errors import LakeError
 from groundlake.ground_truth.layouts import PRECISIONS, safe_name
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 FILE = "efficiency_curves.json"
 SHOWN_SUBGRAPHS = 5
 """Patterns that a data point of the v1 files names."""
+
+WHAT_TO_DO = "export into an empty folder, or remove the file"
 
 METHODS = ("timing_method", "flops_method")
 CURVE = ("precision", "operation_type", *METHODS)
@@ -150,14 +153,14 @@ def _same(there: Any, now: Any) -> bool:  # noqa: ANN401 - any JSON
 
 
 def _save(path: Path, content: dict[str, Any]) -> int:
-    text = json.dumps(content, indent=2) + "\n"
     if path.exists():
-        if not _same(json.loads(path.read_text(encoding="utf-8")), content):
-            raise LakeError(
-                f"{path}: is there already with other content, and is not overwritten\n"
-                "export into an empty folder, or remove the file"
-            )
+        try:
+            there = json.loads(path.read_text(encoding="utf-8"))
+        except ValueError as error:
+            raise LakeError(f"{path}: is there already, and is no JSON ({error})\n{WHAT_TO_DO}") from error
+        if not _same(there, content):
+            raise LakeError(f"{path}: is there already with other content, and is not overwritten\n{WHAT_TO_DO}")
         return 0
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
+    write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
     return 1

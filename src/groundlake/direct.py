@@ -1,0 +1,130 @@
+"""Direct reads: the visible rows of a table straight from the partitions that match, without DuckDB."""
+
+from __future__ import annotations
+
+import operator
+from functools import partial
+from typing import TYPE_CHECKING, SupportsIndex, TypeVar
+
+import polars as pl
+
+from groundlake.errors import UsageError
+from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, scan_parts, shown_rows
+from groundlake.schemas import KEYS, TABLES, Runs, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+Result = TypeVar("Result")
+
+READ_ATTEMPTS = 4
+"""How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
+
+
+class Reader:
+    """Reads the runs that are visible, and only the parts that they point at.
+
+    Args:
+        root: The data root, which is there.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self.ledger = Ledger(root)
+
+    def current(self, hardware_id: str) -> pl.DataFrame:
+        """Current ledger rows of one hardware id."""
+        return retry(partial(self.ledger.current, hardware_id))
+
+    def runs(self, hardware_id: str | None = None) -> pl.DataFrame:
+        """Current ledger rows of one hardware id or of all."""
+        ids = self.ledger.hardware_ids() if hardware_id is None else [hardware_id]
+        return pl.concat([Runs.empty_frame(), *(self.current(name) for name in ids)])
+
+    def frame(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
+        """Rows of a table whose key columns equal `keys`, as `Lake.frame` describes."""
+        return retry(lambda: self._read(table, keys))
+
+    def scan(self, table: str, keys: Mapping[str, object]) -> pl.LazyFrame:
+        """Return the same rows as a LazyFrame."""
+        contract = contract_named(table)
+        keys = _checked_keys(contract, keys)
+        visible = self._visible(keys)
+        if contract is Runs:
+            return self._read(table, keys).lazy()
+        schema = contract.polars_schema()
+        parts = [
+            scan_parts(contract, [path]).with_columns(
+                pl.lit(value, dtype=schema[name]).alias(name) for name, value in found.items()
+            )
+            for found, path in self._files(contract, keys, visible)
+        ]
+        rows = pl.concat(parts).select(schema.names()) if parts else contract.empty_frame().lazy()
+        return shown_rows(contract, rows, visible.lazy())
+
+    def _read(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
+        contract = contract_named(table)
+        keys = _checked_keys(contract, keys)
+        visible = self._visible(keys)
+        if contract is Runs:
+            return visible.filter(pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items()))  # noqa: FBT003 - no condition keeps all rows
+        frames = [read_parts(contract, [path], found) for found, path in self._files(contract, keys, visible)]
+        rows = pl.concat(frames) if frames else contract.empty_frame()
+        shown = shown_rows(contract, rows.lazy(), visible.lazy()).collect()
+        if not contract.latest_by() and set(keys) <= {"hardware_id", "run_id"}:
+            refuse_lost_rows(contract, visible.iter_rows(named=True), shown)
+        return shown
+
+    def _visible(self, keys: Mapping[str, object]) -> pl.DataFrame:
+        """Current runs that may have rows with these keys; a fact row's own keys are not the run's."""
+        hardware_id = keys.get("hardware_id")
+        current = self.runs(None if hardware_id is None else str(hardware_id))
+        return current.filter(pl.col("run_id") == keys["run_id"]) if "run_id" in keys else current
+
+    def _files(
+        self, contract: type[Table], keys: Mapping[str, object], visible: pl.DataFrame
+    ) -> Iterator[tuple[dict[str, object], Path]]:
+        """Name the parts that the visible runs point at: such readers never meet a dead part."""
+        current = set(visible["part"])
+        folders = {name: value for name, value in keys.items() if name in contract.keys()}
+        for found, path in leaf_files(self._root, contract, folders):
+            if path.name.split(".", 1)[0] in current:
+                values: dict[str, object] = dict(found)
+                if "batch" in found:
+                    values["batch"] = int(found["batch"])
+                yield values, path
+
+
+def contract_named(table: str) -> type[Table]:
+    """Return the contract of a table; raise UsageError where there is no such table."""
+    if table not in TABLES:
+        raise UsageError(f"no table {table!r}; there are {', '.join(TABLES)}")
+    return TABLES[table]
+
+
+def _checked_keys(contract: type[Table], keys: Mapping[str, object]) -> dict[str, object]:
+    """Refuse keys that the table does not have and values of a wrong kind; whole numbers become int."""
+    allowed = [*KEYS, "run_id"] if contract is Runs else [*contract.keys(), "run_id"]
+    checked: dict[str, object] = {}
+    for name, value in keys.items():
+        if name not in allowed:
+            raise UsageError(f"{contract.table_name()} cannot be read by {name!r}; give any of {', '.join(allowed)}")
+        if name == "batch" and isinstance(value, SupportsIndex) and not isinstance(value, bool):
+            checked[name] = operator.index(value)
+        elif name != "batch" and isinstance(value, str):
+            checked[name] = value
+        else:
+            wanted = "a whole number" if name == "batch" else "a text"
+            raise UsageError(f"{name} is {wanted}, got {value!r}; leave it out to read all of them")
+    return checked
+
+
+def retry(read: Callable[[], Result]) -> Result:
+    """Read again when a file vanished between listing and opening: its rows stand elsewhere by now."""
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            continue
+    return read()
