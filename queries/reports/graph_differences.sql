@@ -24,9 +24,8 @@ WITH works AS (
         s.fusion_pattern,
         s.flops,
         s.total_bytes
-    FROM runs r
+    FROM good_runs r
     JOIN subgraph_timings s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
-    WHERE r.status = 'ok' AND r.kind = 'efficiency'
 ),
 shared_flops AS (
     SELECT

@@ -18,10 +18,10 @@ WITH recorded AS (
         count(*) AS num_runs,
         array_sort(array_agg(DISTINCT r.hardware_id)) AS hardware_ids,
         max(p.physical_peak_flops) AS physical_peak_flops
-    FROM runs r
+    FROM good_runs r
     JOIN machine_aliases m ON m.hardware_id = r.hardware_id
     LEFT JOIN physical_peaks p ON p.hardware_id = r.hardware_id AND p.precision = r.precision
-    WHERE r.status = 'ok' AND r.kind = 'efficiency' AND r.theoretical_peak_flops IS NOT NULL
+    WHERE r.theoretical_peak_flops IS NOT NULL
     GROUP BY m.machine, r.precision, r.theoretical_peak_flops
 )
 SELECT

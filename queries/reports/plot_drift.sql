@@ -29,8 +29,8 @@ WITH good AS (
         end_to_end_latency_std_ms,
         min(end_to_end_latency_ms) OVER alike AS any_end_to_end,
         count(*) OVER alike - count(end_to_end_latency_ms) OVER alike AS num_without
-    FROM runs
-    WHERE status = 'ok' AND kind = 'efficiency' AND started_at IS NOT NULL
+    FROM good_runs
+    WHERE started_at IS NOT NULL
     WINDOW alike AS (PARTITION BY hardware_id, precision, model, batch, device, timing_method, flops_method)
 ),
 chosen AS (

@@ -1,7 +1,8 @@
 -- One row for each repeat of a configuration within a session: how its latency has moved since its first good run of that
 -- session, in the order of time. Where later runs are slower all together, the device got warm, or something else ran.
 -- Runs without a session are taken together by hardware id and day (UTC). A run stands beside the first one that was timed
--- and counted by the same methods. Clock and temperature are those under load, NULL where they were not recorded.
+-- and counted by the same methods on the same kind of device. Clock and temperature are those under load, NULL where they
+-- were not recorded.
 -- example: select session, minutes, model, change_percent, temperature_c from session_drift order by session, minutes
 -- column session: session_id, or the day of the run where it has none
 -- column place [1]: Number of the run of this configuration within the session, from 2
@@ -23,16 +24,17 @@ WITH good AS (
         run_id,
         run_index,
         started_at,
+        device,
         timing_method,
         flops_method,
         total_latency_ms,
         end_to_end_latency_ms,
-        system_under_load.gpu_clock_mhz AS gpu_clock_mhz,
-        system_under_load.cpu_freq_mhz AS cpu_freq_mhz,
-        system_under_load.temperature_c AS temperature_c,
+        gpu_clock_mhz,
+        cpu_freq_mhz,
+        temperature_c,
         coalesce(session_id, CAST(CAST(started_at AS DATE) AS STRING)) AS session
-    FROM runs
-    WHERE status = 'ok' AND kind = 'efficiency' AND started_at IS NOT NULL
+    FROM good_runs
+    WHERE started_at IS NOT NULL
 ),
 placed AS (
     SELECT
@@ -43,6 +45,7 @@ placed AS (
         run_id,
         run_index,
         started_at,
+        device,
         timing_method,
         flops_method,
         total_latency_ms,
@@ -58,7 +61,7 @@ placed AS (
         started_at - min(started_at) OVER (PARTITION BY hardware_id, session) AS since
     FROM good
     WINDOW in_order AS (
-        PARTITION BY hardware_id, session, precision, model, batch, timing_method, flops_method
+        PARTITION BY hardware_id, session, precision, model, batch, device, timing_method, flops_method
         ORDER BY started_at, run_id
     )
 )

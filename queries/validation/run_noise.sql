@@ -16,22 +16,14 @@ WITH figures AS (
     SELECT
         hardware_id, precision, model, batch, run_id, timing_method, flops_method, software_fingerprint, thermal_profile,
         device, total_flops, 'total_latency_ms' AS quantity, total_latency_ms AS measured_ms, total_latency_std_ms AS std_ms, timed_runs
-    FROM runs
-    WHERE
-        status = 'ok'
-        AND kind = 'efficiency'
-        AND total_latency_ms > 0
-        AND coalesce(CAST(to_json(warnings) AS STRING) NOT LIKE '%"not_representative:%', true)
+    FROM good_runs
+    WHERE is_representative AND total_latency_ms > 0
     UNION ALL
     SELECT
         hardware_id, precision, model, batch, run_id, timing_method, flops_method, software_fingerprint, thermal_profile,
         device, total_flops, 'end_to_end_latency_ms' AS quantity, end_to_end_latency_ms AS measured_ms, end_to_end_latency_std_ms AS std_ms, timed_runs
-    FROM runs
-    WHERE
-        status = 'ok'
-        AND kind = 'efficiency'
-        AND end_to_end_latency_ms > 0
-        AND coalesce(CAST(to_json(warnings) AS STRING) NOT LIKE '%"not_representative:%', true)
+    FROM good_runs
+    WHERE is_representative AND end_to_end_latency_ms > 0
 ),
 repeats AS (
     SELECT
