@@ -95,6 +95,8 @@ def fill_conditions(lake: Lake) -> None:
         board = run(hardware_id=f"board_{watts.lower()}", thermal_profile=watts, total_latency_ms=latency, **mode)
         lake.write(board, subgraph_timings=timings(latency / 4))
         lake.write(board | {"precision": "fp16", "total_latency_ms": latency * 1.3}, subgraph_timings=timings(latency))
+        whole = {"model": "whole", "total_latency_ms": None, "end_to_end_latency_ms": latency, "num_subgraphs": None}
+        lake.write(board | whole)
     lake.write(run(hardware_id="board_maxn", thermal_profile="MAXN", device="cuda"), subgraph_timings=timings(1))
     for number in range(4):
         state = {
@@ -121,12 +123,15 @@ def fill_conditions(lake: Lake) -> None:
 
 
 def fill_hardware(lake: Lake) -> None:
-    """Write two specifications: one with an alias, both with physical peaks."""
+    """Write two specifications with physical peaks, one with an alias, and three that make a chain of aliases."""
     figures = {"clock_mhz": 1300.5, "peak_fp32_flops": 3e9, "memory_bandwidth_bytes_per_s": 1e8}
     device = pl.DataFrame({"name": ["Device"], "device": ["cpu"], "aliases": [["gerät µ/50 W"]]} | figures)
     lake.write({"hardware_id": "dev_a", "kind": "hardware_spec"}, hardware=device)
     gpu = pl.DataFrame({"name": ["GPU"], "device": ["cuda"], "operation_overhead_s": [5e-6]} | figures)
     lake.write({"hardware_id": "gpu", "kind": "hardware_spec"}, hardware=gpu)
+    for number, aliases in ((30, ["board_50w"]), (50, ["never measured"]), (15, ["nobody", "never measured"])):
+        board = pl.DataFrame({"name": ["Board"], "device": ["cuda"], "aliases": [aliases]})
+        lake.write({"hardware_id": f"board_{number}w", "kind": "hardware_spec"}, hardware=board)
 
 
 def fill_estimates(lake: Lake) -> None:

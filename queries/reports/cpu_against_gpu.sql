@@ -8,7 +8,7 @@
 -- column num_configurations [1]: Pairs of model and batch size with this operation that both measured
 -- column cpu_latency_ms [ms]: Latency of the operation on the CPU, summed over those
 -- column gpu_latency_ms [ms]: The same on the GPU
--- column cpu_latency_share [1]: Share of the latency of all operation types on the CPU
+-- column cpu_latency_share [1]: Share of the latency of all operation types that both ran, on the CPU
 -- column gpu_latency_share [1]: The same on the GPU
 -- column cpu_achieved_flops [FLOP/s]: FLOPs / latency on the CPU
 -- column gpu_achieved_flops [FLOP/s]: FLOPs / latency on the GPU

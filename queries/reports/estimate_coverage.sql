@@ -4,7 +4,7 @@
 -- example: select estimator, estimator_version, hardware_id, predicted_share from estimate_coverage where predicted_share < 1
 -- column num_measured [1]: Configurations that were measured on this hardware id
 -- column num_predicted [1]: Those of them with an estimate of the whole model, or of all its subgraphs
--- column num_partly_predicted [1]: Those with estimates of some of their subgraphs only
+-- column num_partly_predicted [1]: Those with estimates of some of their subgraphs only, or of a run not cut into any
 -- column num_extrapolated [1]: Predicted ones of which an estimate is outside of what the estimator was fitted on
 -- column predicted_share [1]: num_predicted / num_measured
 -- column num_not_measured [1]: Configurations with an estimate on this hardware id that were not measured there
@@ -42,7 +42,7 @@ counted AS (
         l.hardware_id,
         count(*) AS num_measured,
         count(CASE WHEN p.has_whole OR p.num_predicted_subgraphs >= l.num_subgraphs THEN 1 END) AS num_predicted,
-        count(CASE WHEN NOT p.has_whole AND p.num_predicted_subgraphs < l.num_subgraphs THEN 1 END)
+        count(CASE WHEN NOT p.has_whole AND coalesce(p.num_predicted_subgraphs < l.num_subgraphs, true) THEN 1 END)
             AS num_partly_predicted,
         count(
             CASE WHEN p.is_extrapolated AND (p.has_whole OR p.num_predicted_subgraphs >= l.num_subgraphs) THEN 1 END

@@ -3,7 +3,7 @@
 -- example: lake query estimate_gaps --param estimator=roofline
 -- param: estimator STRING = 'all'; name of an estimator, or all
 -- param: version STRING = 'all'; one of its versions, or all
--- column state: not predicted, or partly predicted (not all of its subgraphs)
+-- column state: not predicted, or partly predicted (not all of its subgraphs, or of a run that was not cut into any)
 -- column num_predicted_subgraphs [1]: Subgraphs with an estimate
 -- column num_subgraphs [1]: Subgraphs of the latest run; NULL where it was not cut into any
 WITH versions AS (
@@ -48,4 +48,4 @@ LEFT JOIN predicted d
     AND d.precision = l.precision
     AND d.model = l.model
     AND d.batch = l.batch
-WHERE d.estimator IS NULL OR (NOT d.has_whole AND d.num_predicted_subgraphs < l.num_subgraphs)
+WHERE d.estimator IS NULL OR (NOT d.has_whole AND coalesce(d.num_predicted_subgraphs < l.num_subgraphs, true))

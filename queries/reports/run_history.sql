@@ -1,5 +1,6 @@
 -- One row for each run of the configurations that are asked for, in the order of time: its latency and the change from the
--- good run before it. Runs that were timed or counted by different methods have the verdict not_comparable and no change.
+-- good run before it. Runs that were timed or counted by different methods, or made on different kinds of device, have the
+-- verdict not_comparable and no change.
 -- A change that is not larger than the noise of run_noise means nothing; where the noise is not known, as for methods that
 -- the latest run does not use, any change has a verdict. `lake compare` weighs two runs against each other.
 -- example: lake query run_history --param hardware_id=dev --param model=resnet18
@@ -26,6 +27,7 @@ WITH wanted AS (
         r.started_at,
         r.session_id,
         r.tool_version,
+        r.device,
         r.timing_method,
         r.flops_method,
         r.total_latency_ms,
@@ -33,6 +35,7 @@ WITH wanted AS (
         r.error,
         row_number() OVER in_order AS place,
         lag(r.run_id) OVER in_order AS before_run_id,
+        lag(r.device) OVER in_order AS before_device,
         lag(r.timing_method) OVER in_order AS before_timing_method,
         lag(r.flops_method) OVER in_order AS before_flops_method,
         lag(r.total_latency_ms) OVER in_order AS before_latency_ms,
@@ -75,6 +78,7 @@ judged AS (
             WHEN w.before_run_id IS NULL THEN NULL
             WHEN w.timing_method <> w.before_timing_method THEN 'timed by different methods'
             WHEN w.flops_method IS DISTINCT FROM w.before_flops_method THEN 'counted by different methods'
+            WHEN w.device IS DISTINCT FROM w.before_device THEN 'run on different kinds of device'
             WHEN w.total_latency_ms IS NULL OR w.before_latency_ms IS NULL THEN 'a latency is missing'
         END AS reason,
         (w.total_latency_ms / NULLIF(w.before_latency_ms, 0) - 1) * 100 AS raw_change_percent

@@ -4,12 +4,18 @@
 -- where only that was measured: compared_with says which, and figures compared with different things are never mixed. An
 -- error within the noise of the measurement is not an error: counted_ape_percent is 0 there. A measurement that scatters by
 -- more than 25 % judges nobody: such a row has a reason instead of a rating.
+-- An estimate of the energy stands beside one rail, never beside a sum. Sensors do not say what a rail feeds: its name tells.
+-- A rail of the whole comes before those of parts: the board of the GPU that the model ran on (nvml), then the input of a
+-- module (a name that ends in _IN, as VDD_IN of a Jetson), a processor package (rapl package-0), and the platform (psys).
+-- Among several of one kind, and where only parts are known, the largest counts: on a board without a rail for its input,
+-- or with two packages, that is less than the whole. compared_with names it, with the index where several GPUs were read.
 -- example: select model, batch, signed_error_percent, rating from estimator_error where level = 'model' order by ape_percent
 -- column level: model or subgraph
 -- column quantity: latency (ms), energy (J of one pass) or memory (bytes)
 -- column predicted [1]: The estimate, in the unit of its quantity
 -- column measured [1]: The measured value in the same unit; NULL where there is none, and reason says why
--- column compared_with: What was measured: total_latency_ms, end_to_end_latency_ms, latency_mean_ms, or a source and rail
+-- column compared_with: What was measured: total_latency_ms, end_to_end_latency_ms, latency_mean_ms, or a source and rail,
+--   as nvml/gpu; with the index of the device, as nvml/gpu 1, where several were read
 -- column signed_error [1]: predicted - measured, in the unit of the quantity
 -- column signed_error_percent [%]: signed_error / measured
 -- column ape_percent [%]: Absolute percentage error
@@ -73,14 +79,20 @@ energies AS (
     SELECT
         e.hardware_id,
         e.run_id,
-        e.source,
-        e.rail,
+        e.source || '/' || e.rail
+            || CASE WHEN e.is_only_device THEN '' ELSE ' ' || CAST(e.device_index AS STRING) END AS compared_with,
         e.energy_per_pass_j,
         row_number() OVER (
             PARTITION BY e.hardware_id, e.run_id
             ORDER BY
-                CASE WHEN l.device = 'cuda' AND e.source = 'nvml' THEN 0 ELSE 1 END,
-                e.energy_per_pass_j DESC, e.source, e.rail
+                CASE
+                    WHEN l.device = 'cuda' AND e.source = 'nvml' THEN 0
+                    WHEN right(upper(e.rail), 3) = '_IN' THEN 1
+                    WHEN e.source = 'rapl' AND e.rail LIKE 'package-%' AND e.rail NOT LIKE '%/%' THEN 2
+                    WHEN e.source = 'rapl' AND e.rail LIKE 'psys%' THEN 3
+                    ELSE 4
+                END,
+                e.energy_per_pass_j DESC, e.source, e.rail, e.device_index
         ) AS place
     FROM energy_per_inference e
     JOIN latest_runs l ON l.hardware_id = e.hardware_id AND l.run_id = e.run_id
@@ -104,7 +116,7 @@ models AS (
         CASE
             WHEN s.quantity = 'latency' AND s.has_whole AND l.end_to_end_latency_ms IS NOT NULL THEN 'end_to_end_latency_ms'
             WHEN s.quantity = 'latency' THEN 'total_latency_ms'
-            WHEN s.quantity = 'energy' THEN e.source || '/' || e.rail
+            WHEN s.quantity = 'energy' THEN e.compared_with
         END AS compared_with,
         CASE
             WHEN

@@ -13,6 +13,7 @@
 -- column energy_per_input_j [J]: Energy of one pass, over the batch size
 -- column energy_per_input_above_baseline_j [J]: The same, less what the idle device takes; NULL without a baseline
 -- column inputs_per_j [1/J]: Inputs for one joule
+-- column is_only_device: Whether no other device was read under this source and rail; false where a machine has several GPUs
 -- column method: What the energy is: the integral of the power, or the difference of the sensor's counter
 WITH energies AS (
     SELECT
@@ -30,9 +31,9 @@ WITH energies AS (
         energy_j,
         coalesce(energy_j, counter_energy_j) AS known_j,
         energy_above_baseline_j,
-        min(device_index) OVER interface = max(device_index) OVER interface AS is_only_device
+        coalesce(min(device_index) OVER rail_name = max(device_index) OVER rail_name, true) AS is_only_device
     FROM run_energy
-    WINDOW interface AS (PARTITION BY hardware_id, run_id, source)
+    WINDOW rail_name AS (PARTITION BY hardware_id, run_id, source, rail)
 )
 SELECT
     e.hardware_id,
@@ -46,6 +47,7 @@ SELECT
     e.window_s,
     e.usual_step_s,
     e.averaging_s,
+    e.is_only_device,
     r.timed_runs AS passes,
     e.known_j / NULLIF(r.timed_runs, 0) AS energy_per_pass_j,
     e.known_j / NULLIF(r.timed_runs, 0) / NULLIF(e.batch, 0) AS energy_per_input_j,
@@ -61,5 +63,11 @@ WHERE
     AND e.known_j IS NOT NULL
     AND (
         e.source <> 'nvml'
-        OR (r.device = 'cuda' AND (e.device_index = r.device_index OR (r.device_index IS NULL AND e.is_only_device)))
+        OR (
+            r.device = 'cuda'
+            AND (
+                e.device_index = r.device_index
+                OR (r.device_index IS NULL AND e.device_index IS NOT NULL AND e.is_only_device)
+            )
+        )
     )

@@ -143,6 +143,29 @@ def test_power_modes_that_were_timed_differently_have_no_speedup(lake: Lake) -> 
     ]
 
 
+def test_power_modes_that_were_only_timed_end_to_end_are_compared_by_that(lake: Lake) -> None:
+    for mode, total, whole in (("15W", None, 6.0), ("30W", None, 3.0), ("50W", 9.0, 2.0), ("MAXN", 3.0, None)):
+        board = {"hardware_id": f"board_{mode.lower()}", "thermal_profile": mode}
+        measured(lake, **board, total_latency_ms=total, end_to_end_latency_ms=whole)
+    assert ask(lake, "power_mode_scaling", "lower_mode quantity lower_latency_ms latency_ms speedup") == [
+        ("15W", "end_to_end_latency_ms", 6.0, 3.0, 2.0),
+        ("30W", "end_to_end_latency_ms", 3.0, 2.0, 1.5),
+        ("50W", "total_latency_ms", 9.0, 3.0, 3.0),
+    ]
+
+
+def test_two_ids_in_one_power_mode_stand_beside_the_lower_mode_not_beside_each_other(lake: Lake) -> None:
+    measured(lake, hardware_id="board_15w", thermal_profile="15W", total_latency_ms=8.0)
+    measured(lake, hardware_id="board", thermal_profile="30W", total_latency_ms=4.0)
+    measured(lake, hardware_id="board_30w", thermal_profile="30W", total_latency_ms=2.0)
+    measured(lake, hardware_id="board_50w", thermal_profile="50W", total_latency_ms=1.0)
+    assert ask(lake, "power_mode_scaling", "hardware_id lower_hardware_id power_ratio speedup") == [
+        ("board", "board_15w", 2.0, 2.0),
+        ("board_30w", "board_15w", 2.0, 4.0),
+        near("board_50w", "board", 5 / 3, 4.0),
+    ]
+
+
 def test_the_knee_is_the_smallest_batch_that_reaches_the_share(lake: Lake) -> None:
     for batch, ms in ((1, 10.0), (4, 20.0), (16, 64.0), (64, 260.0)):  # 100, 200, 250 and 246 inputs a second
         measured(lake, batch=batch, total_latency_ms=ms)
@@ -168,6 +191,17 @@ def test_best_within_latency_is_the_best_throughput_below_the_limit(lake: Lake) 
     assert ask(lake, "best_within_latency", "batch", limit_ms=9) == []
 
 
+def test_best_within_latency_judges_each_latency_apart(lake: Lake) -> None:
+    measured(lake, batch=1, total_latency_ms=10.0, end_to_end_latency_ms=5.0)
+    measured(lake, batch=4, total_latency_ms=40.0, end_to_end_latency_ms=10.0)
+    measured(lake, model="whole", batch=2, total_latency_ms=None, end_to_end_latency_ms=10.0)
+    assert ask(lake, "best_within_latency", "model quantity batch latency_ms throughput_fps", limit_ms=20) == [
+        ("net", "end_to_end_latency_ms", 4, 10.0, 400.0),
+        ("net", "total_latency_ms", 1, 10.0, 100.0),
+        ("whole", "end_to_end_latency_ms", 2, 10.0, 200.0),
+    ]
+
+
 def test_aliases_of_one_machine_are_compared_and_other_machines_are_not(lake: Lake) -> None:
     specified(lake, aliases=["alias"])
     measured(lake, total_latency_ms=3.0)
@@ -179,6 +213,44 @@ def test_aliases_of_one_machine_are_compared_and_other_machines_are_not(lake: La
     assert ask(lake, "alias_agreement", columns) == [
         ("alias", "dev", "b", None, False, "not_comparable", "counted by different methods"),
         ("alias", "dev", "net", 2.0, True, "comparable", None),
+    ]
+
+
+def test_the_ids_of_a_chain_of_aliases_are_one_machine(lake: Lake) -> None:
+    # Each names the next one; the first in the alphabet stands at the end, so all three links must be followed.
+    for hardware_id, alias in (("d", "b"), ("b", "c"), ("c", "a")):
+        specified(lake, hardware_id, aliases=[alias])
+    specified(lake, "p", aliases=["was never measured"])
+    specified(lake, "q", aliases=["another", "was never measured"])
+    measured(lake, hardware_id="a")
+    measured(lake, hardware_id="alone")
+    chain = [(hardware_id, "a", 4) for hardware_id in "abcd"]
+    expected = [*chain, ("alone", "alone", 1), ("p", "p", 2), ("q", "p", 2)]
+    assert ask(lake, "machine_aliases", "hardware_id machine num_ids") == sorted(expected)
+
+
+def test_aliases_that_were_only_timed_end_to_end_are_compared_by_that(lake: Lake) -> None:
+    specified(lake, aliases=["alias"])
+    whole = {"total_latency_ms": None, "timing_method": "end_to_end"}
+    measured(lake, **whole, end_to_end_latency_ms=2.0)
+    measured(lake, hardware_id="alias", **whole, end_to_end_latency_ms=3.0)
+    measured(lake, model="both", total_latency_ms=4.0, end_to_end_latency_ms=2.0)
+    measured(lake, model="both", hardware_id="alias", total_latency_ms=8.0, end_to_end_latency_ms=2.0)
+    measured(lake, model="no common one", total_latency_ms=4.0)
+    measured(lake, model="no common one", hardware_id="alias", total_latency_ms=None, end_to_end_latency_ms=2.0)
+    assert ask(lake, "alias_agreement", "model quantity latency_ms other_latency_ms latency_ratio reason") == [
+        ("both", "total_latency_ms", 8.0, 4.0, 2.0, None),
+        ("net", "end_to_end_latency_ms", 3.0, 2.0, 1.5, None),
+        ("no common one", None, None, None, None, "the runs have no latency in common"),
+    ]
+
+
+def test_aliases_in_two_power_modes_have_no_ratio(lake: Lake) -> None:
+    specified(lake, aliases=["alias"])
+    measured(lake, thermal_profile="30W")
+    measured(lake, hardware_id="alias", thermal_profile="MAXN")
+    assert ask(lake, "alias_agreement", "latency_ratio verdict reason") == [
+        (None, "not_comparable", "run in different power modes")
     ]
 
 

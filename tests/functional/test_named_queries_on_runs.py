@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 from small_lake import NOON, STATE, ask, estimated, failed, measured, near, specified, timing
 
@@ -72,6 +73,33 @@ def test_run_history_shows_each_change_from_the_good_run_before(lake: Lake) -> N
     assert len(ask(lake, "run_history", "run_id")) == 6
     assert ask(lake, "run_history", "run_id", hardware_id="dev", precision="fp32", model="other", batch=1) == [("f",)]
     assert ask(lake, "run_history", "run_id", batch=7) == []
+
+
+def test_a_run_on_another_kind_of_device_is_no_change(lake: Lake) -> None:
+    measured(lake, day=0, run_id="a", total_latency_ms=10.0, session_id="s")
+    measured(lake, day=1, run_id="b", total_latency_ms=2.0, session_id="s", device="cuda")
+    measured(lake, day=2, run_id="c", total_latency_ms=1.0, session_id="s", device="cuda")
+    assert ask(lake, "run_history", "run_id change_percent reason") == [
+        ("a", None, None),
+        ("b", None, "run on different kinds of device"),
+        ("c", -50.0, None),
+    ]
+    assert ask(lake, "session_drift", "run_id first_run_id change_percent") == [("c", "b", -50.0)]
+
+
+def test_good_runs_are_the_measurements_that_succeeded_forced_ones_marked(lake: Lake) -> None:
+    measured(lake, day=0, run_id="old", system_under_load={**STATE, "temperature_c": 60.0})
+    measured(lake, day=2, run_id="forced", warnings=["not_representative: the governor is powersave"])
+    measured(lake, day=1, run_id="warned", warnings=["high_variance: x"])
+    failed(lake, "out of memory")
+    specified(lake)
+    lake.retract(measured(lake, day=3), "dev", "wrong device")
+    assert ask(lake, "good_runs", "run_id is_representative temperature_c") == [
+        ("forced", False, None),
+        ("old", True, 60.0),
+        ("warned", True, None),
+    ]
+    assert ask(lake, "latest_runs", "run_id is_representative") == [("forced", False)]
 
 
 def test_failed_runs_are_grouped_by_the_first_line_of_the_error(lake: Lake) -> None:
@@ -206,6 +234,57 @@ def test_estimate_coverage_and_gaps_tell_whole_from_partly_predicted(lake: Lake)
     gaps = [("left out", "not predicted", 0, 2), ("partly", "partly predicted", 1, 2)]
     assert ask(lake, "estimate_gaps", "model state num_predicted_subgraphs num_subgraphs") == gaps
     assert ask(lake, "estimate_gaps", "model", estimator="another") == []
+
+
+def test_subgraphs_predicted_of_a_run_that_was_not_cut_are_a_part_and_a_gap(lake: Lake) -> None:
+    measured(lake, num_subgraphs=None, total_latency_ms=None, end_to_end_latency_ms=3.0, timing_method="end_to_end")
+    estimated(lake, {"subgraph_id": 0, "predicted_latency_ms": 1.0})
+    assert ask(lake, "estimate_coverage", "num_measured num_predicted num_partly_predicted") == [(1, 0, 1)]
+    assert ask(lake, "estimate_gaps", "state num_predicted_subgraphs num_subgraphs") == [("partly predicted", 1, None)]
+
+
+def powered(lake: Lake, *rails: tuple[str, str, int | None, float], **run: object) -> None:
+    """Write a run of 5 passes in a second with rails (source, name, index of the device, steady power in W)."""
+    seconds = [number / 20 for number in range(-1, 22)]
+    series = [
+        pl.DataFrame({"timestamp_s": seconds}).with_columns(
+            phase=pl.lit("measure"),
+            source=pl.lit(source),
+            rail=pl.lit(rail),
+            device_index=pl.lit(index, pl.Int64),
+            power_w=pl.lit(watts),
+            averaging_s=pl.lit(0.0),
+        )
+        for source, rail, index, watts in rails
+    ]
+    keys = {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 1, "device": "cuda"}
+    when = {"started_at": NOON, "started_at_zone_source": "clock", "timed_runs": 5, "measured_window_s": 1.0}
+    lake.write(keys | when | run, power_timeseries=pl.concat(series))
+
+
+INA = "jetson_ina3221"
+
+
+@pytest.mark.parametrize(
+    ("device", "rails", "compared_with", "joules"),
+    [
+        ("cuda", [(INA, "VDD_IN", None, 10.0), (INA, "VDD_GPU_SOC", None, 30.0)], f"{INA}/VDD_IN", 2.0),
+        ("cuda", [("nvml", "gpu", 0, 20.0), ("rapl", "package-0", 0, 30.0)], "nvml/gpu", 4.0),
+        ("cpu", [("nvml", "gpu", 0, 90.0), ("rapl", "package-0", 0, 20.0)], "rapl/package-0", 4.0),
+        ("cpu", [("rapl", "package-0/core", 0, 30.0), ("rapl", "package-0", 0, 20.0)], "rapl/package-0", 4.0),
+        ("cpu", [("rapl", "psys", None, 30.0), ("rapl", "package-0", 0, 20.0)], "rapl/package-0", 4.0),
+        ("cpu", [("rapl", "package-0", 0, 10.0), ("rapl", "package-1", 1, 20.0)], "rapl/package-1", 4.0),
+        ("cuda", [(INA, "VDD_CPU_CV", None, 10.0), (INA, "VDD_GPU_SOC", None, 30.0)], f"{INA}/VDD_GPU_SOC", 6.0),
+        ("cuda", [("nvml", "gpu", 0, 20.0), ("nvml", "gpu", 1, 30.0)], "nvml/gpu 1", 6.0),
+    ],
+)
+def test_an_estimate_of_the_energy_stands_beside_the_rail_of_the_whole(
+    device: str, rails: list[tuple[str, str, int | None, float]], compared_with: str, joules: float, lake: Lake
+) -> None:
+    powered(lake, *rails, device=device, device_index=1 if rails[-1][:2] == ("nvml", "gpu") else None)
+    estimated(lake, {"predicted_energy_j": 4.0})
+    (row,) = ask(lake, "estimator_error", "compared_with measured reason")
+    assert row == near(compared_with, joules, None)
 
 
 def test_holdout_leakage_counts_estimates_that_equal_what_they_are_judged_on(lake: Lake) -> None:
