@@ -5,9 +5,10 @@
 -- out of the fit: all runs of the same model (with inputs of any shape), batch, machine (aliases too), or fold of models.
 -- `lake estimates fit efficiency-curve` writes these rows to `estimates`.
 -- example: lake query efficiency_curve --param holdout=batch
--- param: holdout STRING = 'model'; what the fit may not see of what it predicts: model, batch, hardware, kfold, none
+-- param: holdout STRING = 'model' (model|batch|hardware|kfold|none); what the fit may not see of what it predicts
 -- param: folds BIGINT = 5; number of folds of kfold, over the models of a device in alphabetical order
--- param: centre STRING = 'geometric'; where the mean of a bin lies: geometric (mean of its FLOPs) or compat (v1 curves)
+-- param: centre STRING = 'geometric' (geometric|compat); where the mean of a bin lies: at the geometric mean of its FLOPs,
+--   or where v1 curves have it
 -- column predicted_latency_ms [ms]: Predicted latency; NULL where the fit saw nothing to predict it from
 -- column extrapolated: Whether the FLOPs lie outside of what the curve was fitted on, or the operation type was not seen
 -- column curve: Operation type whose curve was used; any where its own was not seen; NULL without FLOPs

@@ -3,7 +3,8 @@
 -- with what is measured. A configuration whose start is not known is listed with the verdict unknown.
 -- example: lake query stale_measurements --param days=90 --param reference=2026-06-30
 -- param: days DOUBLE = 30; age from which a run is stale, in days
--- param: reference STRING = 'newest'; date YYYY-MM-DD (its beginning, UTC) from which ages count, or newest
+-- param: reference STRING = 'newest' (newest|YYYY-MM-DD); date (its beginning, UTC) from which ages count, or that of the
+--   newest good run
 -- column age_days [d]: Days from the start of the run to the reference, to the minute; NULL where the start is not known
 -- column reference_at: The reference (UTC)
 -- column verdict: stale, or unknown where the start of the run is not known

@@ -5,11 +5,11 @@
 -- param: estimator STRING = 'all'; name of an estimator, or all
 -- param: version STRING = 'all'; one of its versions, or all
 -- param: hardware_id STRING = 'all'; a hardware id, or all
--- param: level STRING = 'model'; model, or subgraph
--- param: quantity STRING = 'latency'; latency (ms), energy (J) or memory (bytes)
+-- param: level STRING = 'model' (model|subgraph); what the estimates are of
+-- param: quantity STRING = 'latency' (latency|energy); what they predict, in ms or J; memory is never measured
 -- param: top BIGINT = 10; how many estimates of each version
 -- column place [1]: Rank by the counted error, then by the error itself, from 1
--- column quantity: latency (ms), energy (J of one pass) or memory (bytes)
+-- column quantity: latency (ms) or energy (J of one pass)
 -- column compared_with: The measured figure that the estimate stands beside
 -- column predicted [1]: The estimate, in the unit of its quantity
 -- column measured [1]: The measured value in the same unit

@@ -3,6 +3,7 @@
     -- One row for each configuration that scatters. More of what a user should know.
     -- example: select model, cv from scattered
     -- param: threshold DOUBLE = 0.15; coefficient of variation from which a configuration is shown
+    -- param: level STRING = 'model' (model|subgraph); what is looked at; other texts are refused
     -- column cv [1]: Standard deviation / mean
     SELECT ...
 
@@ -12,6 +13,7 @@ them from the one-row view `params`: no marker for a parameter works in both dia
 
 from __future__ import annotations
 
+import datetime as dt
 import difflib
 import math
 import re
@@ -34,34 +36,40 @@ PARAMS = "params"
 _REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z_][a-z0-9_]*)", re.IGNORECASE)
 _COLUMN_LINE = re.compile(r"^column\s+(?P<name>\w+)(?:\s*\[(?P<unit>[^\]]+)\])?:\s*(?P<text>.+)$")
 _PARAM_LINE = re.compile(
-    r"^param:\s+(?P<name>[a-z]\w*)\s+(?P<kind>[A-Z]+)\s*=\s*(?P<default>'[^']*'|[^;\s]+)(?:\s*;\s*(?P<text>.+))?$"
+    r"^param:\s+(?P<name>[a-z]\w*)\s+(?P<kind>[A-Z]+)\s*=\s*(?P<default>'[^']*'|[^;\s]+)"
+    r"(?:\s+\((?P<values>[^()]+)\))?(?:\s*;\s*(?P<text>.+))?$"
 )
 _TRUTHS = {"true": True, "false": False}
 _WHAT_FITS = {"DOUBLE": "a number", "BIGINT": "a whole number", "BOOLEAN": "true or false", "STRING": "text"}
+_LARGEST = 2**63 - 1
+A_DATE = "YYYY-MM-DD"
+"""Among the allowed values of a text parameter: any date that there is, written so."""
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter of a query: its name, SQL type (DOUBLE, BIGINT, BOOLEAN, STRING), default and meaning."""
+    """One parameter of a query: its name, SQL type (DOUBLE, BIGINT, BOOLEAN, STRING), default and meaning.
+
+    Only texts have `values`: those that are allowed; none where any text is.
+    """
 
     name: str
     kind: str
     default: str
     description: str = ""
+    values: tuple[str, ...] = ()
 
     def literal(self, text: str) -> str:
         """Write a value as SQL of the parameter's type.
 
         Raises:
-            UsageError: The text is no such value.
+            UsageError: The text is no such value, or none of those that are allowed.
         """
+        if self.kind == "STRING":
+            return f"CAST({quoted(self._allowed(text))} AS STRING)"
         try:
-            if self.kind == "STRING":
-                if "\\" in text:  # Spark reads it as the beginning of an escape, DuckDB as itself
-                    raise UsageError(f"parameter {self.name} cannot hold a backslash, got {text!r}")
-                return f"CAST({quoted(text)} AS STRING)"
             if self.kind == "BIGINT":
-                return f"CAST({int(text)} AS BIGINT)"
+                return f"CAST({self._whole(text)} AS BIGINT)"
             if self.kind == "BOOLEAN":
                 return str(_TRUTHS[text.lower()]).lower()
             number = float(text)
@@ -71,8 +79,28 @@ class Parameter:
             raise UsageError(f"parameter {self.name} is a number, got {text!r}")
         return f"CAST({number!r} AS DOUBLE)"
 
+    def _allowed(self, text: str) -> str:
+        if "\\" in text:  # Spark reads it as the beginning of an escape, DuckDB as itself
+            raise UsageError(f"parameter {self.name} cannot hold a backslash, got {text!r}")
+        if not self.values or text in self.values or (A_DATE in self.values and _is_date(text)):
+            return text
+        near = difflib.get_close_matches(text.lower(), self.values, n=1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise UsageError(f"parameter {self.name} is one of {', '.join(self.values)}, got {text!r}{meant}")
+
+    def _whole(self, text: str) -> int:
+        number = int(text)
+        if abs(number) > _LARGEST:
+            raise UsageError(f"parameter {self.name} is a whole number of 64 bits, got {text!r}")
+        return number
+
+    @property
+    def setting(self) -> str:
+        """Default, and behind it the values that are allowed, if not all are: `model (model|subgraph)`."""
+        return self.default + (f" ({'|'.join(self.values)})" if self.values else "")
+
     def __str__(self) -> str:
-        return f"{self.name} {self.kind} = {self.default}" + (f"; {self.description}" if self.description else "")
+        return f"{self.name} {self.kind} = {self.setting}" + (f"; {self.description}" if self.description else "")
 
 
 @dataclass(frozen=True)
@@ -183,7 +211,8 @@ class _Head:
             return name
         if param:
             default = param["default"].strip("'")
-            self.parameters.append(Parameter(param["name"], param["kind"], default, param["text"] or ""))
+            values = tuple(value.strip() for value in (param["values"] or "").split("|") if value.strip())
+            self.parameters.append(Parameter(param["name"], param["kind"], default, param["text"] or "", values))
             return "param:"
         if line.startswith("example:"):
             self.example = line.removeprefix("example:").strip()
@@ -198,6 +227,14 @@ class _Head:
         else:
             self.documentation.append(line)
         return last
+
+
+def _is_date(text: str) -> bool:
+    """Whether a text is a date that there is, as YYYY-MM-DD; a year has four digits in it."""
+    try:
+        return dt.date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def quoted(text: str) -> str:

@@ -35,6 +35,7 @@ def test_it_lists_every_query_with_its_first_sentence_and_parameters(cli: Any, s
         assert query.one_row_is.startswith("One row ")
     assert rows["batch_knee"]["parameters"] == "share=0.9"
     assert rows["scattered"]["parameters"] == "cv=0.1, max_to_mean=10, least_share=0"
+    assert "level=model (model|subgraph), quantity=latency (latency|energy)" in rows["worst_estimates"]["parameters"]
 
 
 def test_it_asks_a_query_with_the_values_given_and_the_defaults(cli: Any, scaled: Lake) -> None:
@@ -68,6 +69,20 @@ def test_queries_without_parameters_are_views_of_the_view_file(scaled: Lake) -> 
         (["batch_knee", "--param", "share=nan"], ["parameter share is a number, got 'nan'"]),
         (["slowest_subgraphs", "--param", "top=1.5"], ["parameter top is a whole number, got '1.5'"]),
         (["run_history", "--param", r"model=a\b"], ["parameter model cannot hold a backslash"]),
+        (
+            ["worst_estimates", "--param", "level=Models"],
+            ["parameter level is one of model, subgraph, got 'Models'; did you mean model?"],
+        ),
+        (["worst_estimates", "--param", "quantity=x"], ["parameter quantity is one of latency, energy, got 'x'\n"]),
+        (
+            ["worst_estimates", "--param", "levels=x"],
+            ["level STRING = model (model|subgraph); what the estimates are of"],
+        ),
+        (["efficiency_curve", "--param", "holdout=models"], ["model, batch, hardware, kfold, none", "mean model?"]),
+        (["efficiency_curve", "--param", "centre=mean"], ["parameter centre is one of geometric, compat, got 'mean'"]),
+        (["stale_measurements", "--param", "reference=2026-02-30"], ["newest, YYYY-MM-DD, got '2026-02-30'\n"]),
+        (["stale_measurements", "--param", "reference=20260228"], ["newest, YYYY-MM-DD, got '20260228'\n"]),
+        (["slowest_subgraphs", "--param", f"top={10**19}"], ["parameter top is a whole number of 64 bits, got"]),
         (["batch_knee", "--param", "share"], ["--param takes name=value, got 'share'"]),
         (["batch_knee", "--param", "share=1", "--param", "share=2"], ["--param share is given twice"]),
         (["--param", "share=1"], ["name the query that it is for"]),
@@ -84,7 +99,7 @@ def test_what_is_not_declared_exits_2_and_says_what_is(
 
 def test_a_date_that_is_none_is_an_error_of_usage(cli: Any, scaled: Lake) -> None:
     done = cli("query", "stale_measurements", "--param", "reference=yesterday", code=2)
-    assert "yesterday" in done.stderr
+    assert "parameter reference is one of newest, YYYY-MM-DD, got 'yesterday'" in done.stderr
 
 
 def test_a_value_with_a_quote_is_a_text_and_no_sql(scaled: Lake) -> None:

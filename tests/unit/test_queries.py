@@ -25,6 +25,7 @@ PROMISED = {
     "coverage_gaps",
     "data_quality",
     "efficiency_by_operation",
+    "good_runs",
     "latest_runs",
     "model_summary",
     "noisy_subgraphs",
@@ -59,6 +60,10 @@ NOT_PORTABLE = {
 
 def without_comments_and_texts(sql: str) -> str:
     return re.sub(r"'[^'\n]*'", "''", re.sub(r"--[^\n]*", "", sql))
+
+
+def without_heads(sql: str) -> str:
+    return re.sub(r"--[^\n]*", "", sql)
 
 
 def broken_rules(sql: str) -> list[str]:
@@ -133,6 +138,30 @@ def test_the_file_is_one_select_with_a_head(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))
+def test_every_line_of_a_parameter_is_read_and_its_default_is_allowed(name: str) -> None:
+    view = parse_view(name, TEXTS[name])
+    assert len(view.parameters) == TEXTS[name].count("-- param:")
+    for parameter in view.parameters:
+        assert parameter.kind in {"DOUBLE", "BIGINT", "BOOLEAN", "STRING"}
+        assert parameter.kind == "STRING" or not parameter.values
+        assert parameter.description
+        parameter.literal(parameter.default)
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
+def test_a_parameter_that_picks_among_texts_of_the_query_allows_these_only(name: str) -> None:
+    view = parse_view(name, TEXTS[name])
+    for parameter in view.parameters:
+        compared = {
+            text
+            for case in re.findall(rf"CASE p\.{parameter.name}\b.*?\bEND\b", view.sql, re.DOTALL)
+            for text in re.findall(r"WHEN '(\w+)'", case)
+        } | set(re.findall(rf"\bp\.{parameter.name} = '(\w+)'", view.sql))
+        if compared - {"all"}:
+            assert compared <= set(parameter.values)
+
+
+@pytest.mark.parametrize("name", sorted(TEXTS))
 def test_a_view_reads_only_views_that_exist(name: str) -> None:
     own = {found.lower() for found in re.findall(r"\b(\w+) AS \(", TEXTS[name])}
     known = {*base_views(), *TEXTS, "quarantine", *([PARAMS] if "-- param:" in TEXTS[name] else [])}
@@ -158,6 +187,10 @@ def test_every_column_is_described_with_its_unit(name: str, described: dict[str,
 def test_no_column_has_a_type_that_only_one_engine_has(name: str, described: dict[str, list[tuple[str, str]]]) -> None:
     allowed = {"VARCHAR", "BIGINT", "DOUBLE", "BOOLEAN", "TIMESTAMP", "VARCHAR[]"}
     assert {dtype for _, dtype in described[name]} <= allowed
+
+
+def test_what_makes_a_run_good_stands_in_one_view() -> None:
+    assert [name for name, text in TEXTS.items() if "not_representative" in without_heads(text)] == ["good_runs"]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def query(
         {
             "name": each.name,
             "one_row_is": each.one_row_is,
-            "parameters": ", ".join(f"{p.name}={p.default}" for p in each.parameters),
+            "parameters": ", ".join(f"{p.name}={p.setting}" for p in each.parameters),
         }
         for each in named_queries().values()
     ]
