@@ -19,40 +19,53 @@
 -- column within_50_percent [1]: Share of errors below 50 %: at least FAIR
 -- column within_noise_share [1]: Share of errors within the noise of the measurement
 -- column log_r2 [1]: R2 of ln(predicted) as an estimate of ln(measured); NULL where the measured values are all equal
--- column rank_agreement [1]: Spearman's rank correlation of predicted and measured; NULL with fewer than three
+-- column rank_agreement [1]: Spearman's rank correlation of predicted and measured, figures that are equal to 1e-9 tied;
+--   NULL with fewer than three
 -- column rating: Rating of the median: EXCELLENT, GOOD, FAIR or POOR
-WITH centred AS (
+WITH logarithms AS (
+    SELECT
+        estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, hardware_id, precision, model,
+        batch, predicted, measured, signed_error, signed_error_percent, counted_ape_percent, within_noise,
+        CASE WHEN predicted > 0 THEN ln(predicted) END AS log_predicted,
+        ln(measured) AS log_measured,
+        CASE WHEN predicted > 0 THEN round(ln(predicted), 9) ELSE -1e9 END AS predicted_place,
+        round(ln(measured), 9) AS measured_place
+    FROM estimator_error_by
+),
+centred AS (
     SELECT
         estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member,
         CASE WHEN dimension IN ('hardware', 'hardware_precision') THEN hardware_id END AS hardware_id,
         CASE WHEN dimension IN ('precision', 'hardware_precision') THEN precision END AS precision,
         hardware_id || '/' || precision || '/' || model || '/' || CAST(batch AS STRING) AS configuration,
         predicted, measured, signed_error, signed_error_percent, counted_ape_percent, within_noise,
-        CASE WHEN predicted > 0 THEN ln(predicted) END AS log_predicted,
-        ln(measured) AS log_measured,
-        avg(ln(measured)) OVER members AS mean_log_measured,
+        log_predicted,
+        log_measured,
+        predicted_place,
+        measured_place,
+        avg(log_measured) OVER members AS mean_log_measured,
         rank() OVER by_predicted + (count(*) OVER same_predicted - 1) / 2e0 AS predicted_rank,
         rank() OVER by_measured + (count(*) OVER same_measured - 1) / 2e0 AS measured_rank
-    FROM estimator_error_by
+    FROM logarithms
     WINDOW
         members AS (
             PARTITION BY estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member
         ),
         by_predicted AS (
             PARTITION BY estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member
-            ORDER BY predicted
+            ORDER BY predicted_place
         ),
         by_measured AS (
             PARTITION BY estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member
-            ORDER BY measured
+            ORDER BY measured_place
         ),
         same_predicted AS (
             PARTITION BY
-                estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, predicted
+                estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, predicted_place
         ),
         same_measured AS (
             PARTITION BY
-                estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, measured
+                estimator, estimator_version, quantity, compared_with, extrapolated, dimension, member, measured_place
         )
 ),
 accuracies AS (
@@ -85,8 +98,9 @@ accuracies AS (
             ),
             0
         ) AS log_r2,
-        CASE WHEN count(*) > 2 AND min(predicted) < max(predicted) AND min(measured) < max(measured)
-            THEN corr(predicted_rank, measured_rank)
+        CASE
+            WHEN count(*) > 2 AND min(predicted_place) < max(predicted_place) AND min(measured_place) < max(measured_place)
+                THEN corr(predicted_rank, measured_rank)
         END AS rank_agreement
     FROM centred
     GROUP BY

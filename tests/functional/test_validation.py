@@ -228,7 +228,7 @@ def test_each_grouping_has_its_members(lake: Lake) -> None:
     assert accuracy(lake, Scope(by="precision"))["member"].to_list() == ["fp32"]
     assert accuracy(lake, Scope(by="batch"))["member"].to_list() == ["1"]
     assert accuracy(lake, Scope(by="hardware"))["member"].to_list() == ["dev"]
-    with pytest.raises(UsageError, match="no estimates of any estimator about subgraphs; there are mine 1"):
+    with pytest.raises(UsageError, match="no estimates of any estimator about subgraphs; there are none"):
         accuracy(lake, Scope(by="operation"))
     with pytest.raises(UsageError, match="no estimates for 'nowhere'; there are some for dev"):
         accuracy(lake, Scope(hardware_id="nowhere"))
@@ -257,6 +257,51 @@ def test_the_interval_of_the_median_holds_it_and_is_the_same_each_time(lake: Lak
     assert row["median_ape_ci_lower"] < row["median_ape"] < row["median_ape_ci_upper"]
 
 
+def test_what_an_estimator_leaves_out_shows_beside_its_accuracy(lake: Lake, cli: Callable) -> None:
+    estimate(lake, FACTORS[:3])
+    (row,) = accuracy(lake, Scope()).to_dicts()
+    assert (row["num_configurations"], row["predicted_share"]) == (3, 3 / 12)
+    refused = cli("validate", "--gate", "predicted_share>=0.9", "--allow-insufficient", code=1).stderr
+    assert "failed: predicted_share>=0.9 for mine 1, all, total_latency_ms (observed 0.25)" in refused
+    assert "--allow-insufficient" not in refused
+    assert "is a share from 0 to 1" in cli("validate", "--gate", "predicted_share>=90", code=2).stderr
+
+
+def test_estimates_that_no_measurement_judges_are_counted_and_named(
+    lake: Lake, cli: Callable, timings: Callable[..., pl.DataFrame]
+) -> None:
+    estimate(lake, FACTORS, predicted_memory_bytes=10.0)
+    said = cli("validate").stdout
+    assert "mine 1: 12 estimates of memory are not judged: the lake has no measured memory" in said
+    cli("validate", "--gate", "bias<50")  # what is not measured at all fails no gate
+    for model in MODELS:
+        lake.write(run(model, total_latency_std_ms=400.0, **LATER), subgraph_timings=timings(2))
+    refused = cli("validate", code=2).stderr
+    assert "the measurement scatters too much to judge" in refused
+    steady = KEYS | {"model": MODELS[0], "precision": "fp16", "predicted_latency_ms": 100.0}
+    lake.write(run(MODELS[0], precision="fp16"))
+    lake.write_estimates(pl.DataFrame([steady]), estimator="another", version="1")
+    said = cli("validate", "--gate", "bias<50", "--allow-insufficient").stderr
+    assert "insufficient data: bias<50 for mine 1, latency: the measurement scatters" in said
+    assert "--allow-insufficient lets" in cli("validate", "--gate", "bias<50", code=1).stderr
+
+
+def test_batch_sizes_are_sorted_as_numbers(lake: Lake) -> None:
+    lake.write_many((run(model, batch=batch), {}) for model in MODELS[:2] for batch in (4, 16, 64))
+    rows = [
+        KEYS | {"model": model, "batch": batch, "predicted_latency_ms": 90.0}
+        for batch in (16, 64, 1, 4)
+        for model in MODELS[:2]
+    ]
+    lake.write_estimates(pl.DataFrame(rows), estimator="mine", version="1")
+    assert accuracy(lake, Scope(by="batch"))["member"].to_list() == ["1", "4", "16", "64"]
+
+
+def test_ranks_of_figures_that_differ_by_rounding_are_tied(lake: Lake) -> None:
+    estimate(lake, [100.0 * (1 + number * 1e-13) / (100.0 + 10 * number) for number in range(12)])
+    assert accuracy(lake, Scope())["rank_agreement"].item() is None
+
+
 def test_the_latest_version_is_looked_at_unless_another_is_named(lake: Lake) -> None:
     estimate(lake, FACTORS)
     estimate(lake, [1.0] * 12, version="2")
@@ -274,7 +319,8 @@ def test_two_versions_have_a_verdict(lake: Lake, new: list[float], verdict: str)
     estimate(lake, new, version="2")
     (row,) = compare_versions(lake, Scope(estimator="mine"), "1").to_dicts()
     assert (row["old_version"], row["new_version"], row["num_pairs"], row["verdict"]) == ("1", "2", 12, verdict)
-    assert row["change_ci_lower"] <= row["change"] <= row["change_ci_upper"]
+    assert row["mean_ape_change_ci_lower"] <= row["mean_ape_change"] <= row["mean_ape_change_ci_upper"]
+    assert row["mean_ape_change"] == pytest.approx(row["new_mean_ape"] - row["old_mean_ape"])
 
 
 def test_few_pairs_are_insufficient_however_large_the_change(lake: Lake) -> None:
@@ -355,7 +401,7 @@ def test_the_command_prints_what_the_view_returns(lake: Lake, cli: Callable, tmp
     assert {name: row[name] for name in view} == pytest.approx(view)
     cli("validate", "--gate", "bias<50", "--summary", "summary.md")
     summary = (tmp_path / "summary.md").read_text()
-    assert "| mine | 1 | all | False | 12 | 20 |" in summary
+    assert "| mine | 1 | all | False | 12 | 1 | 20 |" in summary
     assert "- passed: bias<50 for mine 1, all" in summary
     estimate(lake, [9.0] * 12, version="2")
     options = ("validate", "--estimator", "mine", "--against", "1", "--fail-on-worse", "--summary", "summary.md")

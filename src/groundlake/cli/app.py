@@ -68,4 +68,16 @@ def options(
 
 
 # Each module registers its commands when it is imported; none of them imports anything heavy at its top.
-from groundlake.cli import ask, comparing, devices, estimating, fitness, keep, measuring, moving, querying, reporting  # noqa: E402, F401 - they need `app` above
+from groundlake.cli import (  # noqa: E402, F401 - they need `app` above
+    ask,
+    comparing,
+    devices,
+    estimating,
+    fitness,
+    keep,
+    measuring,
+    moving,
+    querying,
+    reporting,
+    validating,
+)

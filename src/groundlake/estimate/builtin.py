@@ -60,8 +60,8 @@ def fit(
     Args:
         lake: Measurements to fit on and to predict, and where the predictions go.
         estimator: roofline or efficiency-curve.
-        version: Name of this version; None makes one of the hold-out and a hash of all that the fit depends on, so
-            that fitting again without new measurements finds everything present.
+        version: Name of this version; None makes one of the hold-out, of parameters that were given, and of a hash of
+            all that the fit depends on, so that fitting again without new measurements finds everything present.
         hardware_id: Only what is measured on this device is predicted; the fit sees all the same.
         parameters: Parameters of the query, for example `holdout`.
         on_published: Called with 1 after each run.
@@ -87,8 +87,9 @@ def fit(
     if predicted.is_empty():
         raise UsageError(_nothing(estimator, rows))
     standard = {parameter.name: parameter.default for parameter in query.parameters}
-    label = given.get("holdout") or standard.get("holdout") or "registry"
-    name = version or f"{label}-{_digest(lake, query.sql + params)}"
+    label = given.pop("holdout", None) or standard.get("holdout") or "registry"
+    changed = [f"{name}={value}" for name, value in sorted(given.items()) if str(value) != str(standard[name])]
+    name = version or "-".join([str(label), *changed, _digest(lake, query.sql + params)])
     written = lake.write_estimates(predicted, estimator=estimator, version=name, on_published=on_published)
     return Fitted(name, written, rows.height - predicted.height, tuple(registered))
 

@@ -7,13 +7,13 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from groundlake.errors import UsageError
-from groundlake.estimate.accuracy import MIN_CONFIGURATIONS
+from groundlake.estimate.accuracy import MIN_CONFIGURATIONS, SCATTERS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-    import polars as pl
 
 OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<=": operator.le,
@@ -21,6 +21,10 @@ OPERATORS: dict[str, Callable[[float, float], bool]] = {
     "<": operator.lt,
     ">": operator.gt,
 }
+SHARES = ("predicted_share", "within_10_percent", "within_25_percent", "within_50_percent", "within_noise_share")
+COUNTS = ("predicted_share", "num_configurations", "num_estimates")
+"""Figures that are known exactly, however few configurations there are."""
+
 _GATE = re.compile(r"\s*(?P<figure>\w+)\s*(?P<sign><=|>=|<|>)\s*(?P<bound>-?[\d.]+(?:[eE][+-]?\d+)?)\s*")
 
 
@@ -53,7 +57,10 @@ class Gate:
             )
         if found["figure"] not in figures:
             raise UsageError(f"gate {text!r}: there is no figure {found['figure']!r}; there are {', '.join(figures)}")
-        return cls(found["figure"], found["sign"], float(found["bound"]))
+        bound = float(found["bound"])
+        if found["figure"] in SHARES and bound > 1:
+            raise UsageError(f"gate {text!r}: {found['figure']} is a share from 0 to 1; 90 % is 0.9")
+        return cls(found["figure"], found["sign"], bound)
 
 
 @dataclass(frozen=True)
@@ -82,19 +89,28 @@ def gated_figures(rows: pl.DataFrame) -> list[str]:
     return [name for name, dtype in rows.schema.items() if dtype.is_numeric()]
 
 
-def judge(gates: Sequence[Gate], rows: pl.DataFrame) -> list[Outcome]:
+def judge(gates: Sequence[Gate], rows: pl.DataFrame, not_judged: pl.DataFrame) -> list[Outcome]:
     """Hold every gate against every row of accuracies, those of extrapolated predictions left out.
 
-    A row with fewer than ten configurations is insufficient data, whatever its figures.
+    A row with fewer than ten configurations is insufficient data, whatever its errors. So is a quantity of which every
+    measurement scatters too much to judge anything; one that is not measured at all is left out.
+
+    Args:
+        gates: The conditions.
+        rows: What `Errors.accuracies` returns.
+        not_judged: What `Errors.not_judged` returns.
     """
     outcomes = []
+    for row in not_judged.filter(pl.col("none_judged") & (pl.col("reason") == SCATTERS)).iter_rows(named=True):
+        about = f"{row['estimator']} {row['estimator_version']}, {row['quantity']}: {row['reason']}"
+        outcomes += [Outcome(gate, about, None, "insufficient data") for gate in gates]
     for row in rows.iter_rows(named=True):
         if row["extrapolated"]:
             continue
         about = f"{row['estimator']} {row['estimator_version']}, {row['member']}, {row['compared_with']}"
         for gate in gates:
             observed = row[gate.figure]
-            if row["num_configurations"] < MIN_CONFIGURATIONS:
+            if row["num_configurations"] < MIN_CONFIGURATIONS and gate.figure not in COUNTS:
                 verdict = "insufficient data"
             else:
                 holds = observed is not None and OPERATORS[gate.sign](observed, gate.bound)
