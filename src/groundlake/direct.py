@@ -13,10 +13,20 @@ from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, 
 from groundlake.schemas import KEYS, TABLES, Runs, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
+    from typing import TypeAlias
+
+    FoundFile: TypeAlias = tuple[dict[str, object], Path]
+    """Key values and path of a part."""
 
 Result = TypeVar("Result")
+
+PATH = "path of the part"
+"""Column, for a moment, of what was read from many parts; no contract has one of this name."""
+
+FEW_FILES = 4
+"""Up to so many parts have a scan of their own: no look-up for each row, of which a power series has millions."""
 
 READ_ATTEMPTS = 4
 """How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
@@ -53,15 +63,7 @@ class Reader:
         visible = self._visible(keys)
         if contract is Runs:
             return self._read(table, keys).lazy()
-        schema = contract.polars_schema()
-        parts = [
-            scan_parts(contract, [path]).with_columns(
-                pl.lit(value, dtype=schema[name]).alias(name) for name, value in found.items()
-            )
-            for found, path in self._files(contract, keys, visible)
-        ]
-        rows = pl.concat(parts).select(schema.names()) if parts else contract.empty_frame().lazy()
-        return shown_rows(contract, rows, visible.lazy())
+        return shown_rows(contract, _scan(contract, list(self._files(contract, keys, visible))), visible.lazy())
 
     def _read(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
         contract = contract_named(table)
@@ -69,8 +71,7 @@ class Reader:
         visible = self._visible(keys)
         if contract is Runs:
             return visible.filter(pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items()))  # noqa: FBT003 - no condition keeps all rows
-        frames = [read_parts(contract, [path], found) for found, path in self._files(contract, keys, visible)]
-        rows = pl.concat(frames) if frames else contract.empty_frame()
+        rows = _read(contract, list(self._files(contract, keys, visible)))
         shown = shown_rows(contract, rows.lazy(), visible.lazy()).collect()
         if not contract.latest_by() and set(keys) <= {"hardware_id", "run_id"}:
             refuse_lost_rows(contract, visible.iter_rows(named=True), shown)
@@ -82,9 +83,7 @@ class Reader:
         current = self.runs(None if hardware_id is None else str(hardware_id))
         return current.filter(pl.col("run_id") == keys["run_id"]) if "run_id" in keys else current
 
-    def _files(
-        self, contract: type[Table], keys: Mapping[str, object], visible: pl.DataFrame
-    ) -> Iterator[tuple[dict[str, object], Path]]:
+    def _files(self, contract: type[Table], keys: Mapping[str, object], visible: pl.DataFrame) -> Iterator[FoundFile]:
         """Name the parts that the visible runs point at: such readers never meet a dead part."""
         current = set(visible["part"])
         folders = {name: value for name, value in keys.items() if name in contract.keys()}
@@ -94,6 +93,40 @@ class Reader:
                 if "batch" in found:
                     values["batch"] = int(found["batch"])
                 yield values, path
+
+
+def _read(contract: type[Table], files: Sequence[FoundFile]) -> pl.DataFrame:
+    """Read parts of any leaf folders; a part that cannot be read is named."""
+    try:
+        return _scan(contract, files).collect()
+    except FileNotFoundError:
+        raise  # moved by a compaction: the caller reads again
+    except (pl.exceptions.PolarsError, OSError):
+        pass  # which file it is, only reading one by one says
+    return pl.concat([contract.empty_frame(), *(read_parts(contract, [path], found) for found, path in files)])
+
+
+def _scan(contract: type[Table], files: Sequence[FoundFile]) -> pl.LazyFrame:
+    """Scan parts of any leaf folders: many of them as one scan, their keys looked up by path.
+
+    A scan for each file opens all of them at once, some thousands where each version of an estimator has its own.
+    Engines that take the keys out of the path themselves stumble over a root with `=` in its name.
+    """
+    schema = contract.polars_schema()
+    if len(files) <= FEW_FILES:
+        single = [
+            scan_parts(contract, [path]).with_columns(
+                pl.lit(value, dtype=schema[name]).alias(name) for name, value in found.items()
+            )
+            for found, path in files
+        ]
+        return pl.concat([contract.empty_frame().lazy(), *(rows.select(schema.names()) for rows in single)])
+    keys = pl.DataFrame(
+        [{**found, PATH: str(path)} for found, path in files],
+        schema={name: schema[name] for name in contract.keys()} | {PATH: pl.String()},
+    )
+    rows = scan_parts(contract, [path for _, path in files], path_as=PATH)
+    return rows.join(keys.lazy(), on=PATH, maintain_order="left").select(schema.names())
 
 
 def contract_named(table: str) -> type[Table]:

@@ -106,28 +106,40 @@ def read_parts(table: type[Table], paths: list[Path], keys: Mapping[str, object]
     return rows.with_columns(literals).select(schema.names())
 
 
-def scan_parts(table: type[Table], paths: list[Path]) -> pl.LazyFrame:
-    """Scan parts without their keys.
+def scan_parts(table: type[Table], paths: list[Path], *, path_as: str | None = None) -> pl.LazyFrame:
+    """Scan parts without their keys, as one scan: polars then opens a few of them at a time.
 
     Columns that the contract of an older part lacked are NULL, newer ones are left out; any other column that a part
     lacks is an error when the scan is collected.
+
+    Args:
+        table: Contract of the parts.
+        paths: The parts.
+        path_as: Name of a further column, the path that a row comes from.
     """
     by_version: dict[int, list[Path]] = {}
     for path in paths:
         name = PartName.parse(path.name)
         by_version.setdefault(min(name.version if name else 1, table.version()), []).append(path)
-    return pl.concat([_scan_version(table, version, found) for version, found in by_version.items()])
+    return pl.concat([_scan_version(table, version, found, path_as) for version, found in by_version.items()])
 
 
-def _scan_version(table: type[Table], version: int, paths: list[Path]) -> pl.LazyFrame:
+def _scan_version(table: type[Table], version: int, paths: list[Path], path_as: str | None) -> pl.LazyFrame:
     stored = {name: dtype for name, dtype in table.polars_schema().items() if name not in table.keys()}
     later = {name for name, since in table.added().items() if since > version}
     known = {name: dtype for name, dtype in stored.items() if name not in later}
-    rows = pl.scan_parquet(paths, schema=known, extra_columns="ignore", hive_partitioning=False, glob=False)
+    rows = pl.scan_parquet(
+        paths,
+        schema=known,
+        extra_columns="ignore",
+        hive_partitioning=False,
+        glob=False,
+        include_file_paths=path_as,
+    )
     if not later:
         return rows
     absent = [pl.lit(None, dtype=stored[name]).alias(name) for name in stored if name in later]
-    return rows.with_columns(absent).select(list(stored))
+    return rows.with_columns(absent).select([*stored, *([path_as] if path_as else [])])
 
 
 def shown_rows(table: type[Table], rows: pl.LazyFrame, visible: pl.LazyFrame) -> pl.LazyFrame:

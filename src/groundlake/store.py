@@ -182,11 +182,11 @@ class Lake:
         same = rows.select("estimator", "estimator_version").unique().lazy()
         ids = rows["hardware_id"].unique().to_list()
 
-        def read() -> pl.DataFrame:
-            parts = [self.scan("estimates", hardware_id=name) for name in ids]
-            return pl.concat(parts).join(same, on=["estimator", "estimator_version"], how="semi").collect()
+        def read(hardware_id: str) -> pl.DataFrame:
+            there = self.scan("estimates", hardware_id=hardware_id)
+            return there.join(same, on=["estimator", "estimator_version"], how="semi").collect()
 
-        return retry(read)
+        return pl.concat([retry(partial(read, name)) for name in ids])  # one by one: bounded memory and open files
 
     def retract(self, run_id: str, hardware_id: str, why: str) -> None:
         """State that a run is withdrawn: it is not shown any more, and an older revision does not come back."""

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
 
 from groundlake import estimates
-from groundlake.errors import ContractViolationError, LakeNotFoundError, RunExistsError, UsageError
+from groundlake.errors import ContractViolationError, CorruptLakeError, LakeNotFoundError, RunExistsError, UsageError
 from groundlake.estimate import read_estimates
 from groundlake.store import Lake
 
@@ -156,6 +159,51 @@ def test_what_two_writers_wrote_at_once_counts_once(lake: Lake) -> None:
     assert lake.frame("estimates").height == 6
     assert lake.sql("select predicted from estimator_error where level = 'model'").rows() == [(15.0,)]
     assert lake.sql("select count(*) from estimator_error where level = 'subgraph'").rows() == [(3,)]
+
+
+def of_many_models(number: int) -> pl.DataFrame:
+    """Rows that take a file each."""
+    return frame(*({"model": f"net_{at}", "predicted_latency_ms": at + 1.0} for at in range(number)))
+
+
+def test_many_files_are_read_a_few_at_a_time(lake_root: Path) -> None:
+    """As many threads as files is what polars warns of, and where it may hang."""
+    add(Lake(lake_root), of_many_models(100), allow_unmeasured=True)
+    program = """if True:
+        import sys
+        from groundlake import Lake
+        lake = Lake(sys.argv[1])
+        rows = lake.frame("estimates")
+        again = lake.write_estimates(rows.drop("run_id", "part"), allow_unmeasured=True)
+        print(rows.height, lake.scan("estimates").collect().height, again.present)
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", program, lake_root],
+        env=os.environ | {"POLARS_MAX_BLOCKING_THREAD_COUNT": "16"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=120,
+    )
+    assert (done.stdout, done.stderr) == ("100 100 100\n", "")
+
+
+def test_many_files_keep_their_keys_wherever_the_lake_lies(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "hardware_id=x" / "a=b" / "per%20cent")
+    rows = of_many_models(9)
+    add(lake, rows, allow_unmeasured=True)
+    assert lake.frame("estimates").select(rows.columns).sort("predicted_latency_ms").equals(rows)
+    assert lake.scan("estimates").select(rows.columns).collect().sort("predicted_latency_ms").equals(rows)
+
+
+def test_the_torn_one_of_many_files_is_named(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    add(lake, of_many_models(9), allow_unmeasured=True)
+    (torn,) = lake_root.glob("estimates/*/*/model=net_5/*/*.parquet")
+    content = torn.read_bytes()
+    torn.write_bytes(b"PAR1" + b"\xff" * 200 + content[204:])
+    with pytest.raises(CorruptLakeError, match=r"model=net_5/.*: cannot be read as a part"):
+        lake.frame("estimates")
 
 
 def test_a_version_needs_a_name(lake: Lake) -> None:
