@@ -1,4 +1,4 @@
-"""Trees of files in the place of a machine's `/proc` and `/sys`."""
+"""Trees of files in the place of a machine's `/proc` and `/sys`, and a module in the place of its driver's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,23 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+
+H200_AND_L4 = """
+class NVMLError(Exception):
+    pass
+
+def nvmlInit(): pass
+def nvmlShutdown(): pass
+def nvmlSystemGetDriverVersion(): return "570.86.10"
+def nvmlDeviceGetCount(): return 2
+def nvmlDeviceGetHandleByIndex(index): return index
+def nvmlDeviceGetName(handle): return ("NVIDIA H200", "NVIDIA L4")[handle]
+def nvmlDeviceGetUUID(handle): return "GPU-%d" % handle
+def nvmlDeviceGetMemoryInfo(handle, version=None): raise NVMLError("Not Supported")
+def nvmlDeviceGetMigMode(device): return [0, 0]
+"""
+"""Text of a module `pynvml` whose driver lists an H200 and an L4."""
 
 
 def plant(root: Path, files: dict[str, str]) -> Path:

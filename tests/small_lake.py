@@ -28,7 +28,7 @@ STATE = {
 
 def timing(number: int, *, flops: int = 1000, mean: float = 1.0, **columns: object) -> dict[str, object]:
     """One subgraph: 100 bytes, a latency without spread, and the efficiency that follows from the recorded peak."""
-    rate = flops / (mean / 1000) if flops else None
+    rate = flops / (mean / 1000) if flops and mean else None
     return {
         "subgraph_id": number,
         "fusion_pattern": "Conv2d",

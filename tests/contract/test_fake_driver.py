@@ -15,9 +15,9 @@ TESTS = Path(__file__).resolve().parents[1]
 
 
 def fakes() -> dict[str, ast.Module]:
-    """Every text of a test that defines calls of NVML, parsed, by where it stands; braces to fill are left out."""
+    """Every text in the tests that defines calls of NVML, parsed, by where it stands; braces to fill are left out."""
     found = {}
-    for path in sorted(TESTS.rglob("test_*.py")):
+    for path in sorted(TESTS.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if (
                 isinstance(node, ast.Constant)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from planted import plant
+from planted import H200_AND_L4, plant
 
 from groundlake import machine
 
@@ -15,26 +15,11 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(machine.jetson_model() is not None, reason="a Jetson has one GPU, which it detects")
 
-DRIVER = """
-class NVMLError(Exception):
-    pass
-
-def nvmlInit(): pass
-def nvmlShutdown(): pass
-def nvmlSystemGetDriverVersion(): return "570.86.10"
-def nvmlDeviceGetCount(): return 2
-def nvmlDeviceGetHandleByIndex(index): return index
-def nvmlDeviceGetName(handle): return ("NVIDIA H200", "NVIDIA L4")[handle]
-def nvmlDeviceGetUUID(handle): return "GPU-%d" % handle
-def nvmlDeviceGetMemoryInfo(handle, version=None): raise NVMLError("Not Supported")
-def nvmlDeviceGetMigMode(device): return [0, 0]
-"""
-
 
 @pytest.fixture
 def environment(tmp_path: Path) -> dict[str, str]:
     """Environment in which the driver lists an H200 and an L4."""
-    return {"PYTHONPATH": str(plant(tmp_path / "modules", {"pynvml.py": DRIVER})), "CUDA_VISIBLE_DEVICES": "0,1"}
+    return {"PYTHONPATH": str(plant(tmp_path / "modules", {"pynvml.py": H200_AND_L4})), "CUDA_VISIBLE_DEVICES": "0,1"}
 
 
 COMMANDS = [("preflight",), ("ingest", "--dry-run"), ("ingest",)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
+from planted import H200_AND_L4
 
 from groundlake import machine
 from groundlake.errors import MissingDependencyError, UsageError
@@ -18,22 +19,10 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.skipif(machine.jetson_model() is not None, reason="a Jetson has one GPU, which it detects")
 
-DRIVER = """
-class NVMLError(Exception):
-    pass
-
-def nvmlInit(): pass
-def nvmlShutdown(): pass
-def nvmlSystemGetDriverVersion(): return "570.86.10"
-def nvmlDeviceGetCount(): return 2
-def nvmlDeviceGetHandleByIndex(index): return index
-def nvmlDeviceGetName(handle): return ("NVIDIA H200", "NVIDIA L4")[handle]
-"""
-
 
 @pytest.fixture(autouse=True)
 def _two_gpus(nvidia_driver: Callable[[str], Path]) -> None:
-    nvidia_driver(DRIVER)
+    nvidia_driver(H200_AND_L4)
 
 
 @pytest.mark.parametrize(
