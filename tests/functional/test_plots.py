@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import re
 import struct
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 import pytest
-from pictured import NASTY, SCRIPT, assert_alike, power, run, timings, write
+from pictured import FIRST, NASTY, SCRIPT, assert_alike, power, run, specification, timings, write
 
 from groundlake.errors import UsageError
+from groundlake.report.axes import round_values
 from groundlake.report.figure import ROWS, Wanted, records
-from groundlake.report.files import draw
+from groundlake.report.files import draw, folded
 from groundlake.report.plots import PLOTS, plot
+from groundlake.report.style import DARK, LIGHT, by_model
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -120,13 +125,198 @@ def test_a_run_that_was_forced_is_hollow_and_has_no_whiskers(drawn) -> None:
     assert figure.notes[1].startswith("Hollow (1): forced on a machine")
 
 
-def test_an_extrapolated_prediction_has_another_shape(drawn) -> None:
+def test_an_extrapolated_prediction_is_hollow_and_the_device_is_the_shape(drawn) -> None:
     (figure,) = drawn["validation"]
     outside = figure.rows.filter(pl.col("range") == "extrapolated")
     assert set(outside["model"]) == {SCRIPT}
+    assert set(figure.rows["range"]) == {"predicted", "extrapolated"}
     (shape,) = {e["field"] for channel, e in encodings(figure) if channel == "shape"}
-    assert shape == "range"
-    assert any(f"Crosses: {outside.height} predictions" in note for note in figure.notes)
+    assert shape == "hardware_id"
+    filled = {
+        layer["transform"][0]["filter"]: layer["mark"]["filled"]
+        for layer in figure.spec()["layer"]
+        if layer["mark"]["type"] == "point"
+    }
+    assert filled["datum.range == 'predicted'"] is True
+    assert filled["datum.range != 'predicted'"] is False
+    assert f"Hollow ({outside.height}): extrapolated, as the estimator says." in figure.notes
+
+
+def test_the_estimator_that_was_written_last_comes_first(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    lake.write(run("dev", "fp32", "net", 1, 1.0), subgraph_timings=timings(1))
+    for name in ("b", "c", "a"):
+        rows = pl.DataFrame(
+            {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 1, "predicted_latency_ms": 3.0}
+        )
+        lake.write_estimates(rows, estimator=name, version="1", sources=[])
+    titles = [figure.title.split(":")[0] for figure in plot(lake, "validation", Wanted())]
+    assert titles == ["a", "c", "b"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [
+        ("roofline", "board_30w · fp16 · net · batch 8 · timed by node_sync"),
+        ("latency", "board_30w · fp16 · net · batch 8 · timed by node_sync"),
+        ("speedup", "board_30w · fp16 · net · batch 8 · timed by node_sync"),
+        ("coverage", "board_30w · fp16 · net · batch 8 · any method"),
+    ],
+)
+def test_what_was_asked_for_is_in_the_heading(kind: str, told: str, lake: Lake) -> None:
+    asked = Wanted(hardware=("board_30w",), precision="fp16", models=("net",), batch=8)
+    figures = plot(lake, kind, asked)
+    assert figures
+    assert all(figure.scope.startswith(told) for figure in figures)
+
+
+def test_each_model_and_the_batch_are_in_the_heading_of_every_plot_that_takes_them(drawn, lake: Lake) -> None:
+    for kind, model, batch in (("scaling", "net", None), ("validation", "net", 8), ("modes", NASTY, 1)):
+        for figure in plot(lake, kind, Wanted(models=(model,), batch=batch)):
+            assert f" · {model} · " in figure.scope
+            assert batch is None or f" · batch {batch} · " in figure.scope
+    for figure in plot(lake, "drift", Wanted(models=("net",), batch=1)) + plot(lake, "power", Wanted(models=(NASTY,))):
+        assert "batch 1" in figure.scope
+        assert figure.scope.count(" · net · ") or NASTY in figure.title
+    assert not any(" · net" in figure.scope for figures in drawn.values() for figure in figures)
+
+
+@pytest.mark.parametrize(
+    ("later", "title", "form"),
+    [
+        ({"seconds": 50}, "Start of the run on 2026-03-01 (UTC)", "%H:%M:%S"),
+        ({"hours": 5}, "Start of the run on 2026-03-01 (UTC)", "%H:%M"),
+        ({"days": 2}, "Start of the run in 2026 (UTC)", "%m-%d %H:%M"),
+        ({"days": 30}, "Start of the run (UTC)", "%Y-%m-%d"),
+    ],
+)
+def test_the_axis_of_time_says_as_much_as_tells_its_ticks_apart(
+    later: dict[str, int], title: str, form: str, lake_root: Path
+) -> None:
+    lake = Lake(lake_root)
+    for number, moment in enumerate((FIRST, FIRST + dt.timedelta(**later))):
+        lake.write(run("dev", "fp32", "net", 1, 1 + number / 50, started_at=moment), subgraph_timings=timings(1))
+    (figure,) = plot(lake, "drift", Wanted())
+    (axis,) = {
+        (e["title"], e["axis"]["format"]) for channel, e in encodings(figure) if channel == "x" and e.get("axis")
+    }
+    assert axis == (title, form)
+
+
+def test_points_above_the_roof_are_counted(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    for hardware, scale in (("fast", 1e-4), ("slow", 1e4)):
+        lake.write({"hardware_id": hardware, "kind": "hardware_spec"}, hardware=specification(hardware))
+        lake.write(run(hardware, "fp32", "net", 1, scale), subgraph_timings=timings(scale))
+    fast, slow = plot(lake, "roofline", Wanted(models=("net",)))
+    above = [row for row in fast.rows.to_dicts() if row["share_of_roof"] > 1]
+    assert above
+    assert any(note.startswith(f"Points above it: {len(above)}.") for note in fast.notes)
+    assert not any("above" in note for note in slow.notes)
+
+
+@pytest.mark.parametrize("kind", ["latency", "validation"])
+def test_a_whisker_without_a_lower_end_is_an_arrow_at_the_end_of_the_axis(kind: str, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    for scale in (1.0, 6.0, 1.0):
+        made = run("dev", "fp32", "net", 1, scale, end_to_end_latency_ms=None, end_to_end_latency_std_ms=None)
+        lake.write(made, subgraph_timings=timings(scale))
+    rows = {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 1, "predicted_latency_ms": 3.0}
+    lake.write_estimates(pl.DataFrame(rows), estimator="guess", version="1", sources=[])
+    (figure,) = plot(lake, kind, Wanted())
+    lower = "lower_ms" if kind == "latency" else "measured_lower"
+    assert figure.rows[lower].to_list()[0] < 0
+    (low,) = {e["scale"]["domain"][0] for channel, e in encodings(figure) if channel == "x" and "scale" in e}
+    (arrow,) = [
+        layer for layer in figure.spec()["layer"] if layer.get("encoding", {}).get("x", {}).get("datum") is not None
+    ]
+    assert arrow["encoding"]["x"]["datum"] == low
+    assert {"filter": f"datum['{lower}'] < {low}"} in arrow["transform"]
+    assert any(note.startswith("Arrows (1): the whisker goes on") for note in figure.notes)
+    draw(lake, [figure], lake_root.with_name("x.svg"))
+    assert "NaN" not in lake_root.with_name("x.svg").read_text()
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "expected"),
+    [
+        (0.75, 1.66, [0.8, 0.9, 1.0, 1.1, 1.2, 1.3, 1.4, 1.5, 1.6]),
+        (0.42, 6.0, [0.5, 0.7, 1.0, 1.5, 2.0, 3.0, 5.0]),
+        (9.0, 900.0, [10.0, 20.0, 50.0, 100.0, 200.0, 500.0]),
+        (7e3, 2e10, [1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10]),
+        (0.99, 1.01, [0.99, 0.992, 0.994, 0.996, 0.998, 1.0, 1.002, 1.004, 1.006, 1.008, 1.01]),
+        (2.2, 2.9, [2.2, 2.3, 2.4, 2.5, 2.6, 2.7, 2.8, 2.9]),
+    ],
+)
+def test_a_log_axis_has_round_ticks_from_end_to_end(low: float, high: float, expected: list[float]) -> None:
+    assert round_values(low, high, apart=44 / 640) == expected
+
+
+@pytest.mark.parametrize("low", [0.013, 0.21, 1.0, 3.7, 96.0])
+@pytest.mark.parametrize("factor", [1.02, 1.3, 1.7, 2.4, 5, 11, 60, 800, 1e5, 1e12])
+def test_ticks_of_any_log_axis_fit_and_leave_no_half_of_it_without(low: float, factor: float) -> None:
+    found = round_values(low, low * factor, apart=44 / 640)
+    places = [math.log(value / low) / math.log(factor) for value in found]
+    assert min((b - a for a, b in pairwise(places)), default=1) > 44 / 640 * 0.9
+    assert any(place <= 0.5 for place in places)
+    assert any(place >= 0.5 for place in places)
+    assert 0 <= places[0] <= places[-1] <= 1
+
+
+def test_no_two_models_look_alike() -> None:
+    models = [f"m{number:03}" for number in range(60)]
+    hue, mark = (encoding.to_dict()["scale"] for encoding in by_model(models))
+    assert "range" not in hue, "it is the theme's"
+    looks = [(LIGHT[number % len(LIGHT)], mark["range"][number]) for number in range(60)]
+    assert len(set(looks)) == 60
+    assert len({colour for colour, _ in looks[:12]}) == len({shape for _, shape in looks[:12]}) == 12
+    assert len(DARK) == len(LIGHT) == len(set(LIGHT)) == len(set(DARK))
+
+
+def test_a_line_is_dashed_where_its_colour_was_there_before(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    lake.write_many(
+        (run("dev", "fp32", f"m{number:02}", batch, 1.0 + number), {"subgraph_timings": timings(1)})
+        for number in range(14)
+        for batch in (1, 4)
+    )
+    (figure,) = plot(lake, "scaling", Wanted())
+    draw(lake, [figure], lake_root.with_name("x.svg"))
+    lines = re.findall(
+        r'<path aria-label="[^"]*" role="graphics-symbol"[^>]*line[^>]*>', lake_root.with_name("x.svg").read_text()
+    )
+    assert sum("stroke-dasharray=" in line and 'stroke-dasharray="6,3"' in line for line in lines) == 2
+    assert len(lines) == 14
+
+
+def test_headings_are_no_wider_than_the_plot() -> None:
+    text = (
+        "board_one, board_two · fp32, fp16 · roofline registry-427da768 beside total_latency_ms · timed by " + "x" * 200
+    )
+    lines = folded(text, 12)
+    assert "".join(lines).replace("\u00a0", "").replace(" ", "") == text.replace(" ", "")
+    assert not any(line.lstrip("\u00a0").startswith("·") for line in lines)
+    assert all(len(line) < 125 for line in lines)
+    assert len(lines) == 3
+
+
+def test_crosses_of_the_coverage_are_counted_as_they_are_drawn(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    lake.write(run("dev", "fp32", "net", 1, 1.0), subgraph_timings=timings(1))
+    for batch in (2, 4, 8):
+        lake.write(
+            {
+                "hardware_id": "dev",
+                "precision": "fp32",
+                "model": "big",
+                "batch": batch,
+                "status": "failed",
+                "error": "x",
+            }
+        )
+    (figure,) = plot(lake, "coverage", Wanted())
+    assert figure.rows.filter(pl.col("failed") > 0).height == 1
+    assert "Crosses (1): places with batch sizes that failed and were never measured, 3 in all." in figure.notes
 
 
 def test_the_line_of_exact_predictions_is_exact_on_both_axes(drawn) -> None:
@@ -199,9 +389,24 @@ def test_what_is_not_there_is_said_with_what_is(arguments: tuple[str, ...], said
     assert not (cli.folder / "x.png").exists()
 
 
-@pytest.mark.parametrize("file", ["x.pdf", "x", "nowhere/x.png"])
-def test_a_file_that_is_no_picture_is_refused_before_anything_is_read(file: str, cli) -> None:
-    assert file in cli("plot", "latency", "-o", file, code=2).stderr
+@pytest.mark.parametrize(
+    ("kind", "file", "code", "said"),
+    [
+        ("plot", "x.pdf", 2, "a picture is a file that ends in .png, .svg or .html"),
+        ("plot", "x", 2, "a picture is a file that ends in .png, .svg or .html"),
+        ("report", "x.txt", 2, "a report is a file that ends in .html"),
+        ("plot", "nowhere/x.png", 5, "the folder nowhere does not exist"),
+        ("report", "nowhere/x", 5, "the folder nowhere does not exist"),
+        ("plot", ".", 5, "is a folder"),
+    ],
+)
+def test_a_file_that_cannot_be_is_refused_before_anything_is_read(
+    kind: str, file: str, code: int, said: str, cli
+) -> None:
+    command = ("plot", "latency") if kind == "plot" else ("report",)
+    found = cli(*command, "-o", file, code=code).stderr
+    assert said in found
+    assert file in found
 
 
 def test_more_panels_than_a_picture_holds_are_refused(lake_root: Path) -> None:

@@ -7,8 +7,9 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 import pytest
-from pictured import NASTY, SCRIPT, alike, assert_alike, write
+from pictured import NASTY, SCRIPT, alike, assert_alike, run, timings, write
 
 from groundlake.report.figure import records
 from groundlake.report.tables import shown_number, shown_text
@@ -189,6 +190,22 @@ def test_a_section_without_data_says_in_a_line_what_would_fill_it(lake_root: Pat
     assert not page.charts
     for section in SECTIONS[:-1]:
         assert "lake " in " ".join(page.words[section])
+
+
+def test_of_many_estimators_the_one_written_last_lies_open(lake_root: Path, tmp_path: Path) -> None:
+    made = Lake(lake_root)
+    made.write(run("dev", "fp32", "net", 1, 1.0), subgraph_timings=timings(1.0))
+    for name in ("older", "zero", "last"):
+        rows = {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 1, "predicted_latency_ms": 3.0}
+        made.write_estimates(pl.DataFrame(rows), estimator=name, version="1", sources=[])
+    write_report(made, tmp_path / "x.html")
+    text = (tmp_path / "x.html").read_text("utf-8")
+    section = text[text.index('<section id="estimators"') : text.index('<section id="drift"')]
+    assert re.findall(r'<details class="panel"( open)?><summary>(\w+):', section) == [
+        (" open", "last"),
+        ("", "zero"),
+        ("", "older"),
+    ]
 
 
 def test_the_command_writes_the_file_and_says_how_large_it_is(lake: Lake, cli) -> None:

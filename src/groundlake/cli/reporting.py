@@ -78,10 +78,7 @@ def report(
     from groundlake.report.files import check_kind
     from groundlake.report.whole import write_report
 
-    if check_kind(output) != "html":
-        from groundlake.errors import UsageError
-
-        raise UsageError(f"-o {output}: a report is a page, a file that ends in .html")
+    check_kind(output, ("html",), "report")
     written = write_report(settings.lake, output, tuple(hw or ()))
     size = output.stat().st_size / 1e6
     print(f"{output}: {written['figures']} figures, {written['rows']} rows of tables, {size:.1f} MB")

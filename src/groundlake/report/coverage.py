@@ -14,6 +14,7 @@ TAKES = ("hardware", "precision", "model", "batch")
 HINT = "nothing was tried yet: `lake ingest`"
 ROW_HEIGHT = 20
 COLUMN_WIDTH = 17
+LEGEND_STEPS = 8
 
 
 def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
@@ -51,7 +52,7 @@ def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
         "measured:Q",
         title="Batch sizes measured",
         scale=alt.Scale(domain=[1, max(most, 2)]),
-        legend=alt.Legend(values=sorted({1, max(most, 1)}), format="d", gradientLength=110, tickCount=2),
+        legend=alt.Legend(type="symbol", symbolType="square", symbolSize=170, values=_steps(most), format="d"),
     )
     crosses = base.transform_filter("datum.failed > 0").mark_point(
         shape="M-0.8,-0.8L0.8,0.8M-0.8,0.8L0.8,-0.8", size=64, color="#E06A1B", strokeWidth=2
@@ -59,10 +60,13 @@ def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
     failed = sum(int(value) for value in rows["failed"])
     notes = ["An empty place was never tried."]
     if failed:
-        notes.append(f"Crosses: {failed} batch sizes failed and were never measured.")
+        places_failed = rows.filter(rows["failed"] > 0).height
+        notes.append(
+            f"Crosses ({places_failed}): places with batch sizes that failed and were never measured, {failed} in all."
+        )
     yield Figure(
         title="What was measured",
-        scope=f"{devices(rows)} · {', '.join(ordered(rows['precision']))} · any method",
+        scope=f"{devices(rows, wanted)} · {', '.join(ordered(rows['precision']))}{wanted.told} · any method",
         alt=f"Heat map of {rows['model'].n_unique()} models on {len(places)} pairs of hardware id and precision",
         sql=sql,
         rows=rows,
@@ -70,3 +74,9 @@ def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
         least_width=COLUMN_WIDTH * rows["model"].n_unique() + 190,
         notes=tuple(notes),
     )
+
+
+def _steps(most: int) -> list[int]:
+    """Counts that the legend shows: all of a few, else some up to the largest."""
+    step = -(-most // LEGEND_STEPS)
+    return sorted({1, *range(step, most + 1, step), most} - {0})

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, where
-from groundlake.report.style import GREY, by_model, reference, tooltip
+from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, methods_told, where
+from groundlake.report.style import GREY, by_model, dashed, reference, tooltip
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterator
 
 TAKES = ("hardware", "precision", "model", "batch")
@@ -15,8 +16,8 @@ NOTE = (
     "A line is one configuration, timed, counted and run in the same way each time. "
     "Whiskers: 95 % interval of the mean within a run; repeated runs scatter more."
 )
-DAYS = 6
-"""From here on an axis of time shows days without hours."""
+FORMATS = ((6 * 86400.0, "%Y-%m-%d"), (20 * 60.0, "%H:%M"), (10.0, "%H:%M:%S"), (0.0, "%H:%M:%S.%L"))
+"""What an axis of time shows from a span on [s]; where all is of one day, the title has it."""
 
 HINT = "no repeated runs: measure a configuration again, `lake ingest --repeat 3`"
 
@@ -45,15 +46,15 @@ def _figure(ask: Ask, wanted: Wanted, methods: tuple[Any, ...]) -> Figure:
     )
     rows = ask(sql)
     models = sorted(rows["model"].unique().to_list())
-    days = (rows["started_at"].max() - rows["started_at"].min()).days  # type: ignore[operator, union-attr] # moments
-    hue, _, mark = by_model(models)
+    title, form = _time(rows["started_at"].min(), rows["started_at"].max())  # type: ignore[arg-type] # moments
+    hue, mark = by_model(models)
     base = alt.Chart().encode(
         x=alt.X(
             "started_at:T",
-            title="Start of the run (UTC)",
+            title=title,
             scale=alt.Scale(type="utc", padding=16),
             axis=alt.Axis(
-                format="%Y-%m-%d" if days > DAYS else "%m-%d %H:%M",
+                format=form,
                 tickCount=6,
                 labelOverlap=True,
                 labelSeparation=10,
@@ -83,16 +84,29 @@ def _figure(ask: Ask, wanted: Wanted, methods: tuple[Any, ...]) -> Figure:
     zero = alt.Chart(reference()).mark_rule(strokeDash=[5, 4], color=GREY).encode(y=alt.datum(0.0))
     return Figure(
         title="Drift of repeated runs",
-        scope=f"{hardware} · {precision} · timed by {timing} · counted by {counting or 'an unknown method'}",
+        scope=f"{hardware} · {precision}{wanted.told} · {methods_told(timing, counting)}",
         alt=f"Change of the latency since the first run for {len(models)} models on {hardware} in {precision}",
         sql=sql,
         rows=rows,
         chart=alt.layer(
             zero,
-            base.mark_line(strokeWidth=1.4, opacity=0.8).encode(y=y),
+            dashed(base.mark_line(strokeWidth=1.4, opacity=0.8).encode(y=y), models),
             base.mark_rule().encode(y="lower_percent:Q", y2="upper_percent"),
             base.mark_point(filled=True, size=55).encode(y=y, shape=mark, tooltip=shown),
             data=data(rows),
         ).properties(height=300),
         notes=(NOTE,),
     )
+
+
+def _time(first: dt.datetime, last: dt.datetime) -> tuple[str, str]:
+    """Return title and format of an axis from one moment to another: each of its ticks reads differently."""
+    span = (last - first).total_seconds()
+    form = next(form for least, form in FORMATS if span >= least)
+    if span >= FORMATS[0][0]:
+        return "Start of the run (UTC)", form
+    if first.date() == last.date():
+        return f"Start of the run on {first:%Y-%m-%d} (UTC)", form
+    if first.year == last.year:
+        return f"Start of the run in {first:%Y} (UTC)", f"%m-%d {form}"
+    return "Start of the run (UTC)", f"%Y-%m-%d {form}"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, where
-from groundlake.report.style import GREY, OPERATIONS, colour, logarithmic, reference, shape, ticks, tooltip
+from groundlake.report.axes import UP, about_arrows, logarithmic, ticks, whiskers
+from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, methods_told, where
+from groundlake.report.style import GREY, OPERATIONS, colour, reference, shape, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 TAKES = ("hardware", "precision")
+HEIGHT = 320
 HINT = "no curves: they come from runs with counted FLOPs, `lake ingest`"
 VIEW = "efficiency_curves"
 
@@ -34,7 +36,8 @@ def _figure(ask: Ask, hardware: str, precision: str, timing: str, counting: str 
     )
     rows = ask(sql)
     kinds = rows["operation_type"].unique().to_list()
-    scale = logarithmic([*rows["efficiency_mean"], *rows["efficiency_ci_upper"], 1.0])
+    ends = ("efficiency_ci_lower", "efficiency_ci_upper")
+    scale = logarithmic([*rows["efficiency_mean"], 1.0], [*rows[ends[0]], *rows[ends[1]]])
     across = logarithmic(rows["flops_geometric_mean"].to_list(), margin=1.6)
     hue = colour("operation_type", "Operation type", kinds, OPERATIONS)
     base = alt.Chart().encode(
@@ -46,7 +49,12 @@ def _figure(ask: Ask, hardware: str, precision: str, timing: str, counting: str 
         ),
         color=hue,
     )
-    y = alt.Y("efficiency_mean:Q", title="Share of the recorded peak", scale=scale, axis=ticks(scale, format="~%"))
+    y = alt.Y(
+        "efficiency_mean:Q",
+        title="Share of the recorded peak",
+        scale=scale,
+        axis=ticks(scale, length=HEIGHT, gap=UP, format="~%"),
+    )
     points = base.mark_point(filled=True, size=55, opacity=0.95).encode(
         y=y,
         shape=shape("operation_type", "Operation type", kinds, OPERATIONS),
@@ -61,18 +69,20 @@ def _figure(ask: Ask, hardware: str, precision: str, timing: str, counting: str 
         ),
     )
     one = alt.Chart(reference()).mark_rule(strokeDash=[5, 4], color=GREY).encode(y=alt.datum(1.0))
-    whiskers = base.mark_rule().encode(y=alt.Y("efficiency_ci_lower:Q", scale=scale), y2="efficiency_ci_upper")
     lines = base.mark_line(strokeWidth=1.6, opacity=0.8).encode(y=y)
     above = rows.filter(rows["efficiency_mean"] > 1).height
     notes = ["Whiskers: 95 % interval of the mean. Dashed line: the peak that the runs recorded."]
     if above:
         notes.append(f"Points above it: {above}. The recorded peak is too low there, or FLOPs are counted too high.")
+    notes.append(about_arrows(rows, ends, scale))
     return Figure(
         title="Efficiency by size of the work",
-        scope=f"{hardware} · {precision} · timed by {timing} · counted by {counting or 'an unknown method'}",
+        scope=f"{hardware} · {precision} · {methods_told(timing, counting)}",
         alt=f"Efficiency against FLOPs of a subgraph for {len(kinds)} operation types on {hardware} in {precision}",
         sql=sql,
         rows=rows,
-        chart=alt.layer(one, lines, whiskers, points, data=data(rows)).properties(height=320),
-        notes=tuple(notes),
+        chart=alt.layer(one, lines, *whiskers(base, rows, "y", ends, scale), points, data=data(rows)).properties(
+            height=HEIGHT
+        ),
+        notes=tuple(filter(None, notes)),
     )

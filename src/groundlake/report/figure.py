@@ -40,6 +40,12 @@ class Wanted:
     estimator: str | None = None
     version: str | None = None
 
+    @property
+    def told(self) -> str:
+        """Models and batch size that were asked for, as a part of a heading."""
+        parts = [", ".join(self.models), "" if self.batch is None else f"batch {self.batch}"]
+        return "".join(f" · {part}" for part in parts if part)
+
     def conditions(self, *columns: str) -> list[str]:
         """Write as SQL conditions what was asked of these columns, of any query that has them."""
         values: dict[str, tuple[object, ...]] = {
@@ -138,10 +144,15 @@ def _plain(value: object) -> object:
     return value
 
 
-def devices(rows: pl.DataFrame) -> str:
-    """Name the hardware ids of rows, or say how many there are."""
+def methods_told(timing: str, counting: str | None) -> str:
+    """Name the methods of runs, as a part of a heading."""
+    return f"timed by {timing} · counted by {counting or 'an unknown method'}"
+
+
+def devices(rows: pl.DataFrame, wanted: Wanted) -> str:
+    """Name the hardware ids of rows, or say how many there are where they are many and were not asked for."""
     names = rows["hardware_id"].unique().sort().to_list()
-    return ", ".join(names) if len(names) <= NAMED_DEVICES else f"{len(names)} hardware ids"
+    return ", ".join(names) if wanted.hardware or len(names) <= NAMED_DEVICES else f"{len(names)} hardware ids"
 
 
 def is_in(column: str, values: tuple[object, ...]) -> str:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from groundlake.report.axes import about_arrows, logarithmic, ticks, whiskers
 from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, where
-from groundlake.report.style import PRECISIONS, colour, logarithmic, ordered, shape, ticks, tooltip
+from groundlake.report.style import PRECISIONS, beside, colour, ordered, row_height, shape, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
+ENDS = ("lower_ms", "upper_ms")
 TAKES = ("hardware", "precision", "model", "batch")
 HINT = "no latencies: measure models, or import measurements, with `lake ingest`"
-ROW_HEIGHT = 19
 TITLES = {
     "end_to_end_latency_ms": "Latency of the whole model, end to end",
     "total_latency_ms": "Latency as the sum of separately timed subgraphs",
@@ -52,12 +53,12 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, quantity: str, timing: str)
     )
     rows = ask(sql)
     precisions = rows["precision"].unique().to_list()
-    ends = [*rows["measured_ms"], *rows["lower_ms"], *rows["upper_ms"]]
     base = alt.Chart().encode(
         y=alt.Y("configuration:N", title=None, sort=_order(rows), axis=alt.Axis(grid=True, ticks=False)),
         color=colour("precision", "Precision", precisions, PRECISIONS),
+        **beside(precisions),
     )
-    scale = logarithmic(ends)
+    scale = logarithmic(rows["measured_ms"], [*rows["lower_ms"], *rows["upper_ms"]])
     placed = base.encode(
         x=alt.X("measured_ms:Q", title="Latency of one pass [ms]", scale=scale, axis=ticks(scale, format="~g")),
         shape=shape("precision", "Precision", precisions, PRECISIONS),
@@ -75,16 +76,16 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, quantity: str, timing: str)
     )
     fit = placed.transform_filter("datum.machine == 'fit'").mark_point(filled=True, size=60, opacity=0.95)
     forced = placed.transform_filter("datum.machine == 'forced'").mark_point(filled=False, size=60, strokeWidth=1.5)
-    whiskers = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("lower_ms:Q", scale=scale), x2="upper_ms")
-    height = max(110, ROW_HEIGHT * rows["configuration"].n_unique())
+    lines = whiskers(base, rows, "x", ENDS, scale, strokeWidth=1.5)
+    height = max(110, row_height(precisions) * rows["configuration"].n_unique())
     return Figure(
         title=TITLES[quantity],
-        scope=f"{hardware} · {', '.join(ordered(precisions))} · timed by {timing}",
+        scope=f"{hardware} · {', '.join(ordered(precisions))}{wanted.told} · timed by {timing}",
         alt=f"Latency of {rows['configuration'].n_unique()} models and batch sizes on {hardware}, by precision",
         sql=sql,
         rows=rows,
-        chart=alt.layer(whiskers, fit, forced, data=data(rows)).properties(height=height),
-        notes=tuple(_notes(rows)),
+        chart=alt.layer(*lines, fit, forced, data=data(rows)).properties(height=height),
+        notes=tuple(filter(None, (*_notes(rows), about_arrows(rows, ENDS, scale)))),
     )
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from groundlake.report.axes import about_arrows
 from groundlake.report.figure import Ask, Figure, Wanted, equals, where
-from groundlake.report.speedup import dots
+from groundlake.report.speedup import ENDS, dots, spread
 from groundlake.report.style import PRECISIONS, colour, ordered, shape, tooltip
 
 if TYPE_CHECKING:
@@ -53,8 +54,8 @@ def _figure(ask: Ask, wanted: Wanted, step: dict[str, str]) -> Figure:
     return Figure(
         title=f"{step['power_mode']} beside {step['lower_mode']}",
         scope=(
-            f"{step['hardware_id']} beside {step['lower_hardware_id']} · {', '.join(ordered(precisions))} · "
-            f"timed by {step['timing_method']}"
+            f"{step['hardware_id']} beside {step['lower_hardware_id']} · {', '.join(ordered(precisions))}{wanted.told}"
+            f" · timed by {step['timing_method']}"
         ),
         alt=f"Speed-up of {step['power_mode']} over {step['lower_mode']} for each model on {step['device_name']}",
         sql=sql,
@@ -79,5 +80,5 @@ def _figure(ask: Ask, wanted: Wanted, step: dict[str, str]) -> Figure:
                 verdict=("Verdict", ""),
             ),
         ),
-        notes=(NOTE,),
+        notes=tuple(filter(None, (NOTE, about_arrows(rows, ENDS, spread(rows))))),
     )

@@ -32,7 +32,7 @@ LINKS = re.compile(r"https?://(?!www\.w3\.org/)[^\"'`\s)<]+")
 """Links of the bundle to an editor, a schema, its authors; the page needs none of them. Namespaces stay."""
 
 OPEN_FIGURES = 2
-"""Figures of a section that lie open; where there are more, each folds, and the first is open."""
+"""Figures of a section that lie open; where there are more, each folds, and one is open."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +47,8 @@ class Section:
     short: str = ""
     empty: str = ""
     left_out: str = ""
+    opens_first: bool = False
+    """Of folded figures the first is open, not the one with the most rows."""
 
 
 def page(root: Path, title: str, sections: Iterable[Section], *, tiles: Iterable[tuple[str, str]] = ()) -> str:
@@ -137,9 +139,11 @@ def _section(section: Section, numbered: dict[int, str]) -> str:
     left_out = f'<p class="note">{_with_code(section.left_out)}</p>\n' if section.left_out else ""
     folds = len(section.figures) > OPEN_FIGURES
     titles = {figure.title for figure in section.figures}
-    fullest = max(section.figures, key=lambda figure: figure.rows.height, default=None)
+    chosen = max(section.figures, key=lambda figure: figure.rows.height, default=None)
+    if section.opens_first and section.figures:
+        chosen = section.figures[0]
     shown = [
-        _folded(figure, numbered[id(figure)], titled=len(titles) > 1, is_open=figure is fullest)
+        _folded(figure, numbered[id(figure)], titled=len(titles) > 1, is_open=figure is chosen)
         if folds
         else _figure(figure, numbered[id(figure)])
         for figure in section.figures

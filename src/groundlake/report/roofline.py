@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, where
-from groundlake.report.style import GREY, OPERATIONS, colour, logarithmic, shape, ticks, tooltip
+from groundlake.report.axes import UP, about_arrows, logarithmic, ticks, whiskers
+from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, methods_told, where
+from groundlake.report.style import GREY, OPERATIONS, colour, shape, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
+ENDS = ("achieved_lower", "achieved_upper")
 TAKES = ("hardware", "precision", "model", "batch")
+HEIGHT = 340
 HINT = "no roofline: it needs runs with counted FLOPs and bytes, `lake ingest`"
 VIEW = "roofline_position"
 PLACED = ["flops > 0", "total_bytes > 0", "latency_mean_ms > 0"]
@@ -61,29 +64,33 @@ def _figure(ask: Ask, wanted: Wanted, methods: list[Any], peak: float | None, ba
     sql = (OF_A_MODEL if fine else OVER_OPERATIONS).format(view=VIEW, given=given)
     rows = ask(sql)
     roof = _roof(rows, peak, bandwidth)
-    layers = [_points(rows, *_scales(rows, roof), fine=fine)]
-    if fine:
-        layers.insert(0, _whiskers(rows))
+    scales = _scales(rows, roof, fine=fine)
+    layers = [*_whiskers(rows, scales[1], fine=fine), _points(rows, *scales, fine=fine)]
     if roof:
         line = {"x": alt.X("arithmetic_intensity:Q"), "y": alt.Y("achieved_flops:Q")}
         layers.insert(0, alt.Chart(alt.Data(values=roof)).mark_line(color=GREY, strokeWidth=2).encode(**line))
-    point = "a subgraph" if fine else "all subgraphs of one operation type in one model and batch size"
+    notes = [_about_points(rows, fine=fine), _about_roof(hardware, precision, peak, bandwidth)]
+    if peak and bandwidth:
+        notes.append(_about_those_above(rows, peak, bandwidth))
+    if fine:
+        notes.append(about_arrows(rows, ENDS, scales[1]))
     return Figure(
         title="Roofline",
-        scope=f"{hardware} · {precision} · timed by {timing} · counted by {counting or 'an unknown method'}",
+        scope=f"{hardware} · {precision}{wanted.told} · {methods_told(timing, counting)}",
         alt=f"Achieved FLOP/s against arithmetic intensity, {rows.height} points, on {hardware} in {precision}",
         sql=sql,
         rows=rows,
-        chart=alt.layer(*layers, data=data(rows)).properties(height=340),
-        notes=(f"A point is {point}. {_about_roof(hardware, precision, peak, bandwidth)}",),
+        chart=alt.layer(*layers, data=data(rows)).properties(height=HEIGHT),
+        notes=tuple(filter(None, notes)),
     )
 
 
-def _scales(rows: pl.DataFrame, roof: list[dict[str, float]]) -> tuple[Any, Any]:
+def _scales(rows: pl.DataFrame, roof: list[dict[str, float]], *, fine: bool) -> tuple[Any, Any]:
     """Return scales that hold the points and the ridge of the roof."""
     x = [*rows["arithmetic_intensity"], *(corner["arithmetic_intensity"] for corner in roof[1:2])]
     y = [*rows["achieved_flops"], *(corner["achieved_flops"] for corner in roof)]
-    return logarithmic(x, margin=1.6), logarithmic(y, margin=1.8)
+    ends = [*rows[ENDS[0]], *rows[ENDS[1]]] if fine else []
+    return logarithmic(x, margin=1.6), logarithmic(y, ends, margin=1.8)
 
 
 def _roof(rows: pl.DataFrame, peak: float | None, bandwidth: float | None) -> list[dict[str, float]]:
@@ -117,7 +124,9 @@ def _points(rows: pl.DataFrame, across: Any, up: Any, *, fine: bool) -> Any:  # 
         scale=across,
         axis=ticks(across, format="~g"),
     )
-    y = alt.Y("achieved_flops:Q", title="Achieved [FLOP/s]", scale=up, axis=ticks(up, format="~s"))
+    y = alt.Y(
+        "achieved_flops:Q", title="Achieved [FLOP/s]", scale=up, axis=ticks(up, length=HEIGHT, gap=UP, format="~s")
+    )
     return (
         alt.Chart()
         .mark_point(filled=True, size=50, opacity=0.8)
@@ -131,20 +140,30 @@ def _points(rows: pl.DataFrame, across: Any, up: Any, *, fine: bool) -> Any:  # 
     )
 
 
-def _whiskers(rows: pl.DataFrame) -> Any:  # noqa: ANN401 - an altair chart
+def _whiskers(rows: pl.DataFrame, up: Any, *, fine: bool) -> list[Any]:  # noqa: ANN401 - altair's
+    if not fine:
+        return []
     alt = load_altair()
     kinds = rows["operation_type"].unique().to_list()
-    return (
-        alt.Chart()
-        .transform_filter("isValid(datum.achieved_upper)")
-        .mark_rule(opacity=0.6)
-        .encode(
-            x="arithmetic_intensity:Q",
-            y="achieved_lower:Q",
-            y2="achieved_upper",
-            color=colour("operation_type", "Operation type", kinds, OPERATIONS),
-        )
-    )
+    hue = colour("operation_type", "Operation type", kinds, OPERATIONS)
+    base = alt.Chart().encode(x="arithmetic_intensity:Q", color=hue)
+    return whiskers(base, rows, "y", ENDS, up, opacity=0.6)
+
+
+def _about_points(rows: pl.DataFrame, *, fine: bool) -> str:
+    if not fine:
+        return "A point is all subgraphs of one operation type in one model and batch size."
+    known = rows[ENDS[0]].count() > 0
+    return "A point is a subgraph." + (" Whiskers: 95 % interval of the mean." if known else "")
+
+
+def _about_those_above(rows: pl.DataFrame, peak: float, bandwidth: float) -> str:
+    """Count the points above the roof, and say what can be the reason; nothing without any."""
+    pairs = rows.select("arithmetic_intensity", "achieved_flops").iter_rows()
+    above = sum(achieved > min(peak, intensity * bandwidth) for intensity, achieved in pairs)
+    if not above:
+        return ""
+    return f"Points above it: {above}. FLOPs or bytes are counted too high there, or the specification is too low."
 
 
 def _about_roof(hardware: str, precision: str, peak: float | None, bandwidth: float | None) -> str:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from groundlake.report.axes import UP, about_arrows, logarithmic, ticks, whiskers
 from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, where
-from groundlake.report.style import GREY, by_model, logarithmic, ticks, tooltip
+from groundlake.report.style import GREY, by_model, dashed, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+ENDS = ("lower_ms", "upper_ms")
 TAKES = ("hardware", "precision", "model")
+HEIGHT = 340
 HINT = "no batch scaling: it needs a model at two batch sizes or more, `lake ingest --batches 1,4,16`"
 
 
@@ -40,8 +43,8 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, precision: str) -> Figure:
     )
     rows = ask(sql)
     models = sorted(rows["model"].unique().to_list())
-    hue, dash, mark = by_model(models)
-    scale = logarithmic([*rows["latency_per_input_ms"], *rows["lower_ms"], *rows["upper_ms"]])
+    hue, mark = by_model(models)
+    scale = logarithmic(rows["latency_per_input_ms"], [*rows["lower_ms"], *rows["upper_ms"]])
     sizes = sorted(rows["batch"].unique().to_list())
     base = alt.Chart().encode(
         x=alt.X(
@@ -52,7 +55,8 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, precision: str) -> Figure:
         ),
         color=hue,
     )
-    y = alt.Y("latency_per_input_ms:Q", title="Latency of one input [ms]", scale=scale, axis=ticks(scale, format="~g"))
+    up = ticks(scale, length=HEIGHT, gap=UP, format="~g")
+    y = alt.Y("latency_per_input_ms:Q", title="Latency of one input [ms]", scale=scale, axis=up)
     shown = tooltip(
         model=("Model", ""),
         batch=("Batch", "d"),
@@ -69,18 +73,19 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, precision: str) -> Figure:
     notes = ["Latency: sum of separately timed subgraphs over the batch. Whiskers: what noise explains."]
     if odd:
         notes.append(f"{odd} runs, drawn as crosses, cannot be compared with the smallest batch: the tooltip says why.")
+    notes.append(about_arrows(rows, ENDS, scale))
     return Figure(
         title="Latency of one input by batch size",
-        scope=f"{hardware} · {precision} · timed by {', '.join(sorted(set(rows['timing_method'])))}",
+        scope=f"{hardware} · {precision}{wanted.told} · timed by {', '.join(sorted(set(rows['timing_method'])))}",
         alt=f"Latency of one input against batch size for {len(models)} models on {hardware} in {precision}",
         sql=sql,
         rows=rows,
         chart=alt.layer(
-            fair.mark_line(strokeWidth=1.6, opacity=0.85).encode(y=y, strokeDash=dash),
-            base.mark_rule(opacity=0.8).encode(y=alt.Y("lower_ms:Q", scale=scale), y2="upper_ms"),
+            dashed(fair.mark_line(strokeWidth=1.6, opacity=0.85).encode(y=y), models),
+            *whiskers(base, rows, "y", ENDS, scale, opacity=0.8),
             fair.mark_point(filled=True, size=50).encode(y=y, shape=mark, tooltip=shown),
             unfair.mark_point(shape="cross", size=70, stroke=GREY, angle=45).encode(y=y, tooltip=shown),
             data=data(rows),
-        ).properties(height=340),
-        notes=tuple(notes),
+        ).properties(height=HEIGHT),
+        notes=tuple(filter(None, notes)),
     )

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from groundlake.report.axes import about_arrows, logarithmic, ticks, whiskers
 from groundlake.report.figure import Ask, Figure, Wanted, data, equals, load_altair, where
-from groundlake.report.style import GREY, PRECISIONS, colour, logarithmic, ordered, reference, shape, ticks, tooltip
+from groundlake.report.style import GREY, PRECISIONS, beside, colour, ordered, reference, row_height, shape, tooltip
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import polars as pl
 
+ENDS = ("lower", "upper")
 TAKES = ("hardware", "precision", "model", "batch")
 NOTE = (
     "Above 1 the lower precision is faster. Both latencies are sums of separately timed subgraphs. "
     "Whiskers: the noise of both runs. A label is a model and its batch size."
 )
 HINT = "no speed-up: it needs a model in fp32 and in another precision, `lake ingest --precisions fp32,fp16`"
-ROW_HEIGHT = 19
 
 
 def figures(ask: Ask, wanted: Wanted) -> Iterator[Figure]:
@@ -53,7 +54,7 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, timing: str) -> Figure:
     precisions = rows["precision"].unique().to_list()
     return Figure(
         title="Speed-up beside fp32",
-        scope=f"{hardware} · {', '.join(ordered(precisions))} · timed by {timing}",
+        scope=f"{hardware} · {', '.join(ordered(precisions))}{wanted.told} · timed by {timing}",
         alt=f"Speed-up of {', '.join(ordered(precisions))} over fp32 for each model and batch size on {hardware}",
         sql=sql,
         rows=rows,
@@ -75,21 +76,31 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, timing: str) -> Figure:
                 latency_ms=("Latency [ms]", ".4~g"),
             ),
         ),
-        notes=(NOTE,),
+        notes=tuple(filter(None, (NOTE, about_arrows(rows, ENDS, spread(rows))))),
     )
+
+
+def spread(rows: pl.DataFrame) -> Any:  # noqa: ANN401 - altair's
+    """Return the scale of ratios, which always holds 1."""
+    return logarithmic([*rows["speedup"], 1.0], [*rows["lower"], *rows["upper"]], margin=1.15)
 
 
 def dots(rows: pl.DataFrame, *, axis: str, hue: tuple[Any, Any], shown: list[Any]) -> Any:  # noqa: ANN401 - an altair chart
     """Draw ratios with whiskers, one row a configuration, beside the line of no change."""
     alt = load_altair()
-    scale = logarithmic([*rows["speedup"], *rows["lower"], *rows["upper"], 1.0], margin=1.15)
+    scale = spread(rows)
     order = rows.group_by("configuration", maintain_order=True).first()["configuration"].to_list()
+    precisions = rows["precision"].unique().to_list()
     base = alt.Chart().encode(
-        y=alt.Y("configuration:N", title=None, sort=order, axis=alt.Axis(grid=True, ticks=False)), color=hue[0]
+        y=alt.Y("configuration:N", title=None, sort=order, axis=alt.Axis(grid=True, ticks=False)),
+        color=hue[0],
+        **beside(precisions),
     )
     one = alt.Chart(reference()).mark_rule(strokeDash=[5, 4], color=GREY).encode(x=alt.datum(1.0))
-    whiskers = base.mark_rule(strokeWidth=1.5).encode(x=alt.X("lower:Q", scale=scale), x2="upper")
+    lines = whiskers(base, rows, "x", ENDS, scale, strokeWidth=1.5)
     points = base.mark_point(filled=True, size=60, opacity=0.95).encode(
         x=alt.X("speedup:Q", title=axis, scale=scale, axis=ticks(scale, format="~g")), shape=hue[1], tooltip=shown
     )
-    return alt.layer(one, whiskers, points, data=data(rows)).properties(height=max(110, ROW_HEIGHT * len(order)))
+    return alt.layer(one, *lines, points, data=data(rows)).properties(
+        height=max(110, row_height(precisions) * len(order))
+    )

@@ -1,12 +1,13 @@
 """How pictures look: colours that colour-blind readers can tell apart, in light and dark, and shared encodings.
 
-The palette is that of Okabe and Ito (2008), "Color Universal Design", in an order that keeps neighbours apart; its
-black is a grey, and on a dark ground each colour is lighter.
+The palette begins with four colours of Okabe and Ito (2008), "Color Universal Design", and goes on with those that stay
+farthest from them and from each other, to all eyes and to eyes without red, green or blue cones. Colour never stands
+alone: what is told apart by it differs in shape as well.
 """
 
 from __future__ import annotations
 
-import math
+import json
 from typing import TYPE_CHECKING, Any
 
 from groundlake.report.figure import load_altair
@@ -14,9 +15,21 @@ from groundlake.report.figure import load_altair
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-LIGHT = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#B47B00", "#2E9FD8", "#6B6B6B", "#8A7E00")
-DARK = ("#4FA8E0", "#F08A4B", "#35C796", "#E6A3C8", "#F0B541", "#8ED2F7", "#BDBDBD", "#F0E442")
-SHAPES = ("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left", "cross")
+LIGHT = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#4B5A00", "#5AA5FF"),
+    *("#69000F", "#964BFF", "#808080", "#002D5A", "#B40F69", "#690096"),
+)
+DARK = (
+    *("#4FA8E0", "#F08A4B", "#35C796", "#E6A3C8", "#FFE12D", "#9669D2"),
+    *("#D21E78", "#E1FFFF", "#9A9A9A", "#5AFF96", "#B07A00", "#C300FF"),
+)
+SHAPES = (
+    *("circle", "square", "triangle-up", "diamond", "triangle-down", "triangle-right", "triangle-left", "cross"),
+    "M-0.85,-0.85L0.85,-0.85L-0.85,0.85L0.85,0.85Z",  # hourglass
+    "M0,-1L0.29,-0.4L0.95,-0.31L0.48,0.15L0.59,0.81L0,0.5L-0.59,0.81L-0.48,0.15L-0.95,-0.31L-0.29,-0.4Z",  # star
+    "M-0.85,-0.85L-0.85,0.85L0.85,-0.85L0.85,0.85Z",  # bow tie
+    "M-0.45,-0.95L0.45,-0.95L0.45,0.95L-0.45,0.95Z",  # bar
+)
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 3, 2, 3])
 GREY = "#888888"
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Noto Sans', 'DejaVu Sans', sans-serif"
@@ -24,8 +37,8 @@ FILE_FONT = "sans-serif"
 WIDTH = 640
 """Width of a picture's plot in a file [px]; in a page it is that of the page."""
 
-DECADES = 2.6
-"""From here on a log axis has ticks at powers of ten only."""
+TITLE_SIZE, SUBTITLE_SIZE = 15, 12
+"""Of a picture's headings [px]."""
 
 PRECISIONS = ("fp32", "fp16", "bf16", "tf32", "int8")
 OPERATIONS = ("conv2d_batchnorm", "conv2d", "matmul", "activation", "unfused")
@@ -69,13 +82,14 @@ def config(*, dark: bool = False, font: str = FILE_FONT) -> dict[str, Any]:
             "symbolLimit": 60,
             "columnPadding": 14,
             "offset": 10,
+            "layout": {"top": {"direction": "vertical", "margin": 8}},
         },
         "title": {
             "color": text,
             "subtitleColor": soft,
-            "fontSize": 15,
+            "fontSize": TITLE_SIZE,
             "fontWeight": 600,
-            "subtitleFontSize": 12,
+            "subtitleFontSize": SUBTITLE_SIZE,
             "subtitlePadding": 5,
             "anchor": "start",
             "frame": "group",
@@ -103,37 +117,24 @@ def shape(column: str, title: str, present: list[str], order: tuple[str, ...] = 
     )
 
 
-def logarithmic(values: list[float], *, margin: float = 1.3) -> Any:  # noqa: ANN401 - altair's
-    """Return a log scale over the values above 0; an interval down to 0 ends at the end of the scale."""
-    alt = load_altair()
-    above = [value for value in values if value is not None and value > 0]
-    if not above:
-        return alt.Scale(type="log")
-    return alt.Scale(type="log", domain=[min(above) / margin, max(above) * margin], clamp=True, nice=False)
-
-
 def ordered(values: Iterable[str], order: tuple[str, ...] = PRECISIONS) -> list[str]:
     """Return each value once: those of `order` as they stand there, the others behind them by name."""
     found = set(values)
     return [name for name in order if name in found] + sorted(found - set(order))
 
 
-def ticks(scale: Any, **options: Any) -> Any:  # noqa: ANN401 - altair's
-    """Return an axis for a log scale with few, round ticks: powers of ten, or 1, 2, 5 as well below two decades.
-
-    A tick outside the scale would be drawn at its end, under a wrong number: none is.
-    """
+def beside(precisions: list[str]) -> dict[str, Any]:
+    """Encode precisions as places below each other within a row: what lies at one value hides nothing."""
     alt = load_altair()
-    if not isinstance(scale["domain"], list):
-        return alt.Axis(**options)
-    low, high = scale["domain"]
-    decades = math.log10(high / low)
-    steps = (1,) if decades > DECADES else (1, 2, 5)
-    every = max(1, round(decades / 8)) if len(steps) == 1 else 1
-    powers = range(math.floor(math.log10(low)), math.ceil(math.log10(high)) + 1)
-    marks = [float(f"{step}e{power}") for power in powers if power % every == 0 for step in steps]
-    inside = [mark for mark in marks if low <= mark <= high]
-    return alt.Axis(values=inside, **options) if len(inside) > 1 else alt.Axis(tickCount=5, **options)
+    if len(precisions) == 1:
+        return {}
+    domain = ordered(precisions)
+    return {"yOffset": alt.YOffset("precision:N", scale=alt.Scale(domain=domain, paddingOuter=0.35))}
+
+
+def row_height(precisions: list[str]) -> int:
+    """Return the height of a row with a mark for each precision [px]."""
+    return max(19, 8 * len(precisions))
 
 
 def reference() -> Any:  # noqa: ANN401 - altair's
@@ -150,28 +151,25 @@ def tooltip(**fields: tuple[str, str]) -> list[Any]:
     ]
 
 
-def by_model(models: list[str]) -> tuple[Any, Any, Any]:
-    """Encode models as colour, dash and shape, which together tell apart more models than there are colours."""
+def by_model(models: list[str]) -> tuple[Any, Any]:
+    """Encode models as colour and shape: no two look alike, and the first twelve differ in both."""
     alt = load_altair()
-    count, steps = len(models), range(len(models))
-    numbers = [number * 3 + number // len(SHAPES) for number in steps]
+    turns = [divmod(number, len(LIGHT)) for number in range(len(models))]
+    shapes = [SHAPES[(place + 5 * turn) % len(SHAPES)] for turn, place in turns]
     legend = alt.Legend(values=models)
-    domain = {"domain": models}
     # Without a range of its own, colour is taken from the theme's, again from its start where it ends.
     return (
-        alt.Color("model:N", title="Model", scale=alt.Scale(**domain), legend=legend),
-        alt.StrokeDash(
-            "model:N",
-            title="Model",
-            scale=alt.Scale(
-                **domain, range=[list(DASHES[number // len(LIGHT) % len(DASHES)]) for number in range(count)]
-            ),
-            legend=legend,
-        ),
-        alt.Shape(
-            "model:N",
-            title="Model",
-            scale=alt.Scale(**domain, range=[SHAPES[number % len(SHAPES)] for number in numbers]),
-            legend=legend,
-        ),
+        alt.Color("model:N", title="Model", scale=alt.Scale(domain=models), legend=legend),
+        alt.Shape("model:N", title="Model", scale=alt.Scale(domain=models, range=shapes), legend=legend),
     )
+
+
+def dashed(lines: Any, models: list[str]) -> Any:  # noqa: ANN401 - an altair chart
+    """Dash the lines of models that share the colour of an earlier one; up to twelve models are all solid."""
+    if len(models) <= len(LIGHT):
+        return lines
+    alt = load_altair()
+    turns = -(-len(models) // len(LIGHT))
+    scale = alt.Scale(domain=list(range(turns)), range=[DASHES[turn % len(DASHES)] for turn in range(turns)])
+    turn = f"floor(indexof({json.dumps(models)}, datum.model) / {len(LIGHT)})"
+    return lines.transform_calculate(turn=turn).encode(strokeDash=alt.StrokeDash("turn:O", scale=scale, legend=None))

@@ -65,6 +65,7 @@ class Part:
     figures: Callable[[Ask, Wanted], Iterator[Figure]] | None = None
     tables: tuple[contents.TableOf, ...] = ()
     most: int = MOST_FIGURES
+    opens_first: bool = False
 
 
 PARTS = (
@@ -145,11 +146,13 @@ PARTS = (
         key="estimators",
         title="Estimator accuracy",
         short="Estimators",
-        intro="The latest version of each estimator beside the measurements. Predictions outside the fitted range are "
-        "marked, and have rows of their own; an error within the noise of the measurement counts as none.",
+        intro="The latest version of each estimator beside the measurements, the one written last first. Extrapolated "
+        "predictions are hollow, and have rows of their own; an error within the noise of the measurement "
+        "counts as none.",
         hint=validation.HINT,
         figures=validation.figures,
         tables=(contents.ACCURACIES,),
+        opens_first=True,
     ),
     Part(
         key="drift",
@@ -215,6 +218,7 @@ def _section(part: Part, ask: Ask, wanted: Wanted) -> Section:
         tables=tuple(tables),
         empty="" if found or tables else _nothing(part),
         left_out=left_out,
+        opens_first=part.opens_first,
     )
 
 
