@@ -9,12 +9,19 @@ import pandera.polars as pa
 from pandera.errors import SchemaError, SchemaErrors
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     import polars as pl
 
     from groundlake.schemas.base import Rule, Table
 
 MAX_EXAMPLES = 3
 """Example values shown for each broken rule."""
+
+MAX_SHOWN = 40
+"""Characters of a value in a message."""
+
+_ODD_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 
 @cache
@@ -92,6 +99,40 @@ def _describe(rule: Rule, frame: pl.DataFrame) -> str:
     )
     where = "" if rule.column == "row" else f"{rule.column}: "
     return f"  {where}{rule.words}; {bad.height} of {frame.height} rows break this ({examples})"
+
+
+def first_broken(rules: Iterable[Rule], frame: pl.DataFrame) -> dict[int, str]:
+    """Say of each row that breaks a rule of one column what the first such rule asks for, and what the row has.
+
+    Args:
+        rules: Rules, of which those over several columns are passed over.
+        frame: A frame of the contract's types.
+
+    Returns:
+        Position of the row, from 0, to a sentence about it.
+    """
+    found: dict[int, str] = {}
+    numbered = frame.with_row_index("row_number")
+    for rule in rules:
+        if rule.column == "row":
+            continue
+        bad = numbered.filter(~rule.holds).select("row_number", rule.column)
+        for row, value in bad.iter_rows():
+            found.setdefault(row, f"{rule.column} {_asked(rule)}, got {shown(value)}")
+    return found
+
+
+def shown(value: object) -> str:
+    """Write a value for a message: an empty one in words, odd numbers as files have them, a long one cut."""
+    if value is None:
+        return "nothing"
+    text = repr(value)
+    text = _ODD_NUMBERS.get(text, text)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}..."
+
+
+def _asked(rule: Rule) -> str:
+    return "is needed" if rule.name == "not_nullable" else rule.words
 
 
 def _columns_read(rule: Rule) -> list[str]:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from groundlake.estimates import EstimatesWritten
+    from groundlake.estimates import EstimatesWritten, Origin
     from groundlake.integrity import Finding
 
 RUNS_PER_LEDGER_FILE = 100
@@ -149,6 +149,7 @@ class Lake:
         version: str | None = None,
         allow_unmeasured: bool = False,
         sources: Sequence[Mapping[str, str]] = (),
+        origin: Origin | None = None,
         on_published: Callable[[int], None] | None = None,
     ) -> EstimatesWritten:
         """Commit predictions of any number of configurations: one run of kind `estimate` for each hardware id.
@@ -161,21 +162,24 @@ class Lake:
             version: Its version, unless `frame` has the column `estimator_version`.
             allow_unmeasured: Keep predictions of what was not measured yet.
             sources: Files they come from: uri, sha256, layout.
+            origin: Where they come from, so that a message names the row; rows of a frame count from 1.
             on_published: Called with 1 after each run.
 
         Raises:
-            ContractViolationError: A figure is negative or no number, or a key is given twice.
+            ContractViolationError: A figure is negative or no number, the latency of a model is 0, or a key is given
+                twice; the message names the rows.
             RunExistsError: This version predicts one of these already, with other figures.
-            UsageError: Columns are missing or unknown, or something was never measured. Nothing was written.
+            UsageError: There are no rows, columns are missing or unknown, or something was never measured. Nothing was
+                written.
         """
-        rows = estimates.checked(frame, estimator, version)
+        rows = estimates.checked(frame, estimator, version, origin)
         if not allow_unmeasured:
             self._require()
             measured, subgraphs = self.sql(estimates.MEASURED_SQL).pl(), self.sql(estimates.SUBGRAPHS_SQL).pl()
             estimates.refuse_unmeasured(rows, measured, subgraphs)
         new = estimates.not_present(rows, self._estimates_like(rows)) if self.exists else rows
         run_ids = self.write_many(estimates.as_runs(new, sources), on_published=on_published)
-        return estimates.EstimatesWritten(tuple(run_ids), new.height, rows.height - new.height)
+        return estimates.EstimatesWritten.of(run_ids, rows, new)
 
     def _estimates_like(self, rows: pl.DataFrame) -> pl.DataFrame:
         """Estimates that are there of the same devices, estimators and versions."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -12,8 +13,16 @@ import polars as pl
 import pytest
 
 from groundlake import estimates
-from groundlake.errors import ContractViolationError, CorruptLakeError, LakeNotFoundError, RunExistsError, UsageError
+from groundlake.errors import (
+    ContractViolationError,
+    CorruptLakeError,
+    LakeError,
+    LakeNotFoundError,
+    RunExistsError,
+    UsageError,
+)
 from groundlake.estimate import read_estimates
+from groundlake.estimate.files import origin_of
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -31,6 +40,15 @@ def lake(lake_root: Path, timings: Callable[..., pl.DataFrame]) -> Lake:
     lake.write({"hardware_id": "dev_b", **RUN}, subgraph_timings=timings(3))
     lake.write({"hardware_id": "dev_b", **RUN, "model": "wide"}, subgraph_timings=timings(2))
     return lake
+
+
+HEAD = "hardware_id,precision,model,batch,subgraph_id,predicted_latency_ms,extrapolated\n"
+NAN = {"predicted_latency_ms": float("nan")}
+INFINITE = {"predicted_latency_ms": float("inf")}
+
+
+def as_json(*rows: dict[str, object]) -> str:
+    return json.dumps([ROW | row for row in rows])
 
 
 def frame(*rows: dict[str, object]) -> pl.DataFrame:
@@ -74,6 +92,44 @@ def test_names_may_be_columns_and_several_estimators_come_at_once(lake: Lake) ->
         lake.write_estimates(rows, estimator="c", version="1")
     with pytest.raises(UsageError, match=r"estimator_version: give it once.*got neither"):
         lake.write_estimates(frame({}), estimator="c")
+    with pytest.raises(ContractViolationError, match="row 1: estimator_version must be a name, got ' '"):
+        lake.write_estimates(frame({"estimator": "a", "estimator_version": " "}))
+
+
+def test_a_file_may_name_its_estimators(lake: Lake, cli: Callable) -> None:
+    head = "estimator,estimator_version,hardware_id,precision,model,batch,predicted_latency_ms\n"
+    content = head + "b,1.10,dev_a,fp32,net,1,5\na,2,dev_b,fp32,net,1,5\na,2,dev_b,fp32,wide,1,5\n"
+    (cli.folder / "rows.csv").write_text(content)
+    assert cli("estimates", "add", "rows.csv").stdout.splitlines() == [
+        "a 2: 2 estimates written, 0 in the lake already",
+        "b 1.10: 1 estimates written, 0 in the lake already",
+    ]
+    (cli.folder / "more.csv").write_text(content + "b,1.10,dev_b,fp32,net,1,6\n")
+    done = cli("estimates", "add", "more.csv")
+    assert done.stdout.splitlines() == [
+        "a 2: 0 estimates written, 2 in the lake already",
+        "b 1.10: 1 estimates written, 1 in the lake already",
+    ]
+    both = cli("estimates", "add", "rows.csv", "--estimator", "c", code=2)
+    assert "estimator: give it once, as an argument or as a column of the estimates; got both" in both.stderr
+    (cli.folder / "plain.csv").write_text(
+        "hardware_id,precision,model,batch,predicted_latency_ms\ndev_a,fp32,net,1,5\n"
+    )
+    neither = cli("estimates", "add", "plain.csv", "--estimator", "c", code=2)
+    assert "estimator_version: give it once" in neither.stderr
+    assert "got neither" in neither.stderr
+
+
+def test_a_subgraph_may_cost_nothing(lake: Lake) -> None:
+    assert add(lake, frame({"subgraph_id": 1, "predicted_latency_ms": 0.0})).rows == 1
+
+
+def test_values_that_fit_are_taken_in_any_type(lake: Lake) -> None:
+    """As pandas writes them: whole numbers beside empty ones are floats, and truth begins with a capital."""
+    rows = frame({"batch": 1.0, "subgraph_id": 2.0, "predicted_latency_ms": " 5", "extrapolated": "True"})
+    add(lake, rows.with_columns(pl.col("model").cast(pl.Categorical)))
+    kept = lake.frame("estimates").select("model", "batch", "subgraph_id", "predicted_latency_ms", "extrapolated")
+    assert kept.rows() == [("net", 1, 2, 5.0, True)]
 
 
 def test_a_version_is_never_overwritten(lake: Lake) -> None:
@@ -95,21 +151,37 @@ def test_a_version_is_never_overwritten(lake: Lake) -> None:
 @pytest.mark.parametrize(
     ("rows", "error", "message"),
     [
-        (frame({}, {}), ContractViolationError, "predicted_once; 2 of 2 rows break this"),
-        (frame({"predicted_latency_ms": -1.0}), ContractViolationError, "predicted_latency_ms: must be at least 0"),
+        (frame({}, {}), ContractViolationError, r"given twice: dev_a fp32 net batch 1 \(rows 1 and 2\)"),
+        (
+            frame({"predicted_latency_ms": -1.0}),
+            ContractViolationError,
+            r"row 1: predicted_latency_ms must be at least 0, got -1\.0",
+        ),
         (
             frame({"predicted_latency_ms": float("nan")}),
             ContractViolationError,
-            "predicted_latency_ms: must be a finite number",
+            "row 1: predicted_latency_ms must be a finite number, got NaN",
         ),
         (
             frame({"predicted_latency_ms": float("inf")}),
             ContractViolationError,
-            "predicted_latency_ms: must be a finite number",
+            "row 1: predicted_latency_ms must be a finite number, got Infinity",
         ),
-        (frame({"predicted_latency_ms": None}), ContractViolationError, "predicts_something|predicted_latency_ms"),
-        (frame({"predicted_latency_ms": "fast"}), ContractViolationError, "type is String"),
-        (frame({"batch": 1.5}), ContractViolationError, "batch: type is Float64"),
+        (frame({}, {"batch": 2, "predicted_latency_ms": None}), ContractViolationError, "row 2: predicts nothing"),
+        (frame({"predicted_latency_ms": "fast"}), ContractViolationError, "row 1: .* must be a number, got 'fast'"),
+        (frame({"batch": 1.5}), ContractViolationError, r"row 1: batch must be a whole number, got 1\.5"),
+        (frame({"batch": [1]}), ContractViolationError, r"row 1: batch must be a whole number, got \[1\]"),
+        (
+            frame({"batch": True, "extrapolated": 1}),
+            ContractViolationError,
+            "row 1: batch must be a whole number, got True",
+        ),
+        (frame({"extrapolated": 1}), ContractViolationError, "row 1: extrapolated must be true or false, got 1"),
+        (frame({"model": 7}), ContractViolationError, "row 1: model must be a text, got 7"),
+        (frame({"model": None}, {}), ContractViolationError, "row 1: model is needed, got nothing"),
+        (frame({"predicted_latency_ms": 0.0}), ContractViolationError, "row 1: .* whole model must be more than 0"),
+        (frame({}).clear(), UsageError, "there is no estimate to write: the frame has no rows"),
+        (pl.DataFrame(), UsageError, "there is no estimate to write"),
         (frame({}).drop("model"), UsageError, "missing: model"),
         (frame({"latency": 3.0}), UsageError, "unknown columns: latency"),
         (
@@ -256,12 +328,24 @@ def test_every_format_is_read_alike(lake: Lake, cli: Callable, tmp_path: Path, s
             "unknown columns: predicted_ms",
         ),
         ("rows.csv", "hardware_id,precision,model,batch,predicted_latency_ms\ndev_a,fp32,net,1,-3\n", 1, "-3"),
+        (
+            "rows.csv",
+            f"{HEAD}dev_a,fp32,net,1,,5,\n\ndev_a,FP32,net,1,,6,\n",
+            1,
+            "rows.csv: 2 of 2 rows refused; nothing was written\n  given twice: dev_a fp32 net batch 1 (lines 2 and 4)",
+        ),
+        (
+            "rows.json",
+            as_json({}, {"batch": 2, **NAN}),
+            1,
+            "row 2: predicted_latency_ms must be a finite number, got NaN",
+        ),
     ],
 )
 def test_a_bad_file_is_named_with_the_exit_code(
-    lake: Lake, cli: Callable, *, name: str, content: str, code: int, message: str
+    lake: Lake, cli: Callable, *, name: str, content: str | bytes, code: int, message: str
 ) -> None:
-    (cli.folder / name).write_text(content)
+    (cli.folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
     done = cli("estimates", "add", name, "--estimator", "mine", "--version", "1", code=code)
     assert message in done.stderr
     assert len(done.stderr.splitlines()) <= 6
@@ -273,3 +357,53 @@ def test_a_missing_file_is_named(lake: Lake, cli: Callable) -> None:
     assert "no.csv: there is no such file" in done.stderr
     with pytest.raises(UsageError):
         read_estimates(lake.root / "no.csv")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "code", "message"),
+    [
+        ("rows.csv", f"{HEAD}dev_a,fp32,net,1,,5,\n" * 2, 1, "line 3: batch must be a whole number, got 'batch'"),
+        ("rows.csv", f"{HEAD}dev_a,fp32,net,1,,abc,\n", 1, "line 2: predicted_latency_ms must be a number, got 'abc'"),
+        ("rows.csv", f"{HEAD}\ndev_a,fp32,net,one,,5,\n", 1, "line 3: batch must be a whole number, got 'one'"),
+        (
+            "rows.csv",
+            f'{HEAD}dev_a,fp32,"n\net",1,,5,\ndev_a,fp32,net,1,,5,maybe\n',
+            1,
+            "line 4: extrapolated must be true or false, got 'maybe'",
+        ),
+        ("rows.csv", f"{HEAD}dev_a,fp32,net,1,,,true\n", 1, "line 2: predicts nothing"),
+        ("rows.csv", f"{HEAD}dev_a,fp32,net,1,,5,,\n", 2, "line 2 has 8 fields, the header 7"),
+        ("rows.csv", f"{HEAD}dev_a,fp32,n\xe9t,1,,5,\n".encode("latin-1"), 2, "line 2 is not UTF-8 (byte 0xe9)"),
+        ("rows.csv", f"{HEAD}dev_a,fp32,net,1,,5,\n".encode("utf-16"), 2, "line 1 is not UTF-8"),
+        (
+            "rows.json",
+            as_json({}, {"batch": 2, **NAN}),
+            1,
+            "row 2: predicted_latency_ms must be a finite number, got NaN",
+        ),
+        ("rows.json", as_json({}, INFINITE), 1, "row 2: predicted_latency_ms must be a finite number, got Infinity"),
+        ("rows.json", as_json({}, {"batch": [1]}), 1, "row 2: batch must be a whole number, got '[1]'"),
+        ("rows.json", as_json({}) + "]", 2, "cannot be read as json: line 1, column "),
+        ("rows.json", "[1]", 2, "row 1 is no object"),
+        ("rows.json", json.dumps({"batch": [1, 2]}), 2, "no array of objects"),
+        ("rows.jsonl", f"\n{json.dumps(ROW)}\n\n{json.dumps(ROW | NAN)}\n", 1, "line 4: predicted_latency_ms"),
+        ("rows.jsonl", f"{json.dumps(ROW)}\n{{oops\n", 2, "cannot be read as jsonl: line 2, column 2"),
+    ],
+)
+def test_what_is_wrong_in_a_file_is_said_with_its_place(
+    lake: Lake, tmp_path: Path, *, name: str, content: str | bytes, code: int, message: str
+) -> None:
+    path = tmp_path / name
+    path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(LakeError, match=re.escape(message)) as raised:
+        add(lake, read_estimates(path), origin=origin_of(path))
+    assert raised.value.exit_code == code
+    assert str(raised.value).startswith(str(path))
+    assert lake.frame("estimates").is_empty()
+
+
+def test_a_long_list_of_wrong_rows_is_cut(lake: Lake) -> None:
+    with pytest.raises(ContractViolationError, match=r"7 of 8 rows refused(.|\n)*rows 2, 3, 4 and 2 more(.|\n)*"):
+        add(lake, frame({"predicted_latency_ms": -1.0}, *[{"batch": 2}] * 5, {"batch": 0, **NAN}, {}))
+    with pytest.raises(ContractViolationError, match=r"8 of 8 rows refused(.|\n)*  and 5 more$"):
+        add(lake, frame(*({"batch": at, "predicted_latency_ms": -1.0} for at in range(8))))

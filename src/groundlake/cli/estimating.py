@@ -34,14 +34,24 @@ class Holdout(str, Enum):
 def add(
     settings: Settings,
     file: Annotated[Path, typer.Argument(metavar="FILE", help="csv, parquet, json or jsonl; see docs/estimates.md.")],
-    estimator: Annotated[str, typer.Option("--estimator", metavar="NAME", help="Name of the estimator.")],
-    version: Annotated[str, typer.Option("--version", metavar="V", help="Its version, which is never overwritten.")],
+    estimator: Annotated[
+        str | None,
+        typer.Option("--estimator", metavar="NAME", help="Name of the estimator, unless the file has it as a column."),
+    ] = None,
+    version: Annotated[
+        str | None,
+        typer.Option(
+            "--version",
+            metavar="V",
+            help="Its version, which is never overwritten, unless the file has the column estimator_version.",
+        ),
+    ] = None,
     allow_unmeasured: Annotated[
         bool, typer.Option("--allow-unmeasured", help="Keep predictions of what was not measured yet.")
     ] = False,
 ) -> None:
     """Bring predictions in: per subgraph or of whole models, latency, energy or memory, any number at once."""
-    from groundlake.estimate.files import read_estimates, source_of
+    from groundlake.estimate.files import origin_of, read_estimates, source_of
 
     frame = read_estimates(file)
     total = frame["hardware_id"].n_unique() if "hardware_id" in frame.columns else 0
@@ -52,11 +62,14 @@ def add(
             version=version,
             allow_unmeasured=allow_unmeasured,
             sources=[source_of(file)],
+            origin=origin_of(file),
             on_published=published,
         )
     settings.lake.bind_views()
-    print(f"{estimator} {version}: {written.rows} estimates written, {written.present} in the lake already")
-    settings.remark(f"next: lake validate --estimator {estimator}")
+    for each in written.versions:
+        print(f"{each.estimator} {each.version}: {each.rows} estimates written, {each.present} in the lake already")
+    names = {each.estimator for each in written.versions}
+    settings.remark("next: lake validate" + (f" --estimator {names.pop()}" if len(names) == 1 else ""))
 
 
 @command(estimates, ESTIMATE)
