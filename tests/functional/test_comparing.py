@@ -383,6 +383,8 @@ def test_nothing_in_common_says_what_each_side_holds(sweeps: Sweeps, cli):
 def test_an_unknown_selector_an_empty_lake_and_equal_sides_are_usage_errors(two_sessions: Sweeps, cli):
     assert "sessions: after, before" in cli("compare", "before", "tomorrow", code=2).stderr
     assert "the same 20 runs" in cli("compare", "after", "latest", code=2).stderr
+    two_sessions.run(10.0, model="single")
+    assert "are the same run; there" in cli("compare", "latest", "latest", "--model", "single", code=2).stderr
     cli("init", "--root", "empty")
     assert "no good run" in cli("compare", "latest~1", "latest", "--root", "empty", code=2).stderr
     assert "no lake at" in cli("compare", "latest~1", "latest", "--root", "nowhere", code=2).stderr

@@ -40,7 +40,9 @@ def test_latest_is_the_greatest_start_of_each_configuration_and_latest_1_the_one
     assert chosen("latest~1", rows) == ["1", "2"]
     assert chosen("latest~2", rows) == ["0"]
     assert chosen("latest~3", rows) == ["5"], "a run without a start time counts as the oldest"
-    with pytest.raises(UsageError, match="measured 5 times"):
+    with pytest.raises(
+        UsageError, match="latest~4: no configuration has 5 turns; the repeats of a sweep are one\nlatest to latest~3;"
+    ):
         chosen("latest~4", rows)
 
 
@@ -96,6 +98,14 @@ def test_a_run_is_found_by_its_id_or_the_beginning_of_it():
     assert chosen("aaaabbbb-2", rows) == ["2"], "the whole id wins over the beginning of another"
     with pytest.raises(UsageError, match=r"2 runs begin so\naaaabbbb-2\naaaabbbb-23"):
         chosen("aaaabbbb", rows)
+    with pytest.raises(
+        UsageError, match="stands for no run, for the id of a run is given by at least 8 characters: 00"
+    ):
+        chosen("000", ledger({}))
+    with pytest.raises(UsageError, match="stands for no run; A and B"):
+        chosen("123", ledger({}))
+    with pytest.raises(UsageError, match=r"^latest: no good run; `lake ingest`"):
+        chosen("latest", ledger({"status": "failed"}))
     with pytest.raises(UsageError, match="stands for no run"):
         chosen("aaaaaaa", rows)
 

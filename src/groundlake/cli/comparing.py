@@ -80,8 +80,9 @@ def compare(
 ) -> None:
     """Compare runs with runs: which configurations regressed, and does noise between runs explain it?
 
-    A and B are each a run id (or its first 8 characters), latest, latest~1, a date or moment (UTC), a session, or
-    column=value,... (any column of the ledger). A change above 0 % means that B is slower. See docs/comparing.md.
+    A and B are each a run id (or its first 8 characters), latest, latest~1 (the repeats of a sweep
+    count as one), a date or moment (UTC), a session, or column=value,... (any column of the ledger).
+    A change above 0 % means that B is slower. See docs/comparing.md.
     """
     from groundlake.compare import compare_selections
     from groundlake.compare import summary as in_one_line

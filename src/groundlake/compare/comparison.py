@@ -120,7 +120,7 @@ def compare_selections(
     again = [name for name in common if _run_ids(left[name]) != _run_ids(right[name])]
     if not again:
         raise UsageError(
-            f"{a!r} and {b!r} are the same runs of all {len(common)} configurations that both have\n"
+            f"{a!r} and {b!r} are the same runs of {_counted(len(common))} that both have\n"
             "nothing was measured again between them"
         )
     stated = None if run_noise_percent is None else run_noise_percent / 100
@@ -137,6 +137,10 @@ def compare_selections(
     of_keys = [selection.runs.select(pairs.keys).unique() for selection in (first, second)]
     only = [of_keys[at].join(of_keys[1 - at], on=pairs.keys, how="anti").height if pairs.keys else 0 for at in (0, 1)]
     return Comparison(_sorted(pl.DataFrame(rows, schema=SCHEMA)), only[0], only[1], len(common) - len(again))
+
+
+def _counted(configurations: int) -> str:
+    return "the one configuration" if configurations == 1 else f"all {configurations} configurations"
 
 
 def _refuse(quantity: str, threshold_percent: float, run_noise_percent: float | None) -> None:

@@ -44,7 +44,8 @@ def pairing(a: Selection, b: Selection) -> Pairing:
         UsageError: Nothing is in common, or the two sides are the same runs.
     """
     if set(a.runs["run_id"]) == set(b.runs["run_id"]):
-        raise UsageError(f"{a.text!r} and {b.text!r} are the same {a.runs.height} runs; there is nothing to compare")
+        runs = "run" if a.runs.height == 1 else f"{a.runs.height} runs"
+        raise UsageError(f"{a.text!r} and {b.text!r} are the same {runs}; there is nothing to compare")
     across: dict[str, tuple[object, object]] = {}
     for key in KEYS:
         left, right = a.runs[key].unique().to_list(), b.runs[key].unique().to_list()

@@ -67,7 +67,7 @@ def select(text: str, good: pl.DataFrame, every: pl.DataFrame) -> Selection:
     if not found and readings["the moment"] is not None:
         raise UsageError(f"{text}: nothing had been measured by then; A and B may be\n{_what_there_is(good)}")
     if not found:
-        raise UsageError(f"{text!r} stands for no run; A and B may be\n{_what_there_is(good)}")
+        raise UsageError(f"{text!r} stands for no run{_too_short(text, every)}; A and B may be\n{_what_there_is(good)}")
     return Selection(text, next(iter(found.values())))
 
 
@@ -92,7 +92,8 @@ def with_turns(good: pl.DataFrame) -> pl.DataFrame:
 def _turns_back(text: str, good: pl.DataFrame, back: int) -> pl.DataFrame:
     runs = good.filter(turn=back)
     if runs.is_empty():
-        raise UsageError(f"{text}: no configuration was measured {back + 1} times\n{_what_there_is(good)}")
+        none = f"no configuration has {back + 1} turns; the repeats of a sweep are one\n" if good.height else ""
+        raise UsageError(f"{text}: {none}{_what_there_is(good)}")
     return runs
 
 
@@ -128,6 +129,15 @@ def _by_id(text: str, good: pl.DataFrame, every: pl.DataFrame) -> pl.DataFrame:
         why = f"{row['status']}: {row['error']}" if row["error"] else f"of kind {row['kind']}"
         raise UsageError(f"run {row['run_id']} cannot be compared, it is {why}")
     return runs
+
+
+def _too_short(text: str, every: pl.DataFrame) -> str:
+    """Say so where ids begin with the text, but it is too short to name a run: by chance, any short word may fit."""
+    begin = every.filter(pl.col("run_id").str.starts_with(text))["run_id"].to_list() if len(text) < MIN_PREFIX else []
+    if not begin:
+        return ""
+    longer = f"{min(begin)[:MIN_PREFIX]}{'' if len(begin) == 1 else ', ...'}"
+    return f", for the id of a run is given by at least {MIN_PREFIX} characters: {longer}"
 
 
 def _by_columns(text: str, good: pl.DataFrame) -> Selection:
