@@ -6,7 +6,7 @@
 -- `lake estimates fit efficiency-curve` writes these rows to `estimates`.
 -- example: lake query efficiency_curve --param holdout=batch
 -- param: holdout STRING = 'model' (model|batch|hardware|kfold|none); what the fit may not see of what it predicts
--- param: folds BIGINT = 5; number of folds of kfold, over the models of a device in alphabetical order
+-- param: folds BIGINT = 5 (2..); number of folds of kfold, over the models of a device in alphabetical order
 -- param: centre STRING = 'geometric' (geometric|compat); where the mean of a bin lies: at the geometric mean of its FLOPs,
 --   or where v1 curves have it
 -- column predicted_latency_ms [ms]: Predicted latency; NULL where the fit saw nothing to predict it from

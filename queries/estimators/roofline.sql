@@ -4,8 +4,8 @@
 -- gives no prediction. `lake estimates fit roofline` writes these rows to `estimates`.
 -- Source of the model: Williams, Waterman, Patterson, Communications of the ACM 52 (4), 2009.
 -- example: lake query roofline --param compute_share=0.7
--- param: compute_share DOUBLE = 1; share of the physical peak that a computation can reach
--- param: bandwidth_share DOUBLE = 1; share of the peak bandwidth that a memory access can reach
+-- param: compute_share DOUBLE = 1 (>0..); share of the physical peak that a computation can reach
+-- param: bandwidth_share DOUBLE = 1 (>0..); share of the peak bandwidth that a memory access can reach
 -- column predicted_latency_ms [ms]: Predicted latency; NULL where the peak or the bandwidth is not known
 -- column extrapolated: Never true: nothing was fitted
 -- column bound: compute or memory, whichever takes longer

@@ -1,12 +1,13 @@
 -- One row for each model on a hardware id and precision that was measured at two or more batch sizes: the knee of its
 -- batch scaling, which is the smallest batch size whose throughput reaches a share of the best. Larger ones cost memory
 -- and latency and give little more. Where the knee is the largest size that was measured, a larger one may give more.
--- Batch sizes that batch_scaling does not call comparable are left out and counted.
+-- Batch sizes that batch_scaling does not call comparable are left out and counted; it compares one latency of a model.
 -- example: lake query batch_knee --param share=0.95
--- param: share DOUBLE = 0.9; share of the best throughput that the knee must reach, above 0 and at most 1
+-- param: share DOUBLE = 0.9 (>0..1); share of the best throughput that the knee must reach
 -- column knee_batch [1]: Smallest batch size that reaches the share; NULL where nothing is comparable
 -- column knee_throughput_fps [1/s]: Inputs per second at the knee
--- column knee_latency_ms [ms]: total_latency_ms at the knee
+-- column quantity: The latency: total_latency_ms or end_to_end_latency_ms
+-- column knee_latency_ms [ms]: That latency at the knee
 -- column best_batch [1]: Batch size with the best throughput; the smallest of several
 -- column best_throughput_fps [1/s]: Inputs per second there
 -- column smallest_batch [1]: Smallest batch size that was compared
@@ -20,8 +21,8 @@ WITH sizes AS (
         precision,
         model,
         batch,
-        total_latency_ms,
-        verdict,
+        quantity,
+        latency_ms,
         CASE WHEN verdict = 'comparable' THEN 1000 / NULLIF(latency_per_input_ms, 0) END AS throughput_fps
     FROM batch_scaling
 ),
@@ -31,8 +32,7 @@ ranked AS (
         precision,
         model,
         batch,
-        total_latency_ms,
-        verdict,
+        quantity,
         throughput_fps,
         max(throughput_fps) OVER (PARTITION BY hardware_id, precision, model) AS best_throughput_fps
     FROM sizes
@@ -42,6 +42,7 @@ reached AS (
         r.hardware_id,
         r.precision,
         r.model,
+        r.quantity,
         r.best_throughput_fps,
         min(CASE WHEN r.throughput_fps >= p.share * r.best_throughput_fps THEN r.batch END) AS knee_batch,
         min(CASE WHEN r.throughput_fps = r.best_throughput_fps THEN r.batch END) AS best_batch,
@@ -51,15 +52,16 @@ reached AS (
         count(*) - count(r.throughput_fps) AS num_not_comparable
     FROM ranked r
     CROSS JOIN params p
-    GROUP BY r.hardware_id, r.precision, r.model, r.best_throughput_fps
+    GROUP BY r.hardware_id, r.precision, r.model, r.quantity, r.best_throughput_fps
 )
 SELECT
     k.hardware_id,
     k.precision,
     k.model,
+    k.quantity,
     k.knee_batch,
     s.throughput_fps AS knee_throughput_fps,
-    s.total_latency_ms AS knee_latency_ms,
+    s.latency_ms AS knee_latency_ms,
     k.best_batch,
     k.best_throughput_fps,
     k.smallest_batch,

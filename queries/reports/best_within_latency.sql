@@ -4,7 +4,7 @@
 -- separately timed subgraphs (total_latency_ms) includes the cost of timing them: the model as a user runs it is faster,
 -- and is end_to_end_latency_ms, where it was timed.
 -- example: lake query best_within_latency --param limit_ms=20
--- param: limit_ms DOUBLE = 50; longest latency of a pass, in ms
+-- param: limit_ms DOUBLE = 50 (>0..); longest latency of a pass, in ms
 -- column quantity: The latency that is limited: total_latency_ms or end_to_end_latency_ms
 -- column batch [1]: Batch size with the best throughput within the limit; the smallest of several
 -- column latency_ms [ms]: That latency at this batch size

@@ -4,9 +4,9 @@
 -- pools the latest run of each configuration; batch and power_mode narrow it down. Runs of different timing_method or
 -- flops_method never share a row. Subgraphs without FLOPs have no efficiency and are left out.
 -- example: lake query efficiency_rebased --param batch=1 --param power_mode=MAXN
--- param: batch BIGINT = 0; a batch size, or 0 for all
+-- param: batch BIGINT = 0 (0..); a batch size, or 0 for all
 -- param: power_mode STRING = 'all'; a thermal_profile, or all
--- param: peak_flops DOUBLE = 0; peak in FLOP/s to measure against, or 0 for the physical peak of each device
+-- param: peak_flops DOUBLE = 0 (0..); peak in FLOP/s to measure against, or 0 for the physical peak of each device
 -- column bin_from_flops [FLOP]: Lower end of the bin
 -- column flops_geometric_mean [FLOP]: Geometric mean of the FLOPs of the bin's subgraphs
 -- column num_subgraphs [1]: Subgraphs in the bin

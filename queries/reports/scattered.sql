@@ -1,9 +1,9 @@
 -- One row for each configuration with subgraphs that scatter beyond limits of your own, in its latest run: how many they
 -- are, and how much of the latency lies in them. noisy_subgraphs lists subgraphs, with fixed limits.
 -- example: lake query scattered --param cv=0.3 --param least_share=0.05
--- param: cv DOUBLE = 0.1; coefficient of variation (standard deviation / mean) above which a subgraph scatters
--- param: max_to_mean DOUBLE = 10; largest sample / mean above which a subgraph scatters
--- param: least_share DOUBLE = 0; share of the latency that must lie in them for a configuration to be listed
+-- param: cv DOUBLE = 0.1 (0..); coefficient of variation (standard deviation / mean) above which a subgraph scatters
+-- param: max_to_mean DOUBLE = 10 (1..); largest sample / mean above which a subgraph scatters
+-- param: least_share DOUBLE = 0 (0..1); share of the latency that must lie in them for a configuration to be listed
 -- column num_scattered [1]: Subgraphs that scatter
 -- column num_subgraphs [1]: Subgraphs in all
 -- column scattered_share [1]: Share of the latency that lies in those that scatter

@@ -1,7 +1,7 @@
 -- One row for each hardware id and lower precision: in how many configurations it is slower than fp32, and where most. It
 -- counts the pairs that precision_speedup calls comparable, and tells how many it does not.
 -- example: lake query slower_in_lower_precision --param slower_than=1.1
--- param: slower_than DOUBLE = 1; a pair is slower where the lower precision takes more than this many times as long
+-- param: slower_than DOUBLE = 1 (>0..); a pair is slower where the lower precision takes more than this many times as long
 -- column num_pairs [1]: Pairs of one model and batch size that are comparable
 -- column num_slower [1]: Those of them in which the lower precision is slower
 -- column slower_share [1]: num_slower / num_pairs

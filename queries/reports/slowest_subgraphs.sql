@@ -4,8 +4,8 @@
 -- param: hardware_id STRING = 'all'; a hardware id, or all
 -- param: precision STRING = 'all'; a precision, or all
 -- param: model STRING = 'all'; a model, or all
--- param: batch BIGINT = 0; a batch size, or 0 for all
--- param: top BIGINT = 10; how many subgraphs of each configuration
+-- param: batch BIGINT = 0 (0..); a batch size, or 0 for all
+-- param: top BIGINT = 10 (1..); how many subgraphs of each configuration
 -- column place [1]: Rank of the subgraph by its mean latency within the configuration, from 1
 -- column latency_share [1]: Share of the latency of all subgraphs of the configuration
 -- column cumulative_share [1]: The same of this subgraph and those before it

@@ -2,7 +2,7 @@
 -- reference is the newest good run of the lake unless a date is given: the answer does not change from day to day, only
 -- with what is measured. A configuration whose start is not known is listed with the verdict unknown.
 -- example: lake query stale_measurements --param days=90 --param reference=2026-06-30
--- param: days DOUBLE = 30; age from which a run is stale, in days
+-- param: days DOUBLE = 30 (0..); age from which a run is stale, in days
 -- param: reference STRING = 'newest' (newest|YYYY-MM-DD); date (its beginning, UTC) from which ages count, or that of the
 --   newest good run
 -- column age_days [d]: Days from the start of the run to the reference, to the minute; NULL where the start is not known

@@ -2,8 +2,8 @@
 -- or after it, the run carries a warning of throttling, the GPU's clock under load was low, or it was hot. A run without
 -- such a record is not listed, which does not mean that it was not throttled: imported v1 files record no system state.
 -- example: lake query throttled_runs --param least_clock_share=0.8
--- param: least_clock_share DOUBLE = 0.9; lowest GPU clock under load, as a share of the clock in the table hardware
--- param: hottest_c DOUBLE = 90; temperature under load from which a run counts as hot, in degrees Celsius
+-- param: least_clock_share DOUBLE = 0.9 (0..); lowest GPU clock under load, as a share of the clock in the table hardware
+-- param: hottest_c DOUBLE = 90 (0..); temperature under load from which a run counts as hot, in degrees Celsius
 -- column signs: What was found: driver, warning, clock, heat
 -- column held_back: Reasons that the driver named under load, as recorded; NULL where it named none
 -- column gpu_clock_mhz [MHz]: GPU clock under load

@@ -7,7 +7,7 @@
 -- param: hardware_id STRING = 'all'; a hardware id, or all
 -- param: level STRING = 'model' (model|subgraph); what the estimates are of
 -- param: quantity STRING = 'latency' (latency|energy); what they predict, in ms or J; memory is never measured
--- param: top BIGINT = 10; how many estimates of each version
+-- param: top BIGINT = 10 (1..); how many estimates of each version
 -- column place [1]: Rank by the counted error, then by the error itself, from 1
 -- column quantity: latency (ms) or energy (J of one pass)
 -- column compared_with: The measured figure that the estimate stands beside

@@ -2,10 +2,13 @@
 
     -- One row for each configuration that scatters. More of what a user should know.
     -- example: select model, cv from scattered
-    -- param: threshold DOUBLE = 0.15; coefficient of variation from which a configuration is shown
+    -- param: threshold DOUBLE = 0.15 (0..); coefficient of variation from which a configuration is shown
     -- param: level STRING = 'model' (model|subgraph); what is looked at; other texts are refused
     -- column cv [1]: Standard deviation / mean
     SELECT ...
+
+In the parentheses stands what a parameter may be: one of some texts, or a number in a range, which reads 0..1, or 1..
+where it has no upper end, or >0..1 where it begins above 0.
 
 A file without parameters is a view in `lake.db`; one with parameters is asked by its name (`lake query`), and reads
 them from the one-row view `params`: no marker for a parameter works in both dialects.
@@ -20,12 +23,14 @@ import re
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.resources import files
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from groundlake.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+
+Number = TypeVar("Number", int, float)
 
 FOLDERS = ("views", "estimators", "validation", "reports")
 """Folders of `queries/`: the lake's own views, estimators, estimators beside measurements, further questions."""
@@ -33,12 +38,26 @@ FOLDERS = ("views", "estimators", "validation", "reports")
 PARAMS = "params"
 """Name of the one-row view with a query's parameters."""
 
+NAMES = {
+    "hardware_id": ("runs", "hardware_id", ""),
+    "precision": ("runs", "precision", "kind = 'efficiency'"),
+    "model": ("runs", "model", "kind = 'efficiency'"),
+    "batch": ("runs", "batch", "kind = 'efficiency'"),
+    "power_mode": ("runs", "thermal_profile", "kind = 'efficiency'"),
+    "estimator": ("estimates", "estimator", ""),
+    "version": ("estimates", "estimator_version", ""),
+}
+"""Parameters that name something in the lake: relation and column where the names are, and which rows count."""
+
 _REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z_][a-z0-9_]*)", re.IGNORECASE)
 _COLUMN_LINE = re.compile(r"^column\s+(?P<name>\w+)(?:\s*\[(?P<unit>[^\]]+)\])?:\s*(?P<text>.+)$")
 _PARAM_LINE = re.compile(
     r"^param:\s+(?P<name>[a-z]\w*)\s+(?P<kind>[A-Z]+)\s*=\s*(?P<default>'[^']*'|[^;\s]+)"
     r"(?:\s+\((?P<values>[^()]+)\))?(?:\s*;\s*(?P<text>.+))?$"
 )
+_RANGE = re.compile(r"(?P<open>>?)(?P<least>-?[\d.]+?)?\.\.(?P<most>-?[\d.]+)?")
+_NO_CODE = re.compile(r"--[^\n]*|'[^']*'")
+_INNERMOST = re.compile(r"\([^()]*\)")
 _TRUTHS = {"true": True, "false": False}
 _WHAT_FITS = {"DOUBLE": "a number", "BIGINT": "a whole number", "BOOLEAN": "true or false", "STRING": "text"}
 _LARGEST = 2**63 - 1
@@ -47,10 +66,44 @@ A_DATE = "YYYY-MM-DD"
 
 
 @dataclass(frozen=True)
+class Range:
+    """The numbers that a parameter takes, ends included; the lower end is not where the range is `above` it."""
+
+    text: str
+    least: float = -math.inf
+    most: float = math.inf
+    above: bool = False
+
+    @classmethod
+    def of(cls, text: str) -> Range:
+        """Read `0..1`, `1..`, `..1` or `>0..1`.
+
+        Raises:
+            UsageError: The text is no range.
+        """
+        found = _RANGE.fullmatch(text)
+        try:
+            least, most = (math.nan, math.nan) if found is None else _ends(found)
+        except ValueError:
+            least = most = math.nan
+        if found is None or not least <= most:
+            raise UsageError(f"the range of a number reads 0..1, 1.. or >0..1, got {text!r}")
+        return cls(text, least, most, bool(found["open"]))
+
+    def __contains__(self, number: float) -> bool:
+        return (self.least < number if self.above else self.least <= number) and number <= self.most
+
+    def __str__(self) -> str:
+        lower = f"{'above' if self.above else 'at least'} {self.least:g}" if self.least > -math.inf else ""
+        upper = f"at most {self.most:g}" if self.most < math.inf else ""
+        return " and ".join(part for part in (lower, upper) if part)
+
+
+@dataclass(frozen=True)
 class Parameter:
     """One parameter of a query: its name, SQL type (DOUBLE, BIGINT, BOOLEAN, STRING), default and meaning.
 
-    Only texts have `values`: those that are allowed; none where any text is.
+    Only texts have `values`: those that are allowed; none where any text is. Only numbers have a `range`.
     """
 
     name: str
@@ -58,6 +111,15 @@ class Parameter:
     default: str
     description: str = ""
     values: tuple[str, ...] = ()
+    range: Range | None = None
+
+    @classmethod
+    def of(cls, name: str, kind: str, default: str, allowed: str, description: str) -> Parameter:
+        """Make a parameter from the parts of its line; `allowed` is what stands in the parentheses."""
+        if kind == "STRING":
+            values = tuple(value.strip() for value in allowed.split("|") if value.strip())
+            return cls(name, kind, default, description, values)
+        return cls(name, kind, default, description, range=Range.of(allowed.strip()) if allowed else None)
 
     def literal(self, text: str) -> str:
         """Write a value as SQL of the parameter's type.
@@ -69,7 +131,7 @@ class Parameter:
             return f"CAST({quoted(self._allowed(text))} AS STRING)"
         try:
             if self.kind == "BIGINT":
-                return f"CAST({self._whole(text)} AS BIGINT)"
+                return f"CAST({self._within(self._whole(text), text)} AS BIGINT)"
             if self.kind == "BOOLEAN":
                 return str(_TRUTHS[text.lower()]).lower()
             number = float(text)
@@ -77,7 +139,7 @@ class Parameter:
             raise UsageError(f"parameter {self.name} is {_WHAT_FITS[self.kind]}, got {text!r}") from None
         if not math.isfinite(number):
             raise UsageError(f"parameter {self.name} is a number, got {text!r}")
-        return f"CAST({number!r} AS DOUBLE)"
+        return f"CAST({self._within(number, text)!r} AS DOUBLE)"
 
     def _allowed(self, text: str) -> str:
         if "\\" in text:  # Spark reads it as the beginning of an escape, DuckDB as itself
@@ -88,6 +150,11 @@ class Parameter:
         meant = f"; did you mean {near[0]}?" if near else ""
         raise UsageError(f"parameter {self.name} is one of {', '.join(self.values)}, got {text!r}{meant}")
 
+    def _within(self, number: Number, text: str) -> Number:
+        if self.range is not None and number not in self.range:
+            raise UsageError(f"parameter {self.name} is {self.range}, got {text!r}")
+        return number
+
     def _whole(self, text: str) -> int:
         number = int(text)
         if abs(number) > _LARGEST:
@@ -96,8 +163,9 @@ class Parameter:
 
     @property
     def setting(self) -> str:
-        """Default, and behind it the values that are allowed, if not all are: `model (model|subgraph)`."""
-        return self.default + (f" ({'|'.join(self.values)})" if self.values else "")
+        """Default, and behind it what is allowed, if not all is: `model (model|subgraph)`, `0.9 (0..1)`."""
+        allowed = self.range.text if self.range else "|".join(self.values)
+        return self.default + (f" ({allowed})" if allowed else "")
 
     def __str__(self) -> str:
         return f"{self.name} {self.kind} = {self.setting}" + (f"; {self.description}" if self.description else "")
@@ -118,6 +186,19 @@ class View:
     def one_row_is(self) -> str:
         """First sentence of the documentation."""
         return self.documentation.split(". ")[0].rstrip(".")
+
+    @property
+    def ordered(self) -> str:
+        """The SQL with an order of its rows: its own, else by all columns from left to right."""
+        return self.sql if self._has_order else f"{self.sql}\nORDER BY ALL NULLS LAST"
+
+    @property
+    def _has_order(self) -> bool:
+        """Whether the statement ends in an ORDER BY; those of windows and subqueries stand in parentheses."""
+        text, fewer = "", _NO_CODE.sub(" ", self.sql)
+        while text != fewer:
+            text, fewer = fewer, _INNERMOST.sub(" ", fewer)
+        return re.search(r"\border\s+by\b", text, re.IGNORECASE) is not None
 
     def reads(self) -> set[str]:
         """Names that the SQL reads from, views and common table expressions alike."""
@@ -211,8 +292,8 @@ class _Head:
             return name
         if param:
             default = param["default"].strip("'")
-            values = tuple(value.strip() for value in (param["values"] or "").split("|") if value.strip())
-            self.parameters.append(Parameter(param["name"], param["kind"], default, param["text"] or "", values))
+            parts = param["name"], param["kind"], default, param["values"] or "", param["text"] or ""
+            self.parameters.append(Parameter.of(*parts))
             return "param:"
         if line.startswith("example:"):
             self.example = line.removeprefix("example:").strip()
@@ -227,6 +308,10 @@ class _Head:
         else:
             self.documentation.append(line)
         return last
+
+
+def _ends(found: re.Match[str]) -> tuple[float, float]:
+    return float(found["least"] or -math.inf), float(found["most"] or math.inf)
 
 
 def _is_date(text: str) -> bool:

@@ -182,6 +182,51 @@ def test_a_knee_at_the_largest_batch_may_grow(lake: Lake) -> None:
     assert ask(lake, "batch_knee", "knee_batch largest_batch may_grow") == [(8, 8, True)]
 
 
+def test_models_that_were_only_timed_end_to_end_scale_and_have_a_knee(lake: Lake) -> None:
+    whole = {"total_latency_ms": None, "timing_method": "end_to_end"}
+    for batch, ms in ((1, 10.0), (4, 20.0), (16, 160.0)):
+        measured(lake, batch=batch, **whole, end_to_end_latency_ms=ms)
+    columns = "batch quantity latency_ms latency_per_input_ms achieved_flops throughput_speedup verdict"
+    assert ask(lake, "batch_scaling", columns) == [
+        near(1, "end_to_end_latency_ms", 10.0, 10.0, 1e5, 1.0, "comparable"),
+        near(16, "end_to_end_latency_ms", 160.0, 10.0, 1e3 / 0.16, 1.0, "comparable"),
+        near(4, "end_to_end_latency_ms", 20.0, 5.0, 5e4, 2.0, "comparable"),
+    ]
+    columns = "quantity knee_batch knee_latency_ms knee_throughput_fps num_batches"
+    assert ask(lake, "batch_knee", columns) == [("end_to_end_latency_ms", 4, 20.0, 200.0, 3)]
+
+
+def test_batch_sizes_of_a_model_are_compared_by_one_latency_never_by_two(lake: Lake) -> None:
+    def put(model: str, **latencies: tuple[float | None, float | None]) -> None:
+        for batch, (total, whole) in latencies.items():
+            measured(lake, model=model, batch=int(batch[1:]), total_latency_ms=total, end_to_end_latency_ms=whole)
+
+    put("both", b1=(8.0, 4.0), b2=(8.0, 4.0))
+    put("few cut", b1=(8.0, 4.0), b2=(None, 4.0), b4=(9.0, 4.0))
+    put("few whole", b1=(8.0, 4.0), b2=(8.0, None), b4=(8.0, 4.0))
+    put("nothing in common", b1=(8.0, None), b2=(None, 4.0), b4=(None, 4.0))
+    missing = "a latency is missing"
+    assert ask(lake, "batch_scaling", "model batch quantity latency_ms throughput_speedup reason") == [
+        ("both", 1, "total_latency_ms", 8.0, 1.0, None),
+        ("both", 2, "total_latency_ms", 8.0, 2.0, None),
+        ("few cut", 1, "end_to_end_latency_ms", 4.0, 1.0, None),
+        ("few cut", 2, "end_to_end_latency_ms", 4.0, 2.0, None),
+        ("few cut", 4, "end_to_end_latency_ms", 4.0, 4.0, None),
+        ("few whole", 1, "total_latency_ms", 8.0, 1.0, None),
+        ("few whole", 2, "total_latency_ms", 8.0, 2.0, None),
+        ("few whole", 4, "total_latency_ms", 8.0, 4.0, None),
+        ("nothing in common", 1, "total_latency_ms", 8.0, 1.0, None),
+        ("nothing in common", 2, "total_latency_ms", None, None, missing),
+        ("nothing in common", 4, "total_latency_ms", None, None, missing),
+    ]
+    assert ask(lake, "batch_knee", "model quantity num_batches num_not_comparable") == [
+        ("both", "total_latency_ms", 2, 0),
+        ("few cut", "end_to_end_latency_ms", 3, 0),
+        ("few whole", "total_latency_ms", 3, 0),
+        ("nothing in common", "total_latency_ms", 1, 2),
+    ]
+
+
 def test_best_within_latency_is_the_best_throughput_below_the_limit(lake: Lake) -> None:
     for batch, ms in ((1, 10.0), (4, 20.0), (16, 64.0)):
         measured(lake, batch=batch, total_latency_ms=ms)

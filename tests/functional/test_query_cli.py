@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import duckdb
 import pytest
-from small_lake import measured
+from small_lake import estimated, measured, timing
 
 from groundlake.errors import UsageError
 from groundlake.query_files import named_queries
@@ -33,8 +33,8 @@ def test_it_lists_every_query_with_its_first_sentence_and_parameters(cli: Any, s
     for name, query in named_queries().items():
         assert rows[name]["one_row_is"] == query.one_row_is
         assert query.one_row_is.startswith("One row ")
-    assert rows["batch_knee"]["parameters"] == "share=0.9"
-    assert rows["scattered"]["parameters"] == "cv=0.1, max_to_mean=10, least_share=0"
+    assert rows["batch_knee"]["parameters"] == "share=0.9 (>0..1)"
+    assert rows["scattered"]["parameters"] == "cv=0.1 (0..), max_to_mean=10 (1..), least_share=0 (0..1)"
     assert "level=model (model|subgraph), quantity=latency (latency|energy)" in rows["worst_estimates"]["parameters"]
 
 
@@ -63,7 +63,10 @@ def test_queries_without_parameters_are_views_of_the_view_file(scaled: Lake) -> 
     [
         (["batch_knees"], ["there is no query 'batch_knees'", "did you mean batch_knee", "`lake query` lists them"]),
         (["nothing_like_any"], ["there is no query 'nothing_like_any'\n"]),
-        (["batch_knee", "--param", "shape=1"], ["no parameter 'shape'", "share DOUBLE = 0.9; share of the best"]),
+        (
+            ["batch_knee", "--param", "shape=1"],
+            ["no parameter 'shape'", "share DOUBLE = 0.9 (>0..1); share of the best"],
+        ),
         (["zero_flop_overhead", "--param", "share=1"], ["no parameter 'share'; it has\n  none"]),
         (["batch_knee", "--param", "share=much"], ["parameter share is a number, got 'much'"]),
         (["batch_knee", "--param", "share=nan"], ["parameter share is a number, got 'nan'"]),
@@ -83,6 +86,10 @@ def test_queries_without_parameters_are_views_of_the_view_file(scaled: Lake) -> 
         (["stale_measurements", "--param", "reference=2026-02-30"], ["newest, YYYY-MM-DD, got '2026-02-30'\n"]),
         (["stale_measurements", "--param", "reference=20260228"], ["newest, YYYY-MM-DD, got '20260228'\n"]),
         (["slowest_subgraphs", "--param", f"top={10**19}"], ["parameter top is a whole number of 64 bits, got"]),
+        (["batch_knee", "--param", "share=2"], ["parameter share is above 0 and at most 1, got '2'\n"]),
+        (["batch_knee", "--param", "share=0"], ["parameter share is above 0 and at most 1, got '0'\n"]),
+        (["slowest_subgraphs", "--param", "top=-1"], ["parameter top is at least 1, got '-1'\n"]),
+        (["scattered", "--param", "least_share=1.5"], ["parameter least_share is at least 0 and at most 1, got '1.5'"]),
         (["batch_knee", "--param", "share"], ["--param takes name=value, got 'share'"]),
         (["batch_knee", "--param", "share=1", "--param", "share=2"], ["--param share is given twice"]),
         (["--param", "share=1"], ["name the query that it is for"]),
@@ -109,7 +116,74 @@ def test_a_value_with_a_quote_is_a_text_and_no_sql(scaled: Lake) -> None:
 
 
 def test_python_refuses_the_same(scaled: Lake) -> None:
-    with pytest.raises(UsageError, match="top BIGINT = 10"):
+    with pytest.raises(UsageError, match=r"top BIGINT = 10 \(1\.\.\)"):
         scaled.query("slowest_subgraphs", tops=3)
     with pytest.raises(UsageError, match="whole number"):
         scaled.query("slowest_subgraphs", top="many")
+    with pytest.raises(UsageError, match="at least 1"):
+        scaled.query("slowest_subgraphs", top=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["slowest_subgraphs", "model=nets"], ["no model 'nets'; did you mean net?\nthere are net, other\n"]),
+        (["run_history", "precision=FP32"], ["no precision 'FP32'; did you mean fp32?\nthere are fp32\n"]),
+        (["run_history", "batch=07"], ["no batch '7'\nthere are 1, 4, 16\n"]),
+        (["worst_estimates", "hardware_id=abacus"], ["no hardware_id 'abacus'\nthere are dev, dev_2\n"]),
+        (["worst_estimates", "estimator=guest"], ["no estimator 'guest'; did you mean guess?\nthere are guess\n"]),
+        (["estimate_gaps", "version=1.0"], ["no version '1.0'\nthere are 1, 2\n"]),
+        (["efficiency_rebased", "power_mode=99W"], ["no power_mode '99W'\nthere are 30W\n"]),
+    ],
+)
+def test_a_name_that_the_lake_has_nowhere_exits_2_and_says_which_there_are(
+    arguments: list[str], said: list[str], cli: Any, scaled: Lake
+) -> None:
+    measured(scaled, model="other", hardware_id="dev_2", thermal_profile="30W")
+    for version in ("1", "2"):
+        estimated(scaled, {"predicted_latency_ms": 1.0}, version=version)
+    name, parameter = arguments
+    done = cli("query", name, "--param", parameter, code=2)
+    for text in said:
+        assert text in done.stderr
+    assert done.stdout == ""
+
+
+def test_names_that_the_lake_has_may_have_nothing_to_report(cli: Any, scaled: Lake) -> None:
+    measured(scaled, model="other", hardware_id="dev_2")
+    estimated(scaled, {"predicted_latency_ms": 1.0})
+    asked = ["--param", "model=other", "--param", "hardware_id=dev", "--format", "json"]
+    assert json.loads(cli("query", "run_history", *asked).stdout) == []
+    energies = ["--param", "estimator=guess", "--param", "quantity=energy", "--format", "json"]
+    assert json.loads(cli("query", "worst_estimates", *energies).stdout) == []
+
+
+def test_in_an_empty_lake_there_are_no_names(cli: Any, lake_root: Path) -> None:
+    Lake(lake_root).create()
+    assert "no model 'net'\nthere are none" in cli("query", "run_history", "--param", "model=net", code=2).stderr
+    assert cli("query", "run_history", "--param", "model=all", "--format", "csv").stdout.startswith("hardware_id,")
+
+
+def test_rows_come_in_the_same_order_each_time(cli: Any, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    for number in range(30):
+        measured(lake, model=f"m{number * 7 % 30:02}", batch=1)
+        measured(lake, model=f"m{number * 7 % 30:02}", batch=2, total_latency_ms=1.5)
+    answers = {cli("query", "batch_knee", "--format", "csv").stdout for _ in range(3)}
+    (answer,) = answers
+    assert [line.split(",")[2] for line in answer.splitlines()[1:]] == [f"m{number:02}" for number in range(30)]
+
+
+def test_a_query_with_an_order_of_its_own_keeps_it(cli: Any, scaled: Lake) -> None:
+    measured(scaled, timing(0, mean=1.0), timing(1, mean=9.0), model="cut")
+    done = cli("query", "slowest_subgraphs", "--param", "model=cut", "--format", "json")
+    assert [row["subgraph_id"] for row in json.loads(done.stdout)] == [1, 0]
+
+
+def test_every_query_can_be_sorted(lake_root: Path) -> None:
+    Lake(lake_root).create()
+    with Lake(lake_root).connect() as connection:
+        for query in named_queries().values():
+            connection.execute(f"CREATE OR REPLACE VIEW params AS {query.params({}).sql}")
+            rows = connection.execute(query.ordered).fetchall()
+            assert rows == sorted(rows), query.name

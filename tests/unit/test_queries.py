@@ -8,7 +8,7 @@ from importlib.resources import files
 import duckdb
 import pytest
 
-from groundlake.query_files import FOLDERS, PARAMS, named_queries, parse_view
+from groundlake.query_files import FOLDERS, NAMES, PARAMS, named_queries, parse_view
 from groundlake.schemas import FACT_TABLES, Runs
 from groundlake.views import base_views
 
@@ -79,7 +79,7 @@ def broken_rules(sql: str) -> list[str]:
 def unguarded_divisors(sql: str) -> list[str]:
     """What stands after each division sign, unless it is a number, NULLIF, or known to be above 0."""
     divisors = re.findall(r"/\s*(NULLIF|\(|[\w.]+)", without_comments_and_texts(sql))
-    safe = {"NULLIF", "b.batch", "base.batch", "b.smallest_batch", "("}
+    safe = {"NULLIF", "b.batch", "b.smallest_batch", "("}
     return [found for found in divisors if found not in safe and not re.fullmatch(r"[1-9]\d*(e0)?", found)]
 
 
@@ -146,6 +146,10 @@ def test_every_line_of_a_parameter_is_read_and_its_default_is_allowed(name: str)
         assert parameter.kind == "STRING" or not parameter.values
         assert parameter.description
         parameter.literal(parameter.default)
+        if parameter.kind in {"DOUBLE", "BIGINT"}:
+            assert parameter.range is not None, f"{parameter.name} is a number without a range"
+        elif parameter.kind == "STRING":
+            assert parameter.values or parameter.name in NAMES, f"{parameter.name} is neither a choice nor a known name"
 
 
 @pytest.mark.parametrize("name", sorted(TEXTS))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import difflib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -10,6 +12,15 @@ from groundlake.cli.app import ASK, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
 from groundlake.cli.settings import Settings, command
 from groundlake.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from groundlake.query_files import Parameter
+    from groundlake.store import Lake
+
+LISTED = 10
+"""Names that an error lists."""
 
 
 @command(app, ASK)
@@ -22,17 +33,24 @@ def query(
     form: FormatOption = Format.TABLE,
     output: OutOption = None,
 ) -> None:
-    """Ask a query by its name: `lake query` lists them, with what one row is and their parameters."""
+    """Ask a query by its name: `lake query` lists them, with what one row is and their parameters.
+
+    Rows come in the order that the query has, else sorted by their columns from left to right.
+    """
     import polars as pl
 
-    from groundlake.query_files import named_queries
+    from groundlake.query_files import named_queries, named_query
 
     if name is not None:
-        print_rows(settings.lake.query(name, **parameters(param)).pl(), form, output)
+        given, found = parameters(param), named_query(name)
+        rows = replace(settings.lake.query(name, **given), query=found.ordered).pl()
+        if rows.is_empty():
+            refuse_unknown_names(settings.lake, found.parameters, given)
+        print_rows(rows, form, output)
         return
     if param:
         raise UsageError(f"--param {param[0]}: name the query that it is for; `lake query` lists them")
-    rows = [
+    listed = [
         {
             "name": each.name,
             "one_row_is": each.one_row_is,
@@ -40,7 +58,7 @@ def query(
         }
         for each in named_queries().values()
     ]
-    print_rows(pl.DataFrame(rows), form, output)
+    print_rows(pl.DataFrame(listed), form, output)
 
 
 def parameters(given: list[str] | None) -> dict[str, object]:
@@ -58,3 +76,29 @@ def parameters(given: list[str] | None) -> dict[str, object]:
             raise UsageError(f"--param {name} is given twice")
         found[name] = value
     return found
+
+
+def refuse_unknown_names(lake: Lake, declared: tuple[Parameter, ...], given: Mapping[str, object]) -> None:
+    """Tell a name that is not in the lake at all, which is a slip, from one about which there is nothing to report.
+
+    Raises:
+        UsageError: Nothing in the lake has a name that was given; similar ones are offered.
+    """
+    from groundlake.query_files import NAMES
+
+    for parameter in declared:
+        if parameter.name not in given or parameter.name not in NAMES:
+            continue
+        text = str(given[parameter.name])
+        text = text if parameter.kind == "STRING" else str(int(text))
+        relation, column, condition = NAMES[parameter.name]
+        where = f" WHERE {condition}" if condition else ""
+        asked = f"SELECT DISTINCT {column} FROM {relation}{where} ORDER BY {column}"
+        names = [str(name) for (name,) in lake.sql(asked).rows() if name is not None]
+        if text == parameter.default or text in names:
+            continue
+        by_lower = {name.lower(): name for name in names}
+        near = difflib.get_close_matches(text.lower(), by_lower, n=1)
+        meant = f"; did you mean {by_lower[near[0]]}?" if near else ""
+        there = ", ".join(names[:LISTED]) + (f", {len(names) - LISTED} more" if len(names) > LISTED else "")
+        raise UsageError(f"the lake has no {parameter.name} {text!r}{meant}\nthere are {there or 'none'}")
