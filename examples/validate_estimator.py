@@ -10,6 +10,7 @@ import sys
 import polars as pl
 
 from groundlake import Lake
+from groundlake.errors import LakeError
 from groundlake.estimate.accuracy import Scope, accuracy
 
 WORK = """
@@ -26,11 +27,21 @@ def predict(work: pl.DataFrame) -> pl.DataFrame:
     return work.with_columns(predicted_latency_ms=latency_ms).drop("flops", "total_bytes")
 
 
-if __name__ == "__main__":
-    lake = Lake(sys.argv[1])
-    written = lake.write_estimates(predict(lake.sql(WORK).pl()), estimator="one_size", version="1")
+def judge(lake: Lake) -> None:
+    """Bring the predictions in, and print one line for each device."""
+    work = lake.sql(WORK).pl()
+    if work.is_empty():
+        sys.exit(f"error: no subgraph was timed in {lake.root}; `lake ingest` measures some")
+    written = lake.write_estimates(predict(work), estimator="one_size", version="1")
     print(f"{written.rows} predictions written, {written.present} were there")
-    for row in accuracy(lake, Scope(estimator="one_size", by="hardware")).iter_rows(named=True):
+    for row in accuracy(lake, Scope(estimator="one_size", version="1", by="hardware")).iter_rows(named=True):
         interval = f"{row['median_ape_ci_lower']:.0f} to {row['median_ape_ci_upper']:.0f}"
         print(f"{row['member']}: {row['num_configurations']} configurations,", end=" ")
         print(f"median error {row['median_ape']:.1f} % ({interval}), {row['rating']}")
+
+
+if __name__ == "__main__":
+    try:
+        judge(Lake(*sys.argv[1:]))  # without an argument, the lake is ./lake
+    except LakeError as error:
+        sys.exit(f"error: {error}")

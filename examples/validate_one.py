@@ -36,4 +36,6 @@ def roofline_errors(lake: Lake, hardware_id: str) -> pl.DataFrame:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:  # noqa: PLR2004 - the program, the lake and the device
+        sys.exit(__doc__)
     print(roofline_errors(Lake(sys.argv[1]), sys.argv[2]))

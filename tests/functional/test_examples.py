@@ -9,6 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from groundlake import Lake, MeasurementRecord
@@ -46,13 +47,16 @@ def lake(lake_root: Path) -> Lake:
     return lake
 
 
-def run(*arguments: str | Path, example: str = "validate_one.py") -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: str | Path, example: str = "validate_one.py", folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-W", "error", EXAMPLES / example, *arguments],
         capture_output=True,
         text=True,
         check=False,
         timeout=120,
+        cwd=folder,
     )
 
 
@@ -101,6 +105,13 @@ def test_the_notebook_runs_from_top_to_bottom(lake: Lake, lake_root: Path) -> No
                 model=model, hardware_id=BOARD, device="cuda", precision="fp32", batch_size=1, subgraphs=parts
             )
         )
+    others = [
+        {"hardware_id": BOARD, "precision": "fp32", "model": model, "batch": 1, "subgraph_id": number}
+        for model in ("other", "third")
+        for number in (0, 1)
+    ]
+    wrong = pl.DataFrame(others).with_columns(predicted_latency_ms=1e6)
+    lake.write_estimates(wrong, estimator="zz_another", version="9")
     notebook = json.loads((EXAMPLES / "explore.ipynb").read_text(encoding="utf-8"))
     cells = ["".join(cell["source"]) for cell in notebook["cells"] if cell["cell_type"] == "code"]
     assert all(not cell.get("outputs") for cell in notebook["cells"]), "outputs are not committed"
@@ -113,8 +124,38 @@ def test_the_notebook_runs_from_top_to_bottom(lake: Lake, lake_root: Path) -> No
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("shape: ") == len(cells)
     assert "rating" in done.stdout
+    assert "zz_another" not in done.stdout
+    gaps = lake.sql("select sum(absolute_gap_ms) from estimator_gap_share where estimator = 'efficiency-curve'").rows()
+    shown_gaps = re.findall(r"│ [\w ]+ +┆ ([\d.e+]+) ", done.stdout.rpartition("shape: ")[2])
+    assert sum(map(float, shown_gaps)) == pytest.approx(gaps[0][0], rel=1e-3), "estimates of others are not in the sum"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [((), "no lake at"), (("nowhere",), "no lake at"), (("empty",), "no subgraph was timed in")],
+)
+def test_without_measurements_the_estimator_is_told_so(arguments: tuple[str, ...], said: str, tmp_path: Path) -> None:
+    Lake(tmp_path / "empty").create()
+    done = run(*arguments, example="validate_estimator.py", folder=tmp_path)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_the_validation_says_which_arguments_it_takes() -> None:
+    done = run("lake")
+    assert done.returncode == 1
+    assert "python examples/validate_one.py lake jetson_orin_maxn" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_every_example_is_named_where_a_reader_looks() -> None:
+    pages = [(EXAMPLES.parent / page).read_text(encoding="utf-8") for page in ("README.md", "docs/queries.md")]
+    names = [path.name for path in EXAMPLES.iterdir() if path.is_file()]
+    assert len(names) >= 3
+    assert [name for name in names for page in pages if name not in page] == []
 
 
 def test_an_example_fits_on_a_page() -> None:
     for path in EXAMPLES.glob("*.py"):
-        assert len(path.read_text(encoding="utf-8").splitlines()) <= 40, path.name
+        assert len(path.read_text(encoding="utf-8").splitlines()) <= 50, path.name
