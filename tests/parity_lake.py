@@ -97,6 +97,8 @@ def fill_conditions(lake: Lake) -> None:
         lake.write(board | {"precision": "fp16", "total_latency_ms": latency * 1.3}, subgraph_timings=timings(latency))
         whole = {"model": "whole", "total_latency_ms": None, "end_to_end_latency_ms": latency, "num_subgraphs": None}
         lake.write(board | whole)
+        lake.write(board | whole | {"batch": 4, "end_to_end_latency_ms": 2 * latency})
+        lake.write(board | whole | {"started_at": DAY - dt.timedelta(days=1), "end_to_end_latency_ms": 0.9 * latency})
     lake.write(run(hardware_id="board_maxn", thermal_profile="MAXN", device="cuda"), subgraph_timings=timings(1))
     for number in range(4):
         state = {
@@ -186,6 +188,8 @@ def fill(root: Path) -> None:
     idle = {"kind": "idle_baseline", "precision": "none", "model": "idle", "batch": 0}
     lake.write(powered | idle, power_timeseries=power(20.0))
     lake.write(run(device="cuda", **powered), subgraph_timings=timings(0.02), power_timeseries=power(300.0))
+    earlier = {"started_at": DAY - dt.timedelta(days=1)}
+    lake.write(run(device="cuda", **powered | earlier), subgraph_timings=timings(0.03), power_timeseries=power(280.0))
     fill_conditions(lake)
     fill_hardware(lake)
     fill_estimates(lake)

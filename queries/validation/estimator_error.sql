@@ -19,8 +19,9 @@
 -- column signed_error [1]: predicted - measured, in the unit of the quantity
 -- column signed_error_percent [%]: signed_error / measured
 -- column ape_percent [%]: Absolute percentage error
--- column noise_percent [%]: What noise of the measurement explains, from run_noise; of a subgraph, its 95 % interval
--- column noise_method: between runs, or within run
+-- column noise_percent [%]: What noise of the measurement explains, from run_noise; of a subgraph, its 95 % interval; NULL
+--   where nothing is known, as of an energy that was never measured again
+-- column noise_method: between runs, or within run; NULL where nothing is known
 -- column within_noise: Whether the error is not larger than the noise; NULL where the noise is not known
 -- column counted_ape_percent [%]: ape_percent, or 0 within the noise: what accuracies are made of
 -- column rating: EXCELLENT below 10 % counted error, GOOD below 25 %, FAIR below 50 %, else POOR
@@ -79,8 +80,7 @@ energies AS (
     SELECT
         e.hardware_id,
         e.run_id,
-        e.source || '/' || e.rail
-            || CASE WHEN e.is_only_device THEN '' ELSE ' ' || CAST(e.device_index AS STRING) END AS compared_with,
+        e.compared_with,
         e.energy_per_pass_j,
         row_number() OVER (
             PARTITION BY e.hardware_id, e.run_id

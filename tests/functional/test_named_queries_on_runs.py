@@ -75,6 +75,22 @@ def test_run_history_shows_each_change_from_the_good_run_before(lake: Lake) -> N
     assert ask(lake, "run_history", "run_id", batch=7) == []
 
 
+def test_runs_that_were_only_timed_end_to_end_have_a_history_by_that(lake: Lake) -> None:
+    for run_id, total, whole in (("a", None, 10.0), ("b", None, 20.0), ("c", 30.0, 21.0), ("d", 60.0, None)):
+        measured(lake, day=ord(run_id), run_id=run_id, total_latency_ms=total, end_to_end_latency_ms=whole)
+    measured(lake, day=ord("e"), run_id="e", total_latency_ms=None, end_to_end_latency_ms=22.0)
+    columns = "run_id quantity previous_latency_ms change_percent end_to_end_change_percent verdict reason"
+    nothing = "the runs have no latency in common"
+    rows = ask(lake, "run_history", columns)
+    assert rows == [
+        ("a", None, None, None, None, "first", None),
+        ("b", "end_to_end_latency_ms", 10.0, 100.0, 100.0, "slower", None),
+        near("c", "end_to_end_latency_ms", 20.0, 5.000000000000004, 5.000000000000004, "within noise", None),
+        ("d", "total_latency_ms", 30.0, 100.0, None, "slower", None),
+        ("e", None, None, None, None, "not_comparable", nothing),
+    ]
+
+
 def test_a_run_on_another_kind_of_device_is_no_change(lake: Lake) -> None:
     measured(lake, day=0, run_id="a", total_latency_ms=10.0, session_id="s")
     measured(lake, day=1, run_id="b", total_latency_ms=2.0, session_id="s", device="cuda")
@@ -285,6 +301,62 @@ def test_an_estimate_of_the_energy_stands_beside_the_rail_of_the_whole(
     estimated(lake, {"predicted_energy_j": 4.0})
     (row,) = ask(lake, "estimator_error", "compared_with measured reason")
     assert row == near(compared_with, joules, None)
+
+
+def test_the_noise_of_an_energy_is_known_between_runs_only(lake: Lake) -> None:
+    def put(model: str, day: float, *rails: tuple[str, str, int | None, float], **run: object) -> None:
+        powered(lake, *rails, model=model, started_at=NOON + dt.timedelta(days=day), **run)
+
+    def package(watts: float) -> tuple[str, str, int | None, float]:
+        return ("rapl", "package-0", 0, watts)
+
+    put("again", 0, ("nvml", "gpu", 0, 9.0), package(50.0), device_index=0)
+    put("again", 1, ("nvml", "gpu", 0, 11.0), device_index=0)
+    put("forced", 0, ("nvml", "gpu", 0, 90.0), device_index=0)
+    forced = {"warnings": ["not_representative: the governor is powersave"]}
+    put("forced", 1, ("nvml", "gpu", 0, 10.0), device_index=0, **forced)
+    put("once", 0, ("nvml", "gpu", 0, 20.0), device_index=0)
+    put("other way", 0, package(30.0), device="cpu")
+    put("two", 0, ("nvml", "gpu", 0, 20.0), ("nvml", "gpu", 1, 30.0), device_index=1)
+    columns = "model quantity measured_j measured_ms num_runs num_repeats noise_percent noise_method"
+    noise = 200 * 2**0.5 / 10  # twice the deviation of 9 and 11 beside their mean
+    energies = [row for row in ask(lake, "run_noise", columns) if "/" in row[1]]
+    assert energies == [
+        near("again", "nvml/gpu", 2.2, None, 2, 1, noise, "between runs"),
+        near("once", "nvml/gpu", 4.0, None, 1, 1, noise, "between runs"),
+        near("other way", "rapl/package-0", 6.0, None, 1, 0, None, None),
+        near("two", "nvml/gpu 1", 6.0, None, 1, 0, None, None),
+    ]
+
+
+def test_an_energy_within_its_noise_is_no_error_and_one_that_scatters_judges_nobody(lake: Lake) -> None:
+    for model, watts in (("calm", (10.0, 10.2)), ("wild", (10.0, 30.0))):
+        for day, each in enumerate(watts):
+            run = {"model": model, "precision": "fp32" if model == "calm" else "fp16"}
+            powered(lake, ("nvml", "gpu", 0, each), started_at=NOON + dt.timedelta(days=day), device_index=0, **run)
+    powered(lake, ("rapl", "package-0", 0, 10.0), model="once", device="cpu")
+    estimated(
+        lake,
+        {"model": "calm", "predicted_energy_j": 2.09},
+        {"model": "wild", "precision": "fp16", "predicted_energy_j": 6.0},
+        {"model": "once", "predicted_energy_j": 2.1},
+    )
+    columns = "model compared_with within_noise counted_ape_percent noise_method rating reason"
+    assert ask(lake, "estimator_error", columns) == [
+        ("calm", "nvml/gpu", True, 0.0, "between runs", "EXCELLENT", None),
+        ("once", "rapl/package-0", None, pytest.approx(5.0), None, "EXCELLENT", None),
+        ("wild", "nvml/gpu", True, 0.0, "between runs", None, "the measurement scatters too much to judge"),
+    ]
+
+
+def test_the_energy_of_every_good_run_stands_beside_that_of_the_latest(lake: Lake) -> None:
+    for day, watts in enumerate((10.0, 20.0)):
+        powered(lake, ("rapl", "psys", None, watts), device="cpu", started_at=NOON + dt.timedelta(days=day))
+    powered(lake, ("rapl", "psys", None, 99.0), device="cpu", kind="idle_baseline", model="idle", batch=0)
+    columns = "model started_at energy_per_pass_j compared_with"
+    latest = near("net", NOON + dt.timedelta(days=1), 4.0, "rapl/psys")
+    assert ask(lake, "energy_per_pass", columns) == [near("net", NOON, 2.0, "rapl/psys"), latest]
+    assert ask(lake, "energy_per_inference", "energy_per_pass_j compared_with") == [near(4.0, "rapl/psys")]
 
 
 def test_holdout_leakage_counts_estimates_that_equal_what_they_are_judged_on(lake: Lake) -> None:
