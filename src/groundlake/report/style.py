@@ -80,6 +80,8 @@ def config(*, dark: bool = False, font: str = FILE_FONT) -> dict[str, Any]:
             "columns": 5,
             "labelLimit": 220,
             "symbolLimit": 60,
+            "symbolBaseFillColor": soft,  # of shapes that have no colour of their own
+            "symbolBaseStrokeColor": soft,
             "columnPadding": 14,
             "offset": 10,
             "layout": {"top": {"direction": "vertical", "margin": 8}},
