@@ -42,7 +42,7 @@ def plot(
         str | None, typer.Option("--estimator", metavar="NAME", help="Of this estimator (validation).")
     ] = None,
     version: Annotated[
-        str | None, typer.Option("--version", metavar="V", help="Of this version. [default: the latest of each]")
+        str | None, typer.Option("--version", metavar="V", help="Of this version; the latest of each without it.")
     ] = None,
 ) -> None:
     """Draw a picture of what the lake says, from a view of it: `lake plot efficiency --hw dev -o curves.png`."""
