@@ -102,7 +102,10 @@ def fit(
     written = fitted.written
     print(f"{estimator} {fitted.version}: {written.rows} estimates written, {written.present} in the lake already")
     if fitted.without:
-        print(f"  {fitted.without} subgraphs have no prediction: a figure of the device or a measurement is missing")
+        print(
+            f"  {fitted.without} subgraphs have no prediction: a figure of the device or a measurement is missing;"
+            f" lake query estimate_gaps --param estimator={estimator} --param version={fitted.version}"
+        )
     if fitted.registered:
         print(f"  specifications of {', '.join(fitted.registered)} copied from the registry")
     settings.remark(f"next: lake validate --estimator {estimator}")

@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 TAKES = ("hardware", "precision", "model", "batch")
 NOTE = (
-    "Above 1 the higher mode is faster. Both latencies are sums of separately timed subgraphs. "
-    "Whiskers: the noise of both runs. A label is a model and its batch size."
+    "Above 1 the higher mode is faster. Both latencies are of one kind: sums of separately timed subgraphs, or end to "
+    "end. Whiskers: the noise of both runs. A label is a model and its batch size."
 )
 HINT = "no power modes: they need a device measured in two, each under an id of its own, `lake ingest --hw board_30w`"
 
@@ -41,13 +41,13 @@ def _figure(ask: Ask, wanted: Wanted, step: dict[str, str]) -> Figure:
         "SELECT s.model || ' · b' || CAST(s.batch AS STRING) AS configuration, s.model, s.batch, s.precision,\n"
         f"    s.speedup, s.speedup * (1 - {margin}) AS lower,\n"
         f"    s.speedup * (1 + {margin}) AS upper,\n"
-        "    s.power_ratio, s.lower_latency_ms, s.latency_ms, s.verdict\n"
+        "    s.quantity, s.power_ratio, s.lower_latency_ms, s.latency_ms, s.verdict\n"
         "FROM power_mode_scaling s\n"
         "LEFT JOIN run_noise high\n"
-        "    ON high.hardware_id = s.hardware_id AND high.run_id = s.run_id AND high.quantity = 'total_latency_ms'\n"
+        "    ON high.hardware_id = s.hardware_id AND high.run_id = s.run_id AND high.quantity = s.quantity\n"
         "LEFT JOIN run_noise low\n"
         "    ON low.hardware_id = s.lower_hardware_id AND low.run_id = s.lower_run_id\n"
-        f"    AND low.quantity = 'total_latency_ms'{given}\nORDER BY s.model, s.batch, s.precision"
+        f"    AND low.quantity = s.quantity{given}\nORDER BY s.model, s.batch, s.precision"
     )
     rows = ask(sql)
     precisions = rows["precision"].unique().to_list()
@@ -71,6 +71,7 @@ def _figure(ask: Ask, wanted: Wanted, step: dict[str, str]) -> Figure:
                 model=("Model", ""),
                 batch=("Batch", "d"),
                 precision=("Precision", ""),
+                quantity=("Latency compared", ""),
                 speedup=("Speed-up", ".4~g"),
                 lower=("Noise from", ".4~g"),
                 upper=("Noise to", ".4~g"),
