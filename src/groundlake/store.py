@@ -253,12 +253,14 @@ class Lake:
     def query(self, name: str, **parameters: object) -> Answer:
         """Ask one of the hand-written queries by its name; `lake query` lists them with their parameters.
 
+        Rows come in the order of the query, else in that of all columns from left to right.
+
         Raises:
             UsageError: There is no such query or parameter, or a value of another type.
         """
         self._require()
         found = named_query(name)
-        return Answer(found.sql, self.root, (found.params(parameters),) if found.parameters or parameters else ())
+        return Answer(found.ordered, self.root, (found.params(parameters),) if found.parameters or parameters else ())
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection in memory with every view bound; `lake.db` is not opened."""

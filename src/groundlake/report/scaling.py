@@ -36,9 +36,9 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, precision: str) -> Figure:
         "SELECT s.model, s.batch, s.latency_per_input_ms,\n"
         "    s.latency_per_input_ms * (1 - n.noise_percent / 100) AS lower_ms,\n"
         "    s.latency_per_input_ms * (1 + n.noise_percent / 100) AS upper_ms,\n"
-        "    s.throughput_speedup, s.scaling_efficiency, s.verdict, s.reason, s.timing_method\n"
+        "    s.throughput_speedup, s.scaling_efficiency, s.verdict, s.reason, s.quantity, s.timing_method\n"
         "FROM batch_scaling s\nLEFT JOIN run_noise n\n"
-        "    ON n.hardware_id = s.hardware_id AND n.run_id = s.run_id AND n.quantity = 'total_latency_ms'"
+        "    ON n.hardware_id = s.hardware_id AND n.run_id = s.run_id AND n.quantity = s.quantity"
         f"{given}\nORDER BY s.model, s.batch"
     )
     rows = ask(sql)
@@ -65,12 +65,13 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, precision: str) -> Figure:
         scaling_efficiency=("Scaling efficiency", ".3~%"),
         verdict=("Verdict", ""),
         reason=("Why", ""),
+        quantity=("Latency compared", ""),
         timing_method=("Timed by", ""),
     )
     fair = base.transform_filter("datum.verdict == 'comparable'")
     unfair = base.transform_filter("datum.verdict != 'comparable'")
     odd = rows.filter(rows["verdict"] != "comparable").height
-    notes = ["Latency: sum of separately timed subgraphs over the batch. Whiskers: what noise explains."]
+    notes = ["Latency: sum of separately timed subgraphs, or end to end, over the batch. Whiskers: what noise explains."]
     if odd:
         notes.append(f"{odd} runs, drawn as crosses, cannot be compared with the smallest batch: the tooltip says why.")
     notes.append(about_arrows(rows, ENDS, scale))
