@@ -71,7 +71,7 @@ def _figure(ask: Ask, wanted: Wanted, hardware: str, precision: str) -> Figure:
     fair = base.transform_filter("datum.verdict == 'comparable'")
     unfair = base.transform_filter("datum.verdict != 'comparable'")
     odd = rows.filter(rows["verdict"] != "comparable").height
-    notes = ["Latency: sum of separately timed subgraphs, or end to end, over the batch. Whiskers: what noise explains."]
+    notes = ["Latency: sum of separately timed subgraphs, or end to end, over the batch. Whiskers: noise."]
     if odd:
         notes.append(f"{odd} runs, drawn as crosses, cannot be compared with the smallest batch: the tooltip says why.")
     notes.append(about_arrows(rows, ENDS, scale))
