@@ -28,35 +28,7 @@
 -- column estimate_run_id: Run of kind estimate that the estimate came with; of a sum of subgraphs, the first
 -- column is_representative: Whether the machine was fit when it was measured; false for a run that --force made
 -- column reason: Why there is no error; NULL where there is one
-WITH quantities AS (
-    SELECT quantity
-    FROM (VALUES ('latency'), ('energy'), ('memory')) AS v (quantity)
-),
-predictions AS (
-    SELECT
-        e.hardware_id, e.precision, e.model, e.batch, e.estimator, e.estimator_version, e.subgraph_id, e.extrapolated,
-        e.run_id AS estimate_run_id,
-        q.quantity,
-        CASE q.quantity
-            WHEN 'latency' THEN e.predicted_latency_ms
-            WHEN 'energy' THEN e.predicted_energy_j
-            ELSE e.predicted_memory_bytes
-        END AS predicted
-    FROM estimates e
-    CROSS JOIN quantities q
-),
-given AS (
-    SELECT
-        hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, extrapolated, estimate_run_id,
-        quantity, predicted
-    FROM predictions
-    WHERE predicted IS NOT NULL
-    QUALIFY row_number() OVER (
-        PARTITION BY hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, quantity
-        ORDER BY estimate_run_id
-    ) = 1
-),
-sums AS (
+WITH sums AS (
     SELECT
         g.hardware_id,
         g.precision,
@@ -73,7 +45,7 @@ sums AS (
         max(CASE WHEN g.extrapolated AND (g.subgraph_id IS NULL) THEN 1 ELSE 0 END) = 1 AS whole_extrapolated,
         max(CASE WHEN g.extrapolated THEN 1 ELSE 0 END) = 1 AS any_extrapolated,
         min(g.estimate_run_id) AS estimate_run_id
-    FROM given g
+    FROM predictions g
     GROUP BY g.hardware_id, g.precision, g.model, g.batch, g.estimator, g.estimator_version, g.quantity
 ),
 energies AS (
@@ -162,32 +134,10 @@ paired AS (
     LEFT JOIN run_noise n ON n.hardware_id = m.hardware_id AND n.run_id = m.run_id AND n.quantity = m.compared_with
     UNION ALL
     SELECT
-        g.estimator, g.estimator_version, 'subgraph' AS level, g.quantity, g.hardware_id, g.precision, g.model, g.batch,
-        g.subgraph_id,
-        s.operation_type,
-        s.fusion_pattern,
-        g.predicted,
-        CASE WHEN g.quantity = 'latency' THEN s.latency_mean_ms END AS measured,
-        CASE WHEN g.quantity = 'latency' THEN 'latency_mean_ms' END AS compared_with,
-        CASE
-            WHEN g.quantity = 'latency'
-                THEN (s.latency_ci_upper_ms - s.latency_ci_lower_ms) / 2 / NULLIF(s.latency_mean_ms, 0) * 100
-        END AS noise_percent,
-        CASE WHEN g.quantity = 'latency' AND s.latency_ci_upper_ms IS NOT NULL THEN 'within run' END AS noise_method,
-        coalesce(g.extrapolated, false) AS extrapolated,
-        CASE
-            WHEN l.run_id IS NULL THEN 'this configuration was not measured'
-            WHEN g.quantity <> 'latency' THEN 'only the latency of a subgraph is measured'
-            WHEN s.subgraph_id IS NULL THEN 'the latest run has no such subgraph'
-        END AS reason,
-        g.estimate_run_id,
-        l.run_id, l.timing_method, l.flops_method, l.started_at, l.is_representative
-    FROM given g
-    LEFT JOIN latest_runs l
-        ON l.hardware_id = g.hardware_id AND l.precision = g.precision AND l.model = g.model AND l.batch = g.batch
-    LEFT JOIN subgraph_timings s
-        ON s.hardware_id = l.hardware_id AND s.run_id = l.run_id AND s.subgraph_id = g.subgraph_id
-    WHERE g.subgraph_id IS NOT NULL
+        estimator, estimator_version, 'subgraph' AS level, quantity, hardware_id, precision, model, batch, subgraph_id,
+        operation_type, fusion_pattern, predicted, measured, compared_with, noise_percent, noise_method, extrapolated,
+        reason, estimate_run_id, run_id, timing_method, flops_method, started_at, is_representative
+    FROM subgraph_predictions
 ),
 judged AS (
     SELECT

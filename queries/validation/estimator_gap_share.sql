@@ -13,12 +13,13 @@
 WITH errors AS (
     SELECT
         estimator, estimator_version, hardware_id, precision, model, batch, run_id, fusion_pattern, operation_type,
-        subgraph_id, predicted, measured, signed_error,
-        max(abs(signed_error)) OVER (
+        subgraph_id, predicted, measured,
+        predicted - measured AS signed_error,
+        max(abs(predicted - measured)) OVER (
             PARTITION BY estimator, estimator_version, hardware_id, precision, model, batch, fusion_pattern
         ) AS largest
-    FROM estimator_error
-    WHERE level = 'subgraph' AND quantity = 'latency' AND reason IS NULL
+    FROM subgraph_predictions
+    WHERE reason IS NULL
 ),
 patterns AS (
     SELECT

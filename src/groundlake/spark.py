@@ -8,7 +8,9 @@
     session.sql("select * from model_summary").show()
     spark.query(session, "batch_knee", share=0.95).show()
 
-Spark lists a table's files when its view is made, so call `bind` again to see what was written since.
+Spark lists a table's files when its view is made, so call `bind` again to see what was written since. Spark plans a
+view with all views below it at once: your own SQL over `estimator_accuracy` may need a deeper stack than the usual one,
+which `spark.driver.extraJavaOptions=-Xss4m` gives.
 """
 
 from __future__ import annotations
