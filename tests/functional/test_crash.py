@@ -118,9 +118,9 @@ def kill_again_and_again(writers: Writers, lake: Lake, rounds: int) -> None:
                 while True:  # until the system has taken it away, it may be in the middle of its last step
                     os.kill(victim, 0)
         if lake.exists:
-            assert_every_view_answers(lake)
             assert_runs_are_whole(lake, writers.acknowledged)
-            if number % 10 == 0:  # it reads every file, and their number grows
+            if number % 10 == 3:  # they read every file many times, and the number of files grows
+                assert_every_view_answers(lake)
                 assert_only_harmless_remains(lake)
     writers.end()
     assert_runs_are_whole(lake, writers.acknowledged)
