@@ -4,14 +4,39 @@ From a contract are derived its Arrow schema, base view, empty relation, COMMENT
 its section of `docs/tables.md`.
 """
 
-from groundlake.schemas.base import KEYS, NO_KEY, ColumnSpec, Rule, Table
+from groundlake.schemas.base import KEYS, NO_KEY, ColumnSpec, Element, Rule, Table
 from groundlake.schemas.estimation import Estimates
+from groundlake.schemas.experiment import (
+    EnergyEstimates,
+    ExperimentMetrics,
+    ExperimentProcesses,
+    ExperimentRequests,
+    Experiments,
+    FlopsEstimates,
+    LatencySamples,
+    MeasurementWarnings,
+)
 from groundlake.schemas.ledger import Runs
 from groundlake.schemas.measurement import Hardware, PowerTimeseries, SubgraphTimings
 from groundlake.schemas.quarantine import Quarantine
 
 TABLES: dict[str, type[Table]] = {
-    table.table_name(): table for table in (Hardware, SubgraphTimings, PowerTimeseries, Estimates, Runs)
+    table.table_name(): table
+    for table in (
+        Hardware,
+        SubgraphTimings,
+        PowerTimeseries,
+        Estimates,
+        Experiments,
+        ExperimentProcesses,
+        ExperimentRequests,
+        LatencySamples,
+        EnergyEstimates,
+        FlopsEstimates,
+        ExperimentMetrics,
+        MeasurementWarnings,
+        Runs,
+    )
 }
 """Name to contract, in write order: the ledger comes last, for its row is the commit."""
 
@@ -24,8 +49,17 @@ __all__ = [
     "NO_KEY",
     "TABLES",
     "ColumnSpec",
+    "Element",
+    "EnergyEstimates",
     "Estimates",
+    "ExperimentMetrics",
+    "ExperimentProcesses",
+    "ExperimentRequests",
+    "Experiments",
+    "FlopsEstimates",
     "Hardware",
+    "LatencySamples",
+    "MeasurementWarnings",
     "PowerTimeseries",
     "Quarantine",
     "Rule",

@@ -86,6 +86,18 @@ class ColumnSpec:
 
 
 @dataclass(frozen=True)
+class Element:
+    """A list column that SQL can take apart: the view with one row for each element, and the column of its values.
+
+    Engines have no common text for this, so the binder of each makes the view; hand-written SQL reads it.
+    """
+
+    column: str
+    view: str
+    value: str
+
+
+@dataclass(frozen=True)
 class Rule:
     """A named condition that every row of a contract meets: `holds` is a boolean expression per row; NULL passes."""
 
@@ -141,6 +153,11 @@ class Table(pa.DataFrameModel):
     @classmethod
     def latest_by(cls) -> tuple[str, ...]:
         """Columns of which only the latest recorded row is shown; none where every visible row is."""
+        return ()
+
+    @classmethod
+    def elements(cls) -> tuple[Element, ...]:
+        """List columns of which a view has one row for each element."""
         return ()
 
     @classmethod

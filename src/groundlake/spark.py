@@ -24,7 +24,7 @@ import polars as pl
 from groundlake.errors import LakeNotFoundError, MissingDependencyError
 from groundlake.query_files import PARAMS, named_query
 from groundlake.schemas import FACT_TABLES, Quarantine, Runs
-from groundlake.views import QUARANTINE_FOLDER, all_views
+from groundlake.views import QUARANTINE_FOLDER, all_views, scalar_columns
 
 if TYPE_CHECKING:
     from pyspark.sql import DataFrame, SparkSession
@@ -69,9 +69,10 @@ def bind(session: SparkSession, root: str | Path = "lake") -> list[str]:
         parts(session, folder, table).createOrReplaceTempView(table.table_name() + RAW)
     _quarantine(session, folder).createOrReplaceTempView(Quarantine.table_name())
     made = [*(table.table_name() + RAW for table in tables), Quarantine.table_name()]
+    own = _element_views()
     for name, view in all_views(folder).items():
         if name not in made:
-            session.sql(view.sql).createOrReplaceTempView(name)
+            session.sql(own.get(name, view.sql)).createOrReplaceTempView(name)
             made.append(name)
     return made
 
@@ -130,6 +131,17 @@ def _columns(table: type[Table]) -> list[str]:
         else f"`{spec.name}`"
         for spec in table.columns()
     ]
+
+
+def _element_views() -> dict[str, str]:
+    """Spark's text of the views with one row for each element of a list column."""
+    found = {}
+    for table in FACT_TABLES.values():
+        for element in table.elements():
+            columns = ", ".join([*scalar_columns(table), "CAST(position AS BIGINT) AS position", element.value])
+            exploded = f"LATERAL VIEW posexplode({element.column}) e AS position, {element.value}"
+            found[element.view] = f"SELECT {columns}\nFROM {table.table_name()} {exploded}"
+    return found
 
 
 def spark_schema(table: type[Table]) -> str:

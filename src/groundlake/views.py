@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     import duckdb
 
-    from groundlake.schemas import Table
+    from groundlake.schemas import Element, Table
 
 QUARANTINE_FOLDER = "_quarantine"
 
@@ -73,6 +73,20 @@ def fact_view_sql(table: type[Table]) -> str:
     groups = ", ".join(f"t.{name}" for name in table.latest_by())
     latest = f"row_number() OVER (PARTITION BY {groups} ORDER BY r.recorded_at DESC, r.run_id DESC)"
     return f"{sql}\nQUALIFY {latest} = 1"
+
+
+def element_view_sql(table: type[Table], element: Element) -> str:
+    """DuckDB's text of a view with one row for each element of a list column."""
+    columns = ", ".join(scalar_columns(table))
+    return (
+        f"SELECT {columns},\n    generate_subscripts({element.column}, 1) - 1 AS position,\n"
+        f"    unnest({element.column}) AS {element.value}\nFROM {table.table_name()}"
+    )
+
+
+def scalar_columns(table: type[Table]) -> list[str]:
+    """Names of the columns that are no lists."""
+    return [spec.name for spec in table.columns() if not isinstance(spec.dtype, pl.List)]
 
 
 def parts_sql(table: type[Table], root: Path) -> str:
@@ -134,7 +148,27 @@ def base_views() -> dict[str, View]:
         name: View(name, fact_view_sql(table), table.documentation(), f"select count(*) from {name}")
         for name, table in FACT_TABLES.items()
     }
-    return {"runs": ledger} | facts
+    return {"runs": ledger} | facts | element_views()
+
+
+def element_views() -> dict[str, View]:
+    """Views with one row for each element of a list column, in DuckDB's text; Spark has its own."""
+    found = {}
+    for table in FACT_TABLES.values():
+        for element in table.elements():
+            (spec,) = (spec for spec in table.columns() if spec.name == element.column)
+            columns = {
+                "position": "Place of the value in the list, from 0 [1]",
+                element.value: f"One value. The list: {spec.description} [{spec.unit}]",
+            }
+            found[element.view] = View(
+                element.view,
+                element_view_sql(table, element),
+                f"One value of the list {element.column}, of which {table.table_name()} has one a row.",
+                f"select count(*) from {element.view}",
+                columns,
+            )
+    return found
 
 
 def all_views(root: Path) -> dict[str, View]:

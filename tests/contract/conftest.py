@@ -8,25 +8,20 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from groundlake.schemas import Estimates, SubgraphTimings
+from groundlake.schemas import Estimates, ExperimentProcesses, ExperimentRequests, Experiments, SubgraphTimings, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from groundlake.schemas import Table
 
 SPECIAL: dict[str, Any] = {
     "hardware_id": "jetson_orin_agx_maxn",
     "precision": "fp32",
     "model": "resnet18",
-    "status": "ok",
     "kind": "efficiency",
-    "timing_method": "perf_counter",
-    "started_at_zone_source": "clock",
-    "phase": "measure",
     "code": "bad_json",
     "predicted_latency_ms": 1.0,
     "node_names": ["conv", "bn"],
+    "samples_ms": [1.0],
 }
 BY_TYPE: dict[type[pl.DataType], Any] = {
     pl.String: "text",
@@ -37,15 +32,34 @@ BY_TYPE: dict[type[pl.DataType], Any] = {
 }
 
 
+ONCE_IN_A_RUN: dict[type[Table], str] = {
+    SubgraphTimings: "subgraph_id",
+    Estimates: "subgraph_id",
+    ExperimentProcesses: "process_index",
+    ExperimentRequests: "request_index",
+}
+
+
+def usual(contract: type[Table], name: str, dtype: pl.DataType) -> object:
+    """Return a value that the column takes: the first of those it allows, where it lists them."""
+    for check in contract.to_schema().columns[name].checks:
+        if check.name == "isin":
+            return next(iter(check.statistics["allowed_values"]))
+    return SPECIAL.get(name, BY_TYPE.get(type(dtype)))
+
+
 @pytest.fixture(scope="session")
 def valid() -> Callable[..., pl.DataFrame]:
     """Make a frame that meets a contract: `valid(contract, rows, **columns)`."""
 
     def make(contract: type[Table], rows: int = 2, **columns: object) -> pl.DataFrame:
-        values = {name: SPECIAL.get(name, BY_TYPE.get(type(dtype))) for name, dtype in contract.polars_schema().items()}
+        values = {name: usual(contract, name, dtype) for name, dtype in contract.polars_schema().items()}
         frame = pl.DataFrame([values] * rows, schema=contract.polars_schema())
-        if issubclass(contract, (SubgraphTimings, Estimates)):  # a subgraph stands once in a run
-            frame = frame.with_columns(subgraph_id=pl.int_range(rows, dtype=pl.Int64))
+        for table, number in ONCE_IN_A_RUN.items():
+            if issubclass(contract, table):
+                frame = frame.with_columns(pl.int_range(rows, dtype=pl.Int64).alias(number))
+        if contract is Experiments:
+            frame = frame.with_columns(run_id=pl.format("run{}", pl.int_range(rows)))
         return frame.with_columns(
             value.alias(name)
             if isinstance(value, pl.Series)

@@ -20,6 +20,8 @@ NAMES = [f"{contract.table_name()}.{spec.name}" for contract, spec in COLUMNS]
 
 UNIT_OF_SUFFIX = {
     "_bytes_per_s": "byte/s",
+    "_tokens_per_second": "1/s",
+    "_kg_co2": "kg",
     "_ms": "ms",
     "_s": "s",
     "_w": "W",
