@@ -12,9 +12,11 @@ from groundlake.schemas.experiment import (
     ExperimentProcesses,
     ExperimentRequests,
     Experiments,
+    ExperimentSettings,
     FlopsEstimates,
     LatencySamples,
     MeasurementWarnings,
+    StudyPlan,
 )
 from groundlake.schemas.ledger import Runs
 from groundlake.schemas.measurement import Hardware, PowerTimeseries, SubgraphTimings
@@ -35,6 +37,8 @@ TABLES: dict[str, type[Table]] = {
         FlopsEstimates,
         ExperimentMetrics,
         MeasurementWarnings,
+        ExperimentSettings,
+        StudyPlan,
         Runs,
     )
 }
@@ -55,6 +59,7 @@ __all__ = [
     "ExperimentMetrics",
     "ExperimentProcesses",
     "ExperimentRequests",
+    "ExperimentSettings",
     "Experiments",
     "FlopsEstimates",
     "Hardware",
@@ -64,6 +69,7 @@ __all__ = [
     "Quarantine",
     "Rule",
     "Runs",
+    "StudyPlan",
     "SubgraphTimings",
     "Table",
 ]

@@ -11,6 +11,7 @@ from groundlake.schemas.ledger import UtcTime
 
 METHODOLOGIES = ("total", "steady_state", "windowed")
 PHASES = ("warmup", "measure")
+SETTING_KINDS = ("config", "environment", "package")
 REQUEST_STATUSES = ("ok", "failed", "cancelled")
 TOKEN_TIMINGS = ("streaming", "per_request_batch", "proportional")
 LATENCY_METRICS = ("ttft", "itl", "itl_trimmed", "e2e")
@@ -98,8 +99,6 @@ class Experiments(Table):
         "How each figure over several processes was made: figure, rule", nullable=True
     )
     timeseries_file: str = column("Name of the power sidecar beside the result", nullable=True)
-    config_json: str = column("Settings of the experiment, as JSON", nullable=True)
-    environment_json: str = column("Hardware and software as the result describes them, as JSON", nullable=True)
     other_json: str = column("What the result says and no column holds, as JSON", nullable=True)
 
     @classmethod
@@ -348,3 +347,53 @@ class MeasurementWarnings(Table):
     def table_name(cls) -> str:
         """Name of the table."""
         return "measurement_warnings"
+
+
+class ExperimentSettings(Table):
+    """One setting of an experiment, one fact of its environment, or one package that was installed, as text."""
+
+    hardware_id: str = column("Device the experiment ran on")
+    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
+    model: str = column("Model that answered")
+    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
+    run_id: str = column("Run the row belongs to")
+    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
+    kind: str = column("config, environment (hardware and software) or package", isin=SETTING_KINDS)
+    name: str = column("Path of the setting, joined by dots, or name of the package")
+    value: str = column("Its value: text as it is, everything else as JSON; NULL where it was null", nullable=True)
+
+    @classmethod
+    def table_name(cls) -> str:
+        """Name of the table."""
+        return "experiment_settings"
+
+    @classmethod
+    def row_rules(cls) -> dict[str, pl.Expr]:
+        """A setting has one value."""
+        return {"setting_once_in_run": pl.struct("hardware_id", "run_id", "kind", "name").is_unique()}
+
+
+class StudyPlan(Table):
+    """One planned experiment of a study: a configuration and the number of its repeat. Runs tell which are done."""
+
+    hardware_id: str = column("Device the study runs on")
+    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
+    model: str = column("Model that answers")
+    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
+    run_id: str = column("Run of kind study that planned it")
+    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
+    study: str = column("Name of the study")
+    position: int = column("Place in the order of the study, from 0", unit="1", ge=0)
+    config_hash: str = column("Hash of the settings that decide what is measured")
+    cycle: int = column("1, 2, 3, ... of the repeats of the configuration", unit="1", ge=1)
+    settings_json: str = column("Settings of the configuration, as JSON")
+
+    @classmethod
+    def table_name(cls) -> str:
+        """Name of the table."""
+        return "study_plan"
+
+    @classmethod
+    def row_rules(cls) -> dict[str, pl.Expr]:
+        """A repeat is planned once."""
+        return {"repeat_planned_once": pl.struct("hardware_id", "run_id", "config_hash", "cycle").is_unique()}

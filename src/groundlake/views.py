@@ -187,7 +187,7 @@ def all_views(root: Path) -> dict[str, View]:
     )
     views = raw | base_views() | {"quarantine": quarantine} | written_views()
     views["help"] = help_view([view for view in views.values() if not view.name.endswith("_parts")])
-    return {name: views[name] for name in _creation_order(views)}
+    return {name: views[name] for name in creation_order(views)}
 
 
 def help_view(views: Iterable[View]) -> View:
@@ -237,8 +237,8 @@ def comment_statements(view: View, columns: Iterable[str]) -> list[str]:
     return statements
 
 
-def _creation_order(views: dict[str, View]) -> list[str]:
-    """Depth first; raw relations keep their order, the ledger's first."""
+def creation_order(views: dict[str, View]) -> list[str]:
+    """Names of views in an order in which each can be created; raw relations keep their order, the ledger's first."""
     order: dict[str, None] = {}
 
     def visit(name: str) -> None:

@@ -16,8 +16,8 @@ from groundlake.measure.doubts import Doubt, _drift, held_back, low_gpu_clock, r
 from groundlake.measure.enough import SettledMean
 from groundlake.measure.messages import Measured
 from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings
-from groundlake.measure.power import PowerRecord
 from groundlake.measure.record import Measurement
+from groundlake.power.watch import PowerRecord
 
 RUN = PlannedRun(Configuration("toy", "fp32", 1))
 SETTINGS = SweepSettings(hardware_id="bench", peaks={"fp32": 1e9}, peak_source="registry")

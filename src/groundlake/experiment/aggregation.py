@@ -57,7 +57,7 @@ def aggregate(
     _refuse(processes, allow_mixed_backends=allow_mixed_backends)
     doubts = list(_doubts(processes))
     inference = [process.inference_metrics for process in processes]
-    total_tokens = sum(each.total_tokens for each in inference)
+    total_tokens = _sum([each.total_tokens for each in inference])
     energy = _sum([process.energy_metrics.total_energy_j for process in processes])
     start = min(process.timestamps.start for process in processes)
     end = max(process.timestamps.end for process in processes)
@@ -75,7 +75,7 @@ def aggregate(
         rules=[AggregationRule(figure=figure, rule=rule) for figure, rule in RULES.items()],
         tokens_per_second_sum=sum(rates),
         tokens_per_second_mean=sum(rates) / len(rates),
-        tokens_per_second_wall=total_tokens / wall if wall else None,
+        tokens_per_second_wall=total_tokens / wall if wall and total_tokens is not None else None,
     )
     first = processes[0]
     return ExperimentResult(
@@ -84,7 +84,7 @@ def aggregate(
             "backend": first.backend,
             "backend_version": _same([process.backend_version for process in processes]),
             "total_tokens": total_tokens,
-            "input_tokens": sum(each.input_tokens for each in inference),
+            "input_tokens": _sum([each.input_tokens for each in inference]),
             "output_tokens": sum(each.output_tokens for each in inference),
             "total_energy_j": energy,
             "total_inference_time_sec": sum(each.inference_time_sec for each in inference),

@@ -21,8 +21,8 @@ class InferenceMetrics(Model):
     """Tokens and times of one process.
 
     Attributes:
-        total_tokens: Tokens of prompts and answers.
-        input_tokens: Tokens of the prompts.
+        total_tokens: Tokens of prompts and answers; None where those of the prompts are not known.
+        input_tokens: Tokens of the prompts; None where a server does not count them.
         output_tokens: Tokens of the answers.
         inference_time_sec: Time in which the process inferred, in s.
         tokens_per_second: Throughput as the tool that wrote it defines it; views of the lake divide by named tokens.
@@ -31,8 +31,8 @@ class InferenceMetrics(Model):
         latency_measurements: Raw latencies, where answers were streamed.
     """
 
-    total_tokens: Count
-    input_tokens: Count
+    total_tokens: Count | None
+    input_tokens: Count | None
     output_tokens: Count
     inference_time_sec: Amount
     tokens_per_second: Amount
@@ -47,15 +47,16 @@ class InferenceMetrics(Model):
 
     def contradictions(self) -> Iterator[str]:
         """Tokens that do not add up, and a throughput of no tokens there are."""
-        if self.total_tokens != self.input_tokens + self.output_tokens:
+        both = None if self.input_tokens is None else self.input_tokens + self.output_tokens
+        if self.total_tokens is not None and both is not None and self.total_tokens != both:
             yield f"{self.total_tokens} tokens in all are not {self.input_tokens} in and {self.output_tokens} out"
         if self.inference_time_sec and self.tokens_per_second:
-            rates = [tokens / self.inference_time_sec for tokens in (self.output_tokens, self.total_tokens)]
-            if all(differ(self.tokens_per_second, rate) for rate in rates):
-                yield (
-                    f"{self.tokens_per_second} tokens/s are neither the output's ({rates[0]:.5g})"
-                    f" nor all ({rates[1]:.5g}) in {self.inference_time_sec} s"
-                )
+            known = {"the output's": self.output_tokens, "all": self.total_tokens}
+            rates = {of: tokens / self.inference_time_sec for of, tokens in known.items() if tokens is not None}
+            if all(differ(self.tokens_per_second, rate) for rate in rates.values()):
+                told = " nor ".join(f"{of} ({rate:.5g})" for of, rate in rates.items())
+                either = "neither" if len(rates) > 1 else "not"
+                yield f"{self.tokens_per_second} tokens/s are {either} {told} in {self.inference_time_sec} s"
 
 
 class EnergyMetrics(Model):
@@ -177,7 +178,7 @@ class CombinedMetrics(Model):
     def efficiency_tokens_per_joule(self) -> float:
         """Tokens of prompts and answers for each J; 0 where no energy is known."""
         energy = self.energy.total_energy_j
-        return self.inference.total_tokens / energy if energy else 0.0
+        return (self.inference.total_tokens or 0) / energy if energy else 0.0
 
     @property
     def efficiency_flops_per_watt(self) -> float:

@@ -22,6 +22,7 @@ from groundlake.experiment.extended import (
 from groundlake.experiment.latency import LatencyStatistics
 from groundlake.experiment.metrics import ComputeMetrics, EnergyMetrics, InferenceMetrics
 from groundlake.experiment.model_info import ModelInfo
+from groundlake.experiment.request import RequestRecord
 from groundlake.experiment.sidecar import FILE, Readings, digest, encoded
 
 if TYPE_CHECKING:
@@ -92,6 +93,7 @@ class RawProcessResult(Model):
         energy_breakdown: Energy less the baseline.
         thermal_throttle: Whether the device lowered its clocks.
         warmup_result: What came before.
+        requests: Each request, warm-up too, where they were kept.
     """
 
     schema_version: str = SCHEMA_VERSION
@@ -118,6 +120,7 @@ class RawProcessResult(Model):
     energy_breakdown: EnergyBreakdown | None = None
     thermal_throttle: ThermalThrottleInfo | None = None
     warmup_result: WarmupResult | None = None
+    requests: list[RequestRecord] = Field(default_factory=list)
 
 
 class AggregationRule(Model):
@@ -164,7 +167,7 @@ class ExperimentResult(Model):
         backend_version: Its version.
         measurement_methodology: What the figures are about.
         steady_state_window: Begin and end of the window, in s from the start.
-        total_tokens: Tokens of prompts and answers.
+        total_tokens: Tokens of prompts and answers; None where those of the prompts are not known.
         input_tokens: Tokens of the prompts.
         output_tokens: Tokens of the answers.
         total_energy_j: Energy, in J; None where it was not measured.
@@ -208,7 +211,7 @@ class ExperimentResult(Model):
     backend_version: str | None = None
     measurement_methodology: Literal["total", "steady_state", "windowed"] = "total"
     steady_state_window: tuple[float, float] | None = None
-    total_tokens: Count
+    total_tokens: Count | None
     input_tokens: Count | None = None
     output_tokens: Count | None = None
     total_energy_j: Amount | None
@@ -260,8 +263,8 @@ class ExperimentResult(Model):
             yield "measurement_methodology is steady_state, and steady_state_window says nothing"
         if self.measurement_config_hash is not None and not _HASH.fullmatch(self.measurement_config_hash):
             yield f"measurement_config_hash is not 16 hexadecimal digits: {self.measurement_config_hash!r}"
-        if None not in (self.input_tokens, self.output_tokens):
-            both = (self.input_tokens or 0) + (self.output_tokens or 0)
+        if self.input_tokens is not None and self.output_tokens is not None and self.total_tokens is not None:
+            both = self.input_tokens + self.output_tokens
             if both != self.total_tokens:
                 yield f"{self.total_tokens} tokens in all are not {self.input_tokens} in and {self.output_tokens} out"
 
@@ -280,7 +283,7 @@ class ExperimentResult(Model):
     @property
     def tokens_per_joule(self) -> float:
         """Tokens of prompts and answers for each J; 0 where no energy is known."""
-        return self.total_tokens / self.total_energy_j if self.total_energy_j else 0.0
+        return (self.total_tokens or 0) / self.total_energy_j if self.total_energy_j else 0.0
 
     def with_timeseries(self, readings: pl.DataFrame | None) -> ExperimentResult:
         """Return the same result with these power readings, which `save` writes beside it."""

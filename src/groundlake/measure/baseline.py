@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from groundlake import __version__
 from groundlake.machine import gpu_index
-from groundlake.measure.power import PowerWatch
+from groundlake.power.watch import PowerWatch
 from groundlake.system import software_facts, system_state
 
 if TYPE_CHECKING:
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from groundlake.measure.plan import SweepSettings
-    from groundlake.measure.power import PowerRecord
+    from groundlake.power.watch import PowerRecord
 
 KIND = "idle_baseline"
 MODEL = "idle"

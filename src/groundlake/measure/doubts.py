@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from groundlake.ground_truth import MeasurementRecord
     from groundlake.measure.messages import Measured
     from groundlake.measure.plan import SweepSettings
-    from groundlake.measure.power import PowerRecord
+    from groundlake.power.watch import PowerRecord
 
 RELEVANT_SHARE = 0.01
 """Share of the model's latency from which a noisy subgraph is worth a warning."""

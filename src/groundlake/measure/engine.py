@@ -18,11 +18,11 @@ from groundlake.measure.enough import SettledMean, never
 from groundlake.measure.inputs import own_shape
 from groundlake.measure.load import HeldBack, system_under_load
 from groundlake.measure.messages import Job, Measured, Question
-from groundlake.measure.power import PowerWatch
 from groundlake.measure.precision import DTYPES, numerics, require_device, require_precision
 from groundlake.measure.timing import time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
 from groundlake.measure.zoo import check_names, import_torchvision, load_model, require_input
+from groundlake.power.watch import PowerWatch
 from groundlake.system import gpu_clock_limit_mhz, software_facts, system_state, throttle_events
 
 if TYPE_CHECKING:

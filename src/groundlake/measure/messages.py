@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from groundlake.measure.cut import Subgraph
     from groundlake.measure.doubts import Doubt
     from groundlake.measure.plan import Configuration
-    from groundlake.measure.power import PowerRecord
+    from groundlake.power.watch import PowerRecord
 
 
 @dataclass(frozen=True, kw_only=True)

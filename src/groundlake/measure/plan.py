@@ -13,8 +13,8 @@ from groundlake.ledger import good_runs
 from groundlake.machine import is_device
 from groundlake.measure.enough import LEAST_PASSES
 from groundlake.measure.inputs import name_with_shape, split_name
-from groundlake.measure.power import AUTO, check_source
 from groundlake.power import DEFAULT_HZ
+from groundlake.power.watch import AUTO, check_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

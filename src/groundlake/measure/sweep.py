@@ -17,8 +17,8 @@ from groundlake.measure.baseline import idle_baseline
 from groundlake.measure.cooldown import cool_down, require_sensor
 from groundlake.measure.occupancy import occupied
 from groundlake.measure.plan import Plan, plan
-from groundlake.measure.power import AUTO, require_trace
 from groundlake.measure.record import Measurement
+from groundlake.power.watch import AUTO, require_trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence

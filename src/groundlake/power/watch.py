@@ -1,4 +1,4 @@
-"""Power readings around the timed passes of the whole model. Imports no torch."""
+"""Power readings around a measured window. Imports no torch."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class PowerRecord:
     """What the power sensors said about one run.
 
     Attributes:
-        rows: Readings as rows of `power_timeseries`, without keys; timestamp 0 is the start of the first timed pass.
-        window_s: From there to the end of the last timed pass, in s.
+        rows: Readings as rows of `power_timeseries`, without keys; timestamp 0 is the start of the window.
+        window_s: Length of the window, in s.
         series: What is true of each rail, as the ledger has it.
         notes: Why a sensor, or a part of one, gave nothing, each as `source: reason`.
     """
