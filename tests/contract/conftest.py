@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 import pytest
 
-from groundlake.schemas import Estimates, ExperimentProcesses, ExperimentRequests, Experiments, SubgraphTimings, Table
+from groundlake.schemas import (
+    Estimates,
+    ExperimentProcesses,
+    ExperimentRequests,
+    Experiments,
+    ExperimentSettings,
+    StudyPlan,
+    SubgraphTimings,
+    Table,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,6 +46,7 @@ ONCE_IN_A_RUN: dict[type[Table], str] = {
     Estimates: "subgraph_id",
     ExperimentProcesses: "process_index",
     ExperimentRequests: "request_index",
+    StudyPlan: "position",
 }
 
 
@@ -55,10 +65,12 @@ def valid() -> Callable[..., pl.DataFrame]:
     def make(contract: type[Table], rows: int = 2, **columns: object) -> pl.DataFrame:
         values = {name: usual(contract, name, dtype) for name, dtype in contract.polars_schema().items()}
         frame = pl.DataFrame([values] * rows, schema=contract.polars_schema())
+        if contract is StudyPlan:
+            frame = frame.with_columns(cycle=pl.int_range(1, rows + 1, dtype=pl.Int64))
         for table, number in ONCE_IN_A_RUN.items():
             if issubclass(contract, table):
                 frame = frame.with_columns(pl.int_range(rows, dtype=pl.Int64).alias(number))
-        if contract is Experiments:
+        if contract in (Experiments, ExperimentSettings):
             frame = frame.with_columns(run_id=pl.format("run{}", pl.int_range(rows)))
         return frame.with_columns(
             value.alias(name)
