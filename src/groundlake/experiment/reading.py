@@ -59,7 +59,19 @@ def read_result(file: Path) -> ExperimentResult:
     Raises:
         UsageError: There is no such file, it is no JSON, or it is no result; the message names the fields.
     """
-    data = _json(file)
+    return result_of(_json(file), file)
+
+
+def result_of(data: object, file: Path) -> ExperimentResult:
+    """Make a result of what a JSON file holds.
+
+    Args:
+        data: Content of the file.
+        file: Its name, for messages.
+
+    Raises:
+        UsageError: It is no result; the message names the fields.
+    """
     if not isinstance(data, dict):
         raise UsageError(f"{file}: a result is a JSON object, got {type(data).__name__}")
     layout = layout_of(data)

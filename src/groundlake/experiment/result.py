@@ -20,7 +20,7 @@ from groundlake.experiment.extended import (
     WarmupResult,
 )
 from groundlake.experiment.latency import LatencyStatistics
-from groundlake.experiment.metrics import ComputeMetrics, EnergyMetrics, InferenceMetrics
+from groundlake.experiment.metrics import ComputeMetrics, EnergyMetrics, FlopsResult, InferenceMetrics
 from groundlake.experiment.model_info import ModelInfo
 from groundlake.experiment.request import RequestRecord
 from groundlake.experiment.sidecar import FILE, Readings, digest, encoded
@@ -222,6 +222,7 @@ class ExperimentResult(Model):
     flops_per_output_token: Amount | None = None
     flops_per_input_token: Amount | None = None
     flops_per_second: Amount | None = None
+    flops: list[FlopsResult] = Field(default_factory=list)
     baseline_power_w: Amount | None = None
     energy_adjusted_j: Amount | None = None
     energy_per_device_j: list[Amount] | None = None

@@ -37,6 +37,10 @@ WHAT_TO_DO = {
     "conflict": "decide which is right and remove the other; the one named as imported is in the lake",
     "bad_key": "give the device or model a name that can be a folder",
     "contract": "correct the values, or measure again",
+    "no_experiment": "move it out of the tree: it is no result of an experiment",
+    "torn_sidecar": "copy the sidecar again, or remove it: the result is imported without power readings then",
+    "unknown_device": "say with --hw ID on which device it was measured",
+    "incomplete": "copy the files of all processes, or measure again",
 }
 """Code to what the user can do about it; the only list of codes."""
 
