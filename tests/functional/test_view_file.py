@@ -13,7 +13,7 @@ from groundlake.errors import LakeEnvironmentError, UsageError
 from groundlake.query_files import written_views
 from groundlake.schemas import FACT_TABLES
 from groundlake.store import Lake
-from groundlake.views import base_views
+from groundlake.views import base_views, element_views
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -148,9 +148,10 @@ def test_a_view_file_that_cannot_be_written_is_an_error_of_the_environment(lake:
 
 
 def test_facts_are_joined_after_the_ledger() -> None:
-    for name, view in base_views().items():
-        if name != "runs":
-            assert view.sql.index("FROM runs r") < view.sql.index(f"JOIN {name}_parts t")
+    assert set(base_views()) == {"runs", *FACT_TABLES, *element_views()}
+    for name in FACT_TABLES:
+        view = base_views()[name]
+        assert view.sql.index("FROM runs r") < view.sql.index(f"JOIN {name}_parts t")
 
 
 def test_a_filter_on_the_keys_reads_only_the_files_that_match(lake: Lake, timings) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from groundlake.query_files import FOLDERS, NAMES, PARAMS, named_queries, parse_view
 from groundlake.schemas import FACT_TABLES, Runs
-from groundlake.views import base_views
+from groundlake.views import base_views, element_views
 
 TEXTS = {
     entry.name.removesuffix(".sql"): entry.read_text("utf-8")
@@ -89,6 +89,8 @@ def described() -> dict[str, list[tuple[str, str]]]:
     connection = duckdb.connect()
     for table in (Runs, *FACT_TABLES.values()):
         connection.register(table.table_name(), table.empty_frame().to_arrow())
+    for name, view in element_views().items():
+        connection.execute(f"CREATE VIEW {name} AS {view.sql}")
     waiting = dict(named_queries())
     while waiting:
         name = next(n for n, view in waiting.items() if not view.reads() & (set(waiting) - {n}))
