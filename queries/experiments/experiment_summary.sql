@@ -6,6 +6,9 @@
 -- experiment_latency_summary; they are NULL where one run timed tokens in several ways. Unknown is NULL, never 0.
 -- example: select model, batch, energy_per_output_token_j, output_tokens_per_s, ttft_p95_ms, energy_scope
 --   from experiment_summary order by energy_per_output_token_j
+-- column configuration: Key that repeats share: a hash of hardware id, precision, model, batch, backend and its version, number
+--   of processes, concurrency, methodology, power mode, software fingerprint and config_hash. Without a config_hash nobody
+--   can tell a repeat, and a run is alone
 -- column total_tokens [1]: Tokens of prompts and answers as recorded, else input_tokens + output_tokens
 -- column num_requests [1]: Requests that were measured, failed ones too
 -- column failed_requests [1]: Those of them that failed or were cancelled; NULL where single requests are not known
@@ -157,6 +160,13 @@ SELECT
     t.software_fingerprint,
     t.started_at,
     t.config_hash,
+    md5(
+        t.hardware_id || '|' || t.precision || '|' || t.model || '|' || CAST(t.batch AS STRING) || '|' || t.backend
+        || '|' || coalesce(t.backend_version, '') || '|' || coalesce(CAST(t.num_processes AS STRING), '')
+        || '|' || coalesce(CAST(t.concurrency AS STRING), '') || '|' || t.measurement_methodology
+        || '|' || coalesce(t.thermal_profile, '') || '|' || coalesce(t.software_fingerprint, '')
+        || '|' || coalesce(t.config_hash, t.run_id)
+    ) AS configuration,
     t.measurement_methodology,
     t.num_processes,
     t.concurrency,

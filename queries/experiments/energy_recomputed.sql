@@ -1,0 +1,109 @@
+-- One row for each stored energy of a whole experiment, beside the energy made from its raw power readings (run_energy) of the
+-- same scope: the integral of the power, and the difference of the sensor's counter, over the measured window. Rails are
+-- assigned to scopes by their name: gpu; package-0 (cpu); dram (ram); psys (machine); VDD_IN (soc). An energy of all
+-- devices is beside the sum over the GPUs that processes name, or over all that were read where processes name none; a sum
+-- is NULL where one of its parts is. Where readings come from several sensors, each has a row. The stored figure may be
+-- about another window: compare window_s with measured_window_s before anything else.
+-- example: select run_id, source, scope, energy_j, readings_source, integral_j, integral_difference_percent
+--   from energy_recomputed
+-- column source: Who says the stored energy, as in energy_estimates
+-- column window_s [s]: Length of time that the stored energy covers; NULL where it is not known
+-- column measured_window_s [s]: Window that the readings were integrated over
+-- column readings_source: Sensor interface that was read: nvml, rapl, sidecar, ...; NULL without readings
+-- column num_rails [1]: Rails (devices) that were added up; 0 without readings of this scope
+-- column integral_j [J]: Integral of the power readings
+-- column counter_j [J]: Difference of the sensor's energy counter
+-- column integral_difference_percent [%]: (integral_j - energy_j) / energy_j
+-- column counter_difference_percent [%]: (counter_j - energy_j) / energy_j
+-- column reason: Why there is no integral; NULL where there is one
+WITH rails AS (
+    SELECT
+        hardware_id,
+        run_id,
+        source,
+        CASE
+            WHEN rail = 'gpu' THEN 'gpu'
+            WHEN rail = 'dram' OR rail LIKE 'package-%/dram' THEN 'ram'
+            WHEN rail LIKE 'package-%' AND rail NOT LIKE '%/%' THEN 'cpu'
+            WHEN rail = 'psys' THEN 'machine'
+            WHEN rail = 'VDD_IN' THEN 'soc'
+        END AS scope,
+        device_index,
+        window_s,
+        energy_j,
+        counter_energy_j,
+        reason
+    FROM run_energy
+    WHERE kind = 'llm_inference'
+),
+named AS (
+    SELECT DISTINCT hardware_id, run_id, device_index
+    FROM experiment_processes
+    WHERE device_index IS NOT NULL
+),
+some_named AS (
+    SELECT DISTINCT hardware_id, run_id
+    FROM named
+),
+parts AS (
+    SELECT
+        r.hardware_id, r.run_id, r.source, r.scope, r.device_index, r.window_s, r.energy_j, r.counter_energy_j, r.reason,
+        r.scope <> 'gpu' OR s.run_id IS NULL OR n.run_id IS NOT NULL AS took_part
+    FROM rails r
+    LEFT JOIN some_named s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
+    LEFT JOIN named n ON n.hardware_id = r.hardware_id AND n.run_id = r.run_id AND n.device_index = r.device_index
+),
+matched AS (
+    SELECT
+        e.hardware_id,
+        e.precision,
+        e.model,
+        e.batch,
+        e.run_id,
+        e.source,
+        e.method,
+        e.scope,
+        e.device_index,
+        e.window_s,
+        e.energy_j,
+        p.source AS readings_source,
+        max(p.window_s) AS measured_window_s,
+        count(p.run_id) AS num_rails,
+        CASE WHEN count(p.energy_j) = count(p.run_id) THEN sum(p.energy_j) END AS integral_j,
+        CASE WHEN count(p.counter_energy_j) = count(p.run_id) THEN sum(p.counter_energy_j) END AS counter_j,
+        min(p.reason) AS reason
+    FROM energy_estimates e
+    LEFT JOIN parts p
+        ON p.hardware_id = e.hardware_id
+        AND p.run_id = e.run_id
+        AND p.scope = e.scope
+        AND CASE WHEN e.device_index IS NULL THEN p.took_part ELSE p.device_index = e.device_index END
+    WHERE e.process_index IS NULL AND e.phase = 'all'
+    GROUP BY
+        e.hardware_id, e.precision, e.model, e.batch, e.run_id, e.source, e.method, e.scope, e.device_index, e.window_s,
+        e.energy_j, p.source
+)
+SELECT
+    hardware_id,
+    precision,
+    model,
+    batch,
+    run_id,
+    source,
+    method,
+    scope,
+    device_index,
+    window_s,
+    energy_j,
+    readings_source,
+    measured_window_s,
+    num_rails,
+    integral_j,
+    (integral_j - energy_j) / NULLIF(energy_j, 0) * 100 AS integral_difference_percent,
+    counter_j,
+    (counter_j - energy_j) / NULLIF(energy_j, 0) * 100 AS counter_difference_percent,
+    CASE
+        WHEN num_rails = 0 THEN 'no power readings of this scope'
+        WHEN integral_j IS NULL THEN reason
+    END AS reason
+FROM matched
