@@ -1,0 +1,157 @@
+"""One sending of a request to an endpoint, and what came of it."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from groundlake.llm.answers import Answer, MalformedError, ServerSaysError, malformed
+from groundlake.llm.faults import said_failure, status_failure, transport_failure
+from groundlake.llm.generation import TIMEOUT, Failure
+from groundlake.llm.retry import retry_after_s
+from groundlake.llm.streams import EventStream, EventTooLongError
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine, Mapping, Sequence
+
+    import httpx2
+
+    from groundlake.llm.clock import Clock
+
+WHOLE = ("application/json", "text/html")
+"""Content types of what is no stream. All others are read as one: some servers do not say what they send."""
+MAX_ERROR_BYTES = 64 * 2**10
+MAX_ANSWER_BYTES = 64 * 2**20
+HIDDEN = "***"
+DRAIN_S = 0.25
+"""As long is waited for the end of a stream behind its last event, so that the connection can be used again."""
+
+
+class Exchange:
+    """One sending of a request.
+
+    Args:
+        client: An open client.
+        clock: Tells the time.
+        secrets: What no text may show, whatever a server repeats.
+
+    Attributes:
+        answer: What came, also of an answer that was cut off.
+        status: Status of the HTTP answer; None where none came.
+        retry_after_s: How long the server asks to wait before the next, in s; None where it does not.
+        sent_s: When it was sent.
+        ended_s: When its answer was complete, or failed.
+    """
+
+    def __init__(self, client: httpx2.AsyncClient, clock: Clock, secrets: Sequence[str] = ()) -> None:
+        self._client = client
+        self._clock = clock
+        self._secrets = secrets
+        self._kept = ""
+        self.answer = Answer()
+        self.status: int | None = None
+        self.retry_after_s: float | None = None
+        self.sent_s = self.ended_s = clock.now()
+
+    async def ask(self, url: str, body: Mapping[str, object], *, timeout_s: float) -> Failure | None:
+        """Send a request for an answer and take that in; return what went wrong.
+
+        Args:
+            url: What is asked.
+            body: The request.
+            timeout_s: Longest time until the answer is complete, in s.
+        """
+        content = json.dumps(body).encode("ascii")
+        failure = await self._within(timeout_s, url, self._ask(url, content))
+        if self.answer.finish_reason is not None:  # it had its end, whatever became of the connection behind that
+            return self.answer.failure(self.status)
+        if failure is None:
+            failure = self.answer.failure(self.status)
+        if failure is not None:
+            self.ended_s = self._clock.now()
+        return failure
+
+    async def fetch(self, url: str, *, timeout_s: float) -> str | Failure:
+        """Return what lies at an address, or why there is nothing."""
+        return await self._within(timeout_s, url, self._fetch(url)) or self._kept
+
+    async def _within(self, timeout_s: float, url: str, work: Coroutine[None, None, Failure | None]) -> Failure | None:
+        """Do the work and return what went wrong."""
+        import anyio
+        import httpx2
+
+        with anyio.move_on_after(timeout_s):
+            try:
+                return await work
+            except httpx2.HTTPError as error:
+                return transport_failure(error, url, self.status)
+            except (MalformedError, EventTooLongError) as error:
+                return malformed(error, self.status)
+            except ServerSaysError as error:
+                return said_failure(error, self.status, url)
+        return Failure(
+            code=TIMEOUT,
+            message=f"{url}: no complete answer within {timeout_s:g} s ({len(self.answer.arrivals_s)} chunks came)",
+            status=self.status,
+        )
+
+    async def _ask(self, url: str, content: bytes) -> Failure | None:
+        headers = {"Content-Type": "application/json"}
+        self.sent_s = self._clock.now()
+        async with self._client.stream("POST", url, content=content, headers=headers) as response:
+            failure = await self._begun(response, url)
+            if failure is not None:
+                return failure
+            if response.headers.get("Content-Type", "").startswith(WHOLE):
+                self.answer.take_whole(await self._text(response, MAX_ANSWER_BYTES))
+                self.ended_s = self._clock.now()
+            else:
+                await self._read_stream(response)
+        return None
+
+    async def _fetch(self, url: str) -> Failure | None:
+        async with self._client.stream("GET", url) as response:
+            failure = await self._begun(response, url)
+            if failure is None:
+                self._kept = await self._text(response, MAX_ANSWER_BYTES)
+        return failure
+
+    async def _begun(self, response: httpx2.Response, url: str) -> Failure | None:
+        """Take in the status, and what the server says where it is none of success."""
+        self.status = response.status_code
+        if response.is_success:
+            return None
+        self.retry_after_s = retry_after_s(response.headers.get("Retry-After"), self._clock.utc())
+        said = await self._text(response, MAX_ERROR_BYTES)
+        return status_failure(response.status_code, response.reason_phrase, said, url)
+
+    async def _read_stream(self, response: httpx2.Response) -> None:
+        """Take in the events of a stream; those that come in one piece have the same moment."""
+        import anyio
+
+        events = EventStream()
+        pieces = response.aiter_bytes()
+        async for piece in pieces:
+            moment_s = self._clock.now()
+            for data in events.feed(piece):
+                self.answer.take_event(self._hide(data), moment_s)
+                self.ended_s = moment_s
+            if self.answer.done:
+                break
+        with anyio.move_on_after(DRAIN_S):
+            async for _ in pieces:
+                pass
+
+    async def _text(self, response: httpx2.Response, limit: int) -> str:
+        """Return the body, as much of it as the limit allows."""
+        body = bytearray()
+        async for piece in response.aiter_bytes():
+            body += piece
+            if len(body) > limit:
+                break
+        return self._hide(body[:limit].decode("utf-8", "replace"))
+
+    def _hide(self, text: str) -> str:
+        for secret in self._secrets:
+            text = text.replace(secret, HIDDEN)
+        return text
