@@ -178,6 +178,37 @@ def gpu_clock_limit_mhz(device: str, root: Path = machine.ROOT) -> float | None:
     return None if limit_mhz is None else float(limit_mhz)
 
 
+def gpu_settings(device: str, root: Path = machine.ROOT) -> dict[str, Any]:
+    """What NVML says about a GPU that clocks do not tell; every field is None where there is no such GPU, or no answer.
+
+    Returns:
+        `name`, `uuid`, `memory_bytes`, `persistence_mode` (whether the driver stays loaded between programs),
+        `ecc_enabled` (whether the memory corrects errors), `power_limit_w`, `compute_capability`.
+    """
+    told: dict[str, Any] = dict.fromkeys(
+        ("name", "uuid", "memory_bytes", "persistence_mode", "ecc_enabled", "power_limit_w", "compute_capability")
+    )
+    if device == "cpu" or machine.jetson_model(root) is not None:
+        return told
+    with _nvml_gpu(device, root) as (nvml, handle):
+        if handle is None:
+            return told
+        memory = machine.ask(nvml, "nvmlDeviceGetMemoryInfo", handle)
+        persistence = machine.ask(nvml, "nvmlDeviceGetPersistenceMode", handle)
+        ecc = machine.ask(nvml, "nvmlDeviceGetEccMode", handle)  # [current, pending]
+        limit_mw = machine.ask(nvml, "nvmlDeviceGetPowerManagementLimit", handle)
+        capability = machine.ask(nvml, "nvmlDeviceGetCudaComputeCapability", handle)
+        return told | {
+            "name": machine.ask(nvml, "nvmlDeviceGetName", handle),
+            "uuid": machine.ask(nvml, "nvmlDeviceGetUUID", handle),
+            "memory_bytes": None if memory is None else int(memory.total),
+            "persistence_mode": None if persistence is None else bool(persistence),
+            "ecc_enabled": None if ecc is None else bool(ecc[0]),
+            "power_limit_w": None if limit_mw is None else limit_mw / MILLI,
+            "compute_capability": None if capability is None else ".".join(map(str, capability)),
+        }
+
+
 def held_back_s(device: str, root: Path = machine.ROOT) -> dict[str, float]:
     """Time for which the GPU's driver has held its clocks back so far, by cause, in s; empty where it does not say.
 

@@ -118,7 +118,7 @@ def own_devices(processes: Sequence[RawProcessResult]) -> bool:
     """Whether no GPU is named by two processes: by its identity where all know one, else by its index."""
     devices: list[object] = [process.gpu_uuid for process in processes]
     if None in devices:
-        devices = [process.gpu_id for process in processes]
+        devices = [process.gpu_id for process in processes if process.gpu_id is not None]
     return len(devices) == len(set(devices))
 
 

@@ -74,7 +74,7 @@ class RawProcessResult(Model):
         backend: What ran the model.
         backend_version: Its version.
         process_index: Number of the process, from 0.
-        gpu_id: Index of its GPU.
+        gpu_id: Index of its GPU; None on a processor, and where a server does not say.
         gpu_uuid: Identity of its GPU that does not change with the index.
         gpu_name: Product name of its GPU.
         gpu_is_mig: Whether that is a slice of a GPU.
@@ -101,7 +101,7 @@ class RawProcessResult(Model):
     backend: str = "pytorch"
     backend_version: str | None = None
     process_index: Count
-    gpu_id: Count
+    gpu_id: Count | None
     gpu_uuid: str | None = None
     gpu_name: str = ""
     gpu_is_mig: bool = False

@@ -1,0 +1,379 @@
+"""Runs one experiment: baseline, processes, common start, energy, result, warnings, and the lake. Imports no torch."""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import time
+from collections import Counter
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from groundlake import __version__, machine
+from groundlake.commit import require_room
+from groundlake.errors import ContractViolationError
+from groundlake.experiment import assembling, doubting, quality
+from groundlake.experiment.assembling import Found, Gpu
+from groundlake.experiment.energy import RUN_ENERGY, Baseline, Energies, energies
+from groundlake.experiment.environment import snapshot
+from groundlake.experiment.messages import Job
+from groundlake.experiment.plan import OPENAI, TRANSFORMERS, config_hash
+from groundlake.experiment.rows import KIND, ExperimentRun
+from groundlake.experiment.running import Crew, ProcessLostError
+from groundlake.experiment.watching import Watched, idle_baseline
+from groundlake.layout import new_id
+from groundlake.llm.generation import Decoding
+from groundlake.memory import ask_unwritten
+from groundlake.power.watch import PowerWatch, require_trace
+from groundlake.system import gpu_settings, software_facts
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from groundlake.experiment.plan import ExperimentPlan
+    from groundlake.experiment.quality import Doubt
+    from groundlake.experiment.result import ExperimentResult
+    from groundlake.experiment.watching import IdleBaseline
+    from groundlake.power.watch import PowerRecord
+    from groundlake.store import Lake
+
+ROOM_BYTES = 4 * 2**20
+KEY_VARIABLE = "OPENAI_API_KEY"
+"""The only place that a key is read from: it is in no setting, no result and no lake."""
+
+NOT_HERE = "power: the endpoint runs on another machine, whose sensors cannot be read from here"
+SHOWN_FAILURES = 3
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something happened: what goes on now, and how many of all requests are done."""
+
+    now: str
+    done: int = 0
+    total: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What came of one experiment.
+
+    Attributes:
+        run_id: Its run in the lake; the identity of its result, too.
+        result: What was measured; None where it failed.
+        run: The run as it went into the lake.
+        reason: Why it failed.
+        doubts: What is doubtful about it.
+        why_no_energy: Why it has no energy; None where it has one.
+        failures: How many requests failed, by kind.
+        baseline: Idle power that was taken, for the next experiment of the sitting.
+    """
+
+    run_id: str
+    result: ExperimentResult | None = None
+    run: ExperimentRun | None = None
+    reason: str | None = None
+    doubts: tuple[Doubt, ...] = ()
+    why_no_energy: str | None = None
+    failures: Counter[str]
+    baseline: IdleBaseline | None = None
+
+
+class AllFailedError(Exception):
+    """No request has an answer; it stays inside this module."""
+
+
+def run_experiment(
+    lake: Lake,
+    plan: ExperimentPlan,
+    *,
+    session_id: str | None = None,
+    baseline: IdleBaseline | None = None,
+    doubts: Sequence[Doubt] = (),
+    on_event: Callable[[Event], None] = lambda _: None,
+) -> Outcome:
+    """Run an experiment and write it to the lake: its result, or why there is none.
+
+    An interruption ends all processes and passes through; nothing is written then.
+
+    Args:
+        lake: Where the run goes.
+        plan: What to measure.
+        session_id: Sitting that it belongs to; None takes the plan's session or name, else a new id.
+        baseline: Idle power taken before in the same sitting; None takes it now.
+        doubts: What is doubtful about the machine before it begins.
+        on_event: Called with everything that happens.
+
+    Raises:
+        UsageError: The model or the trace cannot be used; nothing was written.
+        MissingDependencyError: A library or a device is missing; nothing was written.
+        LakeEnvironmentError: The lake cannot be written.
+    """
+    session_id = session_id or plan.session or plan.name or new_id()
+    require_room(lake.root, ROOM_BYTES)
+    require_trace(plan.sensors)
+    is_fresh = baseline is None
+    if is_fresh:
+        what = f"idle baseline of {plan.baseline_s:g} s"
+        baseline = idle_baseline(plan, session_id, on_begin=lambda: on_event(Event(what)))
+    attempt = _Attempt(plan, session_id, baseline, tuple(doubts), on_event, is_fresh=is_fresh)
+    try:
+        outcome = attempt.run()
+        attempt.write(lake, outcome)
+    except (ProcessLostError, AllFailedError, ContractViolationError) as error:
+        outcome = attempt.failed(str(error))
+        attempt.write(lake, outcome)
+    return outcome
+
+
+class _Attempt:
+    """One experiment under way."""
+
+    def __init__(
+        self,
+        plan: ExperimentPlan,
+        session_id: str,
+        baseline: IdleBaseline | None,
+        doubts: tuple[Doubt, ...],
+        on_event: Callable[[Event], None],
+        *,
+        is_fresh: bool,
+    ) -> None:
+        self.plan, self.session_id, self.baseline, self.doubts = plan, session_id, baseline, doubts
+        self.on_event, self.is_fresh = on_event, is_fresh
+        self.run_id = new_id()
+        self.watched = Watched(device=plan.device, is_remote=plan.is_remote)
+        self.begun_at, self.begun_s = dt.datetime.now().astimezone(), time.monotonic()
+        self.failures: Counter[str] = Counter()
+
+    def run(self) -> Outcome:
+        """Measure, and make the result."""
+        found, power = self._measure()
+        answers = found.generations
+        self.failures = Counter(each.error.code for each in answers if each.error is not None)
+        if self.failures.total() == len(answers):
+            raise AllFailedError(self._all_failed(found))
+        known, aged = self._energies(found, power)
+        seen = self._doubts(found, power, known)
+        result = self._result(found, power, known, aged, seen)
+        run = ExperimentRun(
+            result=result,
+            hardware_id=self.plan.hardware_id,
+            run_id=self.run_id,
+            precision=assembling.precision_of(self.plan, found),
+            model=self.plan.model_name,
+            batch=self.plan.keyed_batch,
+            power=power,
+            doubts=seen,
+            energy=known.rows,
+            ledger=self._ledger(found) | {"warnings": result.measurement_warnings or None},
+        )
+        return Outcome(
+            run_id=self.run_id,
+            result=result,
+            run=run,
+            doubts=tuple(seen),
+            why_no_energy=None if known.whole else self._why_no_energy(known, power),
+            failures=self.failures,
+            baseline=self.baseline,
+        )
+
+    def failed(self, reason: str) -> Outcome:
+        """Make the outcome of an attempt without a result."""
+        return Outcome(run_id=self.run_id, reason=reason, failures=self.failures, baseline=self.baseline)
+
+    def write(self, lake: Lake, outcome: Outcome) -> None:
+        """Commit the run, and with it the baseline that was taken for it: both or none is seen."""
+        runs: list[Any] = [self.baseline] if self.baseline is not None and self.is_fresh else []
+        if outcome.run is not None:
+            lake.write_many([*runs, outcome.run])
+        else:
+            lake.write_many([*runs, (self._failed_row(str(outcome.reason)), {})])
+
+    def _measure(self) -> tuple[Found, PowerRecord]:
+        """Load, warm up, begin together, and take over what was measured."""
+        plan, total = self.plan, len(self.plan.prompts.items)
+        loading = "loading the model" if plan.backend == TRANSFORMERS else "opening the endpoint"
+        self.on_event(Event(f"{loading} and warming up"))
+
+        def on_done(done: int) -> None:
+            if 2 * done >= total:
+                self.watched.look()
+            self.on_event(Event("measuring", done, total))
+
+        jobs = [self._job(index) for index in range(plan.processes)]
+        with Crew.running(jobs, timeout_s=plan.timeout_s, on_done=on_done, show_output=plan.show_output) as crew:
+            ready = crew.wait_ready()
+            self.watched.begin()
+            with PowerWatch(plan.sensors, plan.power_hz) as watch:
+                self.on_event(Event("measuring", 0, total))
+                started_at, start_s = dt.datetime.now().astimezone(), time.perf_counter()
+                watch.mark()
+                crew.go()
+                ended = crew.wait_ended()
+                watch.mark()
+            self.watched.end()
+            self.on_event(Event("putting results together", total, total))
+            measured = crew.results()
+        gpus = [self._gpu(index) for index in range(plan.processes)]
+        power = watch.record()
+        if plan.is_remote and not power.series:
+            power = replace(power, notes=(NOT_HERE,))
+        found = Found(ready=ready, ended=ended, measured=measured, gpus=gpus, start_s=start_s, started_at=started_at)
+        return found, power
+
+    def _job(self, index: int) -> Job:
+        plan = self.plan
+        return Job(
+            backend=plan.backend,
+            model=plan.model,
+            name=plan.model_name,
+            prompts=plan.prompts_of(index),
+            decoding=Decoding(
+                max_new_tokens=plan.max_new_tokens,
+                temperature=plan.temperature,
+                seed=plan.seed,
+                ignore_eos=plan.ignore_eos,
+            ),
+            warmup=plan.warmup,
+            batch=plan.batch,
+            concurrency=plan.concurrency_of(index),
+            device=plan.device_of(index, len(machine.visible_gpus()[0])),
+            dtype=plan.dtype,
+            base_url=plan.base_url,
+            api_key=os.environ.get(KEY_VARIABLE) if plan.backend == OPENAI else None,
+            timeout_s=plan.timeout_s,
+            chat=plan.prompts.is_chat if plan.backend == TRANSFORMERS else plan.chat,
+        )
+
+    def _gpu(self, index: int) -> Gpu | None:
+        """GPU that a process worked on; None on a processor, and where a server does the work."""
+        plan = self.plan
+        if plan.backend == OPENAI or plan.device in {None, "cpu"}:
+            return None
+        device = str(plan.device_of(index, len(machine.visible_gpus()[0])))
+        number, told = machine.gpu_index(device), gpu_settings(device)
+        return None if number is None else Gpu(index=number, uuid=told["uuid"], name=told["name"] or "")
+
+    def _energies(self, found: Found, power: PowerRecord) -> tuple[Energies, Baseline | None]:
+        """Ask the view of the lake what the rails took, over exactly the window."""
+        plan, idle = self.plan, self.baseline
+        row = {
+            "kind": KIND,
+            "hardware_id": plan.hardware_id,
+            "session_id": self.session_id,
+            "started_at": found.started_at,
+            "started_at_zone_source": "clock",
+            **power.ledger_columns(),
+        }
+        runs = [idle.to_frames()] if idle is not None else []
+        rails = ask_unwritten([*runs, (row, {"power_timeseries": power.rows})], RUN_ENERGY, "run_energy")
+        kind = None if plan.device is None else plan.device.split(":", 1)[0]
+        uuids = {
+            index: uuid
+            for index, uuid in power.rows.select("device_index", "device_uuid").unique().iter_rows()
+            if index is not None and uuid is not None
+        }
+        aged = None if idle is None else Baseline(age_s=found.start_s - idle.ended_s, method=self._freshness)
+        return energies(rails, device=kind, gpus=self._gpus_used(found), uuids=uuids, baseline=aged), aged
+
+    @property
+    def _freshness(self) -> str:
+        return "fresh" if self.is_fresh else "cached"
+
+    def _gpus_used(self, found: Found) -> list[int] | None:
+        """GPUs that worked; None where a server does not say."""
+        device = self.plan.device
+        if self.plan.backend == OPENAI and device is not None and ":" in device:
+            number = machine.gpu_index(device)
+            return None if number is None else [number]
+        if self.plan.backend == OPENAI:
+            return None
+        return [gpu.index for gpu in found.gpus if gpu is not None] or None
+
+    def _result(
+        self, found: Found, power: PowerRecord, known: Energies, aged: Baseline | None, seen: Sequence[Doubt]
+    ) -> ExperimentResult:
+        processes = assembling.processes_of(self.plan, found, known, self.run_id)
+        readings = _sidecar(power)
+        made = assembling.result_of(self.plan, found, processes, known, aged)
+        precision = assembling.precision_of(self.plan, found)
+        peak = None if readings is None else readings["gpu_temperature_c"].max()
+        extra: dict[str, Any] = {
+            "effective_config": assembling.settings_of(self.plan, precision),
+            "measurement_warnings": [*made.measurement_warnings, *map(str, seen)],
+            "environment_snapshot": snapshot(found.ready[0].software, self.watched.settings, self.watched.before),
+            "thermal_throttle": self.watched.throttle(power.window_s, peak if isinstance(peak, float) else None),
+        }
+        return made.model_copy(update=extra).with_timeseries(readings)
+
+    def _doubts(self, found: Found, power: PowerRecord, known: Energies) -> list[Doubt]:
+        """Apply the rules to what was seen, behind what was doubtful before."""
+        seen = doubting.seen_of(self.plan, power, known, self.watched, has_baseline=self.baseline is not None)
+        return [*self.doubts, *quality.doubts(seen), *doubting.about_answers(found.generations, self.failures)]
+
+    def _all_failed(self, found: Found) -> str:
+        """Reason of an experiment without any answer."""
+        said = dict.fromkeys(each.error.message for each in found.generations if each.error is not None)
+        lines = "; ".join(list(said)[:SHOWN_FAILURES])
+        return f"all {self.failures.total()} requests failed: {doubting.kinds(self.failures)}: {lines}"
+
+    def _why_no_energy(self, known: Energies, power: PowerRecord) -> str:
+        if not power.series:
+            return "; ".join(" ".join(note.split()) for note in power.notes) or "no power sensor"
+        return known.why_not or "not known"
+
+    def _ledger(self, found: Found | None) -> dict[str, Any]:
+        """Columns of the ledger that no result holds."""
+        plan, watched = self.plan, self.watched
+        software = found.ready[0].software if found is not None else software_facts()
+        indices = {} if found is None else {gpu.index for gpu in found.gpus if gpu is not None}
+        return {
+            **software,
+            "device": None if plan.device is None else plan.device.split(":", 1)[0],
+            "device_index": next(iter(indices)) if len(indices) == 1 else None,
+            "thermal_profile": plan.thermal_profile,
+            "tool_version": f"groundlake {__version__}",
+            "session_id": self.session_id,
+            "run_index": plan.cycle,
+            "note": plan.note,
+            "timing_method": "perf_counter",
+            "system_before": watched.before,
+            "system_under_load": watched.under_load,
+            "system_after": watched.after,
+        }
+
+    def _failed_row(self, reason: str) -> dict[str, Any]:
+        """Row of the ledger of an attempt without a result: it has no facts."""
+        plan = self.plan
+        return self._ledger(None) | {
+            "run_id": self.run_id,
+            "kind": KIND,
+            "status": "failed",
+            "error": reason,
+            "hardware_id": plan.hardware_id,
+            "precision": plan.precision if plan.dtype == "auto" else plan.dtype,
+            "model": plan.model_name,
+            "batch": plan.keyed_batch,
+            "started_at": self.begun_at,
+            "started_at_zone_source": "clock",
+            "duration_s": time.monotonic() - self.begun_s,
+            "config_hash": config_hash(plan),
+            "timing_method": "none",
+        }
+
+
+def _sidecar(power: PowerRecord) -> pl.DataFrame | None:
+    """Readings of all GPUs, as they were made; None where there are none."""
+    is_gpu = (pl.col("source") == "nvml") | pl.col("rail").str.contains(r"(?i)^gpu[-_ ]?\d*$")
+    rows = power.rows.filter(is_gpu & pl.col("power_w").is_not_null())
+    if rows.is_empty():
+        return None
+    return rows.select(
+        timestamp_s="timestamp_s",
+        gpu_power_w="power_w",
+        gpu_temperature_c="temperature_c",
+        gpu_index=pl.col("device_index").fill_null(0),
+    ).sort("gpu_index", "timestamp_s", maintain_order=True)
