@@ -6,6 +6,7 @@ import os
 import warnings
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,8 @@ def import_transformers() -> Any:  # noqa: ANN401 - transformers has no types
     """
     try:
         import_module("torch")
+        if find_spec("torchvision") is not None:  # transformers imports it, and does not cope where it is broken
+            import_module("groundlake.vision").import_torchvision()
         transformers = import_module("transformers")
         import_module("transformers.modeling_utils")
     except ImportError as error:

@@ -81,7 +81,6 @@ def make_tiny_model(
     return folder
 
 
-
 def _tokenizer(transformers: Any, vocabulary: Sequence[str], context: int) -> Any:  # noqa: ANN401 - it has no types
     """Return a tokenizer of bytes; transformers knows its kind by the name in the files."""
     import tokenizers

@@ -21,9 +21,10 @@ from groundlake.measure.messages import Job, Measured, Question
 from groundlake.measure.precision import DTYPES, numerics, require_device, require_precision
 from groundlake.measure.timing import time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
-from groundlake.measure.zoo import check_names, import_torchvision, load_model, require_input
+from groundlake.measure.zoo import check_names, load_model, require_input
 from groundlake.power.watch import PowerWatch
 from groundlake.system import gpu_clock_limit_mhz, software_facts, system_state, throttle_events
+from groundlake.vision import import_torchvision
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -9,6 +9,6 @@ from contextlib import suppress
 
 with suppress(Exception):
     from groundlake.measure import engine  # noqa: F401 - imported to be there
-    from groundlake.measure.zoo import import_torchvision
+    from groundlake.vision import import_torchvision
 
     import_torchvision()
