@@ -84,7 +84,11 @@ def energy(joules: float, **columns: object) -> dict[str, object]:
 
 
 def request(
-    index: int, first: float | None = None, *between: float, tokens: tuple[int, int] = (50, 25), **columns: object
+    index: int,
+    first: float | None = None,
+    *between: float,
+    tokens: tuple[int | None, int | None] = (50, 25),
+    **columns: object,
 ) -> dict[str, object]:
     """An answered request: time to its first token and between the next ones, in ms."""
     return {
@@ -105,3 +109,59 @@ def failed(lake: Lake, error: str, **run: object) -> str:
     """Write an experiment that failed, and return the id of its run."""
     keys = {"hardware_id": "dev", "precision": "fp16", "model": "chat", "batch": 1, "kind": "llm_inference"}
     return lake.write(keys | {"status": "failed", "error": error} | run)
+
+
+def process(index: int, **columns: object) -> dict[str, object]:
+    """A process that ran for the ten seconds of the experiment."""
+    return {"process_index": index, "started_at": NOON, "ended_at": NOON + dt.timedelta(seconds=10)} | columns
+
+
+def warned(code: str, **columns: object) -> dict[str, object]:
+    """A doubt about the measurement."""
+    return {"code": code, "message": "What was seen. What to do."} | columns
+
+
+def planned(lake: Lake, study: str, *cells: tuple[str, int]) -> str:
+    """Write the plan of a study: hashes of configurations and numbers of repeats, in order."""
+    rows = [
+        {"study": study, "position": place, "config_hash": config, "cycle": cycle, "settings_json": "{}"}
+        for place, (config, cycle) in enumerate(cells)
+    ]
+    keys = {"hardware_id": "dev", "precision": "fp16", "model": "chat", "batch": 1, "kind": "study"}
+    return lake.write(keys | {"session_id": study}, study_plan=frame(rows))
+
+
+def readings(
+    watts: Mapping[int | None, float],
+    *,
+    source: str = "nvml",
+    rail: str = "gpu",
+    counter: bool = False,
+    gap_in: int | None = None,
+) -> pl.DataFrame:
+    """Steady readings of devices, by their index, every half second around a window of ten seconds.
+
+    Args:
+        watts: Power of each device.
+        source: Sensor interface.
+        rail: Name of the rail.
+        counter: Whether the sensor counts energy, and tells no power.
+        gap_in: Device whose readings leave out four seconds.
+    """
+    rows = [
+        {
+            "phase": "measure",
+            "source": source,
+            "rail": rail,
+            "device_index": device,
+            "timestamp_s": number / 2,
+            "power_w": None if counter else power,
+            "energy_counter_j": power * (number + 100) / 2 if counter else None,
+            "averaging_s": None if counter else 0.0,
+        }
+        for device, power in watts.items()
+        for number in range(-2, 23)
+        if device != gap_in or gap_in is None or not 4 < number < 12
+    ]
+    types = {"device_index": pl.Int64, "power_w": pl.Float64, "energy_counter_j": pl.Float64, "averaging_s": pl.Float64}
+    return pl.DataFrame(rows, schema_overrides=types)
