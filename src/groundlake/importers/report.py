@@ -113,15 +113,16 @@ class MigrationReport:
         if self.warnings:
             codes = ", ".join(f"{code} {count}" for code, count in sorted(self.warnings.items()))
             lines.append(f"warnings on {would}imported runs: {codes}")
-        lines += _shown("manifest differences", [str(item) for item in self.manifest_differences])
-        lines += _shown(
+        lines += shown_lines("manifest differences", [str(item) for item in self.manifest_differences])
+        lines += shown_lines(
             f"set aside ({self.newly_quarantined} new)",
             [f"{entry.uri}: {entry.code}: {entry.reason}; {entry.what_to_do}" for entry in self.quarantined],
         )
         return lines
 
 
-def _shown(title: str, items: list[str]) -> list[str]:
+def shown_lines(title: str, items: list[str]) -> list[str]:
+    """A title with the number of items, and the first of them; nothing where there are none."""
     if not items:
         return []
     more = [f"  ... and {len(items) - SHOWN} more (--report has all)"] if len(items) > SHOWN else []

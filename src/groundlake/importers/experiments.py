@@ -1,0 +1,229 @@
+"""Bring results of LLM experiments into a lake: of this project, and of the existing tool in all its layouts."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from groundlake.errors import ContractViolationError, UsageError
+from groundlake.experiment.rows import ExperimentRun
+from groundlake.experiment.settings import hardware_of
+from groundlake.ground_truth.reading import Problem
+from groundlake.importers.experiment_files import Read, read_experiments
+from groundlake.importers.quarantine import known_entries, record
+from groundlake.importers.report import MigrationReport, shown_lines
+from groundlake.importers.zones import Zones
+from groundlake.intake import fact_frame, ledger_frame, prepare, utc_now
+from groundlake.layout import encode_key, new_id
+from groundlake.ledger import Ledger
+from groundlake.schemas import FACT_TABLES, Runs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from groundlake.importers.quarantine import Entry
+    from groundlake.store import Lake
+
+    Progress = Callable[[int, int, str], None]
+
+    Frames = tuple[dict[str, Any], dict[str, pl.DataFrame]]
+
+
+@dataclass
+class ExperimentReport(MigrationReport):
+    """What an import of experiments found and did; `measurements` are good results."""
+
+    def lines(self) -> list[str]:
+        """Return the report for the terminal, one line each."""
+        would = "would be " if self.dry_run else ""
+        lines = [
+            f"{self.files} files in {self.duration_s:.1f} s; {self.measurements} good results",
+            f"  experiments {would}imported {self.imported}",
+            f"  there already            {self.already_present}",
+        ]
+        if self.twins:
+            lines.append(f"  copies of these          {self.twins}")
+        if self.withdrawn:
+            lines.append(f"  left out: retracted in the lake {self.withdrawn}")
+        if self.skipped:
+            kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(self.skipped.items()))
+            lines.append(f"  recognised and skipped   {kinds}")
+        for name, counts in sorted(self.by_hardware.items()):
+            lines.append(f"  {name}: {counts.imported} imported, {counts.already_present} there already")
+        if self.warnings:
+            codes = ", ".join(f"{code} {count}" for code, count in sorted(self.warnings.items()))
+            lines.append(f"warnings on {would}imported experiments: {codes}")
+        said = [f"{entry.uri}: {entry.code}: {entry.reason}; {entry.what_to_do}" for entry in self.quarantined]
+        return lines + shown_lines(f"set aside ({self.newly_quarantined} new)", said)
+
+
+@dataclass
+class _Known:
+    """Run ids in the ledger of any device, and those of them that were withdrawn."""
+
+    ids: dict[str, str] = field(default_factory=dict)
+    withdrawn: set[str] = field(default_factory=set)
+
+    @classmethod
+    def of(cls, lake: Lake) -> _Known:
+        if not lake.exists:
+            return cls()
+        ledger = Ledger(lake.root)
+        ids = {run: name for name in ledger.hardware_ids() for run in ledger.all_rows(name)["run_id"]}
+        return cls(ids, ids.keys() - set(lake.runs()["run_id"]))
+
+
+def import_experiments(
+    lake: Lake,
+    paths: Sequence[Path],
+    *,
+    hardware_id: str | None = None,
+    zones: Zones | None = None,
+    dry_run: bool = False,
+    on_progress: Progress | None = None,
+) -> ExperimentReport:
+    """Import results of experiments; importing them again, from wherever they lie then, adds nothing.
+
+    Args:
+        lake: Where to; made when missing.
+        paths: `result.json` files, folders of results, or trees of them; also those of the existing tool, with
+            `aggregated/`, `raw/<experiment>/process_<i>.json` and `*_v2.0.json` files.
+        hardware_id: Device of all of them; None takes what each result tells of its GPU.
+        zones: Zones of times without one; UTC is assumed elsewhere.
+        dry_run: Report what would be done, and write nothing.
+        on_progress: Called with what is done of a step, its total, and the step ("read", "write").
+
+    Returns:
+        What was done. Bad files are in its `quarantined`; they do not stop the import, and are tried again next time.
+
+    Raises:
+        UsageError: A path does not exist, or no result says which device it was measured on.
+        LakeEnvironmentError: The disk is full, or may not be written.
+    """
+    started = time.perf_counter()
+    tell = on_progress or _tell_nobody
+    report = ExperimentReport(dry_run=dry_run, import_id=new_id())
+    reading = read_experiments(paths, tell)
+    report.files, report.measurements = reading.files, len(reading.results)
+    report.skipped = dict(reading.skipped)
+    report.quarantined = list(reading.quarantined)
+    named = [(read, hardware_id or hardware_of(read.result)) for read in reading.results]
+    _refuse_all_unknown(named)
+    zones = zones or Zones()
+    _refuse_idle_zones(zones, {name for _, name in named if name})
+    new = _plan(named, zones, _Known.of(lake), report)
+    report.warnings = Counter(text.split(":")[0] for row, _ in new for text in row["warnings"] or ())
+    if dry_run:
+        report.newly_quarantined = len({entry.identity for entry in report.quarantined} - known_entries(lake))
+    else:
+        _write(lake, new, tell)
+        report.newly_quarantined = record(lake, report.quarantined, report.import_id, utc_now())
+    report.duration_s = time.perf_counter() - started
+    return report
+
+
+def runs_of(paths: Sequence[Path], *, hardware_id: str | None = None) -> tuple[list[Frames], list[Entry]]:
+    """Read results as the runs that an import would write, without a lake.
+
+    Args:
+        paths: As for `import_experiments`.
+        hardware_id: Device of all; None takes what each result tells, else `unknown`.
+
+    Returns:
+        The runs, copies of one another once, and what cannot be read.
+    """
+    reading = read_experiments(paths, _tell_nobody)
+    report = ExperimentReport(dry_run=True, import_id="")
+    named = [(read, hardware_id or hardware_of(read.result) or "unknown") for read in reading.results]
+    return _plan(named, Zones(), _Known(), report), [*reading.quarantined, *report.quarantined]
+
+
+def _plan(
+    named: Iterable[tuple[Read, str | None]], zones: Zones, known: _Known, report: ExperimentReport
+) -> list[Frames]:
+    """Decide what becomes of each result; those that are new come back as runs."""
+    new: list[Frames] = []
+    taken: set[str] = set()
+    for read, name in named:
+        if name is None:
+            what = "it names no GPU, and no hardware_id is given"
+            report.quarantined.append(read.set_aside(Problem("unknown_device", "", what)))
+            continue
+        frames = _frames(read, name, zones)
+        if isinstance(frames, Problem):
+            report.quarantined.append(read.set_aside(frames))
+            continue
+        run_id = str(frames[0]["run_id"])
+        if run_id in taken:
+            report.twins += 1
+        elif run_id in known.withdrawn:
+            report.withdrawn += 1
+        elif run_id in known.ids:
+            report.of(known.ids[run_id]).already_present += 1
+            report.already_present += 1
+        else:
+            new.append(frames)
+            report.of(name).imported += 1
+            report.imported += 1
+        taken.add(run_id)
+    return new
+
+
+def _frames(read: Read, hardware_id: str, zones: Zones) -> Frames | Problem:
+    """The run of a result, checked against all contracts: one that breaks them must not stop the others."""
+    zone = zones.by_hardware.get(hardware_id, zones.default)
+    try:
+        run = ExperimentRun.of(read.result, hardware_id, layout=read.layout, zone=zone)
+        row, frames = run.to_frames()
+        row |= {"sources": read.sources, "warnings": [*(row["warnings"] or ()), *read.doubts] or None}
+        for name in ("hardware_id", "precision", "model"):
+            encode_key(row[name])
+    except UsageError as error:
+        return Problem("bad_key", "", str(error).replace("\n", "; "))
+    except (OverflowError, ValueError) as error:
+        return Problem("contract", "", f"a figure that no table can hold: {error}")
+    try:
+        prepared = prepare(row, frames)
+        for name in prepared.frames:
+            FACT_TABLES[name].check(fact_frame(FACT_TABLES[name], [prepared], "checked"))
+        Runs.check(ledger_frame([prepared], "checked"))
+    except ContractViolationError as error:
+        return Problem("contract", "", str(error).replace("\n", "; "))
+    return row, frames
+
+
+def _write(lake: Lake, new: list[Frames], tell: Progress) -> None:
+    written = 0
+
+    def published(count: int) -> None:
+        nonlocal written
+        written += count
+        tell(written, len(new), "write")
+
+    lake.write_many(new, on_published=published)
+
+
+def _refuse_all_unknown(named: Sequence[tuple[Read, str | None]]) -> None:
+    if named and all(name is None for _, name in named):
+        raise UsageError(
+            f"no result says on which device it was measured, the first is {named[0][0].sources[0]['uri']}\n"
+            "name the device of all of them with --hw ID; `lake hw list` has the ids of known devices"
+        )
+
+
+def _refuse_idle_zones(zones: Zones, found: set[str]) -> None:
+    idle = sorted(set(zones.by_hardware) - found)
+    if idle:
+        raise UsageError(
+            f"--tz {idle[0]}=...: no result was measured on {idle[0]!r}\n"
+            f"devices that were found: {', '.join(sorted(found)) or 'none'}"
+        )
+
+
+def _tell_nobody(done: int, total: int, step: str) -> None:
+    """Progress that nobody asked for."""
