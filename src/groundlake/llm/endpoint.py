@@ -11,7 +11,7 @@ from groundlake.llm.answers import MalformedError, load_object, shortened
 from groundlake.llm.asking import ask_all, ask_each
 from groundlake.llm.clock import SystemClock
 from groundlake.llm.exchange import Exchange
-from groundlake.llm.generation import Attempt, Failure, Generation
+from groundlake.llm.generation import PER_REQUEST_BATCH, STREAMING, Attempt, Failure, Generation
 from groundlake.llm.pacing import Pacing
 from groundlake.llm.retry import Backoff
 
@@ -248,7 +248,7 @@ def _generation(exchange: Exchange, failure: Failure | None, attempts: list[Atte
         input_tokens=answer.input_tokens,
         output_tokens=output_tokens,
         tokens_counted_by=counted_by,
-        token_timing="streaming" if answer.streamed else "per_request_batch",
+        token_timing=STREAMING if answer.streamed else PER_REQUEST_BATCH,
         finish_reason=answer.finish_reason,
         error=failure,
         attempts=tuple(attempts),

@@ -7,10 +7,15 @@ of several processes can be compared.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
+
+from groundlake.errors import UsageError
 
 TokenCounter = Literal["tokenizer", "server", "chunks"]
 TokenTiming = Literal["streaming", "per_request_batch"]
+
+STREAMING: Final = "streaming"
+PER_REQUEST_BATCH: Final = "per_request_batch"
 
 CONTEXT_LENGTH = "context_length"
 EMPTY_PROMPT = "empty_prompt"
@@ -35,6 +40,9 @@ class Decoding:
         stop: Texts that end an answer, and are not part of it.
         ignore_eos: Go on behind the token that ends an answer, so that every answer has `max_new_tokens`. A server has
             to know the field of this name, as vLLM does.
+
+    Raises:
+        UsageError: A number out of its range.
     """
 
     max_new_tokens: int = 64
@@ -43,6 +51,16 @@ class Decoding:
     seed: int | None = None
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1:
+            raise UsageError(f"max_new_tokens must be at least 1, got {self.max_new_tokens}")
+        if not 0 <= self.temperature < float("inf"):
+            raise UsageError(f"temperature must be 0 or more, got {self.temperature:g}")
+        if not 0 < self.top_p <= 1:
+            raise UsageError(f"top_p must be above 0 and at most 1, got {self.top_p:g}")
+        if isinstance(self.stop, str) or not all(self.stop):
+            raise UsageError(f"stop must be texts, none of them empty, got {self.stop!r}")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -88,6 +88,24 @@ def require_device(device: str) -> None:
         raise MissingDependencyError(f"device {device!r}: there are {torch.cuda.device_count()} CUDA devices")
 
 
+def require_dtype(dtype: str, device: str) -> None:
+    """Raise unless the device computes in the type itself.
+
+    Raises:
+        MissingDependencyError: It would compute in another one, more slowly.
+    """
+    import torch
+
+    if dtype != "bf16" or torch.device(device).type != "cuda":
+        return
+    capability = torch.cuda.get_device_capability(device)
+    if capability < AMPERE:
+        raise MissingDependencyError(
+            f"bf16 needs compute capability {AMPERE[0]}.{AMPERE[1]};"
+            f" {torch.cuda.get_device_name(device)} has {capability[0]}.{capability[1]}"
+        )
+
+
 def source_of(path: str | Path) -> tuple[str, str]:
     """Return what transformers is to load, and the name under which the model is known.
 
@@ -107,6 +125,18 @@ def source_of(path: str | Path) -> tuple[str, str]:
     if isinstance(path, Path) or given.startswith(("/", ".", "~")) or given.count("/") > 1 or not given:
         raise UsageError(f"model {given}: there is no such folder")
     return given, given
+
+
+def require_config(source: str, *, download: bool) -> None:
+    """Raise unless there is a configuration that transformers knows: the first thing that it would look for.
+
+    Raises:
+        UsageError: There is none, or it is broken.
+        LakeEnvironmentError: It cannot be downloaded.
+    """
+    transformers = import_transformers()
+    with _in_words(source, "configuration", download=download):
+        transformers.AutoConfig.from_pretrained(source, local_files_only=not download)
 
 
 def load_model(source: str, *, dtype: str, download: bool) -> Any:  # noqa: ANN401 - transformers has no types

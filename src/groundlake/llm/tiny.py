@@ -78,6 +78,8 @@ def make_tiny_model(
         model = transformers.LlamaForCausalLM(config)
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
+    # Weights are written for their owner alone; whoever may read the configuration may read them too.
+    (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
     return folder
 
 
