@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import json
 import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit, urlunsplit
 
 from groundlake.errors import UsageError
+from groundlake.layout import encode_key
+from groundlake.llm.address import base_address
 from groundlake.machine import is_device
 from groundlake.power import DEFAULT_HZ
 from groundlake.power.watch import AUTO, check_source
@@ -103,8 +103,12 @@ class ExperimentPlan:
             raise UsageError(f"--backend must be one of {', '.join(BACKENDS)}, got {self.backend!r}")
         if not self.model.strip():
             raise UsageError("--model is empty; give the folder or the name of a model")
+        for key in (self.hardware_id, self.precision, self.model_name):
+            encode_key(key)  # what the lake cannot keep is refused now, not behind the measurement
         if self.device is not None and not is_device(self.device):
             raise UsageError(f"--device must be cpu or cuda, got {self.device!r}; one of several GPUs is cuda:1")
+        if self.precision != self.precision.lower():
+            raise UsageError(f"--precision is written in lower case, got {self.precision!r}")
         if self.dtype not in DTYPES:
             raise UsageError(f"--dtype must be one of {', '.join(DTYPES)}, got {self.dtype!r}")
         if self.processes > len(self.prompts.items):
@@ -219,41 +223,17 @@ def config_hash(plan: ExperimentPlan) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def is_loopback(url: str) -> bool:
-    """Whether an address is one of this machine, so that its sensors are about what answers."""
-    host = urlsplit(url).hostname or ""
-    if host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-def checked_url(url: str | None) -> str:
-    """Return the address of an endpoint, without what may be secret in it.
+def address_of(url: str | None) -> str:
+    """Address of an endpoint, as it is asked and kept.
 
     Raises:
-        UsageError: There is none, or it is no http address.
+        UsageError: There is none, or it cannot be one, or it holds what would be secret.
     """
     if not url:
         raise UsageError(
             "--backend openai needs the address of an endpoint: --base-url http://HOST:8000/v1, or OPENAI_BASE_URL"
         )
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"--base-url: no address: {error}") from None
-    if parts.scheme not in {"http", "https"} or not host:
-        raise UsageError("--base-url must be an address like http://HOST:8000/v1")
-    if parts.username or parts.password or parts.query:
-        raise UsageError(
-            "--base-url holds a user, a password or a query, which would be kept in the lake\n"
-            "  give the plain address, and the key in the environment: OPENAI_API_KEY"
-        )
-    place = f"[{host}]" if ":" in host else host
-    return urlunsplit((parts.scheme, f"{place}:{port}" if port else place, parts.path.rstrip("/"), "", ""))
+    return base_address(url)
 
 
 def _refuse_numbers(plan: ExperimentPlan) -> None:

@@ -7,13 +7,14 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from groundlake import __version__, machine
 from groundlake.commit import require_room
-from groundlake.errors import ContractViolationError
+from groundlake.errors import ContractViolationError, MissingDependencyError
 from groundlake.experiment import assembling, doubting, quality
 from groundlake.experiment.assembling import Found, Gpu
 from groundlake.experiment.energy import RUN_ENERGY, Baseline, Energies, energies
@@ -68,6 +69,7 @@ class Outcome:
         doubts: What is doubtful about it.
         why_no_energy: Why it has no energy; None where it has one.
         failures: How many requests failed, by kind.
+        cycle: Number of the repeat.
         baseline: Idle power that was taken, for the next experiment of the sitting.
     """
 
@@ -78,6 +80,7 @@ class Outcome:
     doubts: tuple[Doubt, ...] = ()
     why_no_energy: str | None = None
     failures: Counter[str]
+    cycle: int | None = None
     baseline: IdleBaseline | None = None
 
 
@@ -93,6 +96,7 @@ def run_experiment(
     baseline: IdleBaseline | None = None,
     doubts: Sequence[Doubt] = (),
     on_event: Callable[[Event], None] = lambda _: None,
+    before_writing: Callable[[Outcome], None] = lambda _: None,
 ) -> Outcome:
     """Run an experiment and write it to the lake: its result, or why there is none.
 
@@ -105,6 +109,7 @@ def run_experiment(
         baseline: Idle power taken before in the same sitting; None takes it now.
         doubts: What is doubtful about the machine before it begins.
         on_event: Called with everything that happens.
+        before_writing: Called with what was measured before it is written, so that a full lake does not lose it.
 
     Raises:
         UsageError: The model or the trace cannot be used; nothing was written.
@@ -112,6 +117,7 @@ def run_experiment(
         LakeEnvironmentError: The lake cannot be written.
     """
     session_id = session_id or plan.session or plan.name or new_id()
+    require_backend(plan.backend)
     require_room(lake.root, ROOM_BYTES)
     require_trace(plan.sensors)
     is_fresh = baseline is None
@@ -121,11 +127,33 @@ def run_experiment(
     attempt = _Attempt(plan, session_id, baseline, tuple(doubts), on_event, is_fresh=is_fresh)
     try:
         outcome = attempt.run()
+        before_writing(outcome)
         attempt.write(lake, outcome)
     except (ProcessLostError, AllFailedError, ContractViolationError) as error:
         outcome = attempt.failed(str(error))
         attempt.write(lake, outcome)
     return outcome
+
+
+def require_backend(backend: str) -> None:
+    """Raise unless what a backend needs is installed; nothing heavy is imported.
+
+    Raises:
+        MissingDependencyError: It is not; the message says what to install.
+    """
+    needed, extra = (
+        (("torch", "transformers"), "measure,transformers")
+        if backend == TRANSFORMERS
+        else (
+            ("httpx2",),
+            "experiment",
+        )
+    )
+    missing = [name for name in needed if find_spec(name) is None]
+    if missing:
+        raise MissingDependencyError(
+            f"--backend {backend} needs {' and '.join(missing)}\n  pip install 'groundlake[{extra}]'"
+        )
 
 
 class _Attempt:
@@ -177,12 +205,19 @@ class _Attempt:
             doubts=tuple(seen),
             why_no_energy=None if known.whole else self._why_no_energy(known, power),
             failures=self.failures,
+            cycle=self.plan.cycle,
             baseline=self.baseline,
         )
 
     def failed(self, reason: str) -> Outcome:
         """Make the outcome of an attempt without a result."""
-        return Outcome(run_id=self.run_id, reason=reason, failures=self.failures, baseline=self.baseline)
+        return Outcome(
+            run_id=self.run_id,
+            reason=reason,
+            failures=self.failures,
+            cycle=self.plan.cycle,
+            baseline=self.baseline,
+        )
 
     def write(self, lake: Lake, outcome: Outcome) -> None:
         """Commit the run, and with it the baseline that was taken for it: both or none is seen."""
