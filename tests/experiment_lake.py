@@ -165,3 +165,82 @@ def readings(
     ]
     types = {"device_index": pl.Int64, "power_w": pl.Float64, "energy_counter_j": pl.Float64, "averaging_s": pl.Float64}
     return pl.DataFrame(rows, schema_overrides=types)
+
+
+def fill(lake: Lake) -> None:
+    """Write experiments with every situation that the views tell apart."""
+    planned(lake, "s", ("x", 1), ("x", 2), ("x", 3), ("y", 1), ("z", 1))
+    for cycle, (joules, watts) in enumerate([(1234.5, 60.25), (1300.0, 61.5), (1250.25, None)], start=1):
+        facts = _measured(joules, watts, first=80.0 + 7 * cycle)
+        if cycle > 1:
+            facts["measurement_warnings"] = [warned("thermal_drift", observed=11.5, threshold=10.0, value_unit="°C")]
+        known = {"config_hash": "x", "measured_window_s": 10.0, "driver_version": f"55{cycle}"}
+        both = readings({0: 70.0, 1: 60.0 + cycle}, gap_in=1 if cycle == 3 else None)
+        columns = {"study": "s", "cycle": cycle, "num_processes": 2, "concurrency": 4, "overlap_verified": cycle > 1}
+        experiment(lake, hour=cycle, run=known, facts=facts, power=both, throttled=False, **columns)
+    failed(lake, "out of memory", session_id="s", config_hash="y", run_index=1)
+    faster = {"energy_estimates": [energy(900.0), energy(2000.0, source="codecarbon", scope="machine")]}
+    faster["experiment_requests"] = [request(0, 150.0, 9.0, 8.0, 7.0, 6.0), request(1, 160.0, 5.0)]
+    experiment(lake, hour=9, run={"batch": 8, "model": "größer"}, facts=faster, wall_time_s=3.0)
+    experiment(lake, hour=10, run={"batch": 4}, facts=faster, wall_time_s=6.0, throttled=True)
+    _imported(lake)
+
+
+def _measured(joules: float, watts: float | None, *, first: float) -> dict[str, Rows]:
+    """Facts of two processes on a GPU each, with the power of the idle machine where it is known."""
+    own = {"baseline_power_w": watts, "baseline_age_s": joules - 1200, "baseline_method": "fresh"}
+    above = None if watts is None else joules - 10 * watts
+    requests = [request(number, first + number, 20.1, 30.2 + number, 25.3, sent_at_s=number / 3) for number in range(3)]
+    requests += [row | {"process_index": 1} for row in requests[:2]]
+    requests += [request(3, status="failed", error="timeout", process_index=1)]
+    requests += [request(0, 900.0, 100.0, phase="warmup", sent_at_s=-2.5)]
+    shared = {"output_tokens": 25, "recorded_tokens_per_second": 3.1}
+    processes = [
+        process(index, device_index=index, inference_time_s=8.5 + index, device_uuid=f"GPU-{index}") | shared
+        for index in range(2)
+    ]
+    estimates = [
+        energy(joules, energy_above_baseline_j=above, **own),
+        energy(joules * 0.45, device_index=0),
+        energy(joules * 0.55, device_index=1),
+        energy(joules * 0.9, source="zeus", method="reported", window_s=None),
+        energy(77.0, phase="warmup", window_s=2.0),
+    ]
+    operations = [
+        {"flops": 3e13, "method": "architecture", "confidence": "high", "compute_precision": "fp16"},
+        {"flops": 2e13, "method": "palm_formula", "confidence": "medium"},
+        {"flops": 1e13, "method": "unknown", "confidence": "unknown"},
+    ]
+    settings: Rows = [
+        {"kind": "package", "name": "torch", "value": f"2.{joules:.0f}"},
+        {"kind": "config", "name": "größe", "value": None},
+    ]
+    return {
+        "energy_estimates": estimates,
+        "experiment_processes": processes,
+        "experiment_requests": requests,
+        "experiment_settings": settings,
+        "flops_estimates": operations,
+    }
+
+
+def _imported(lake: Lake) -> None:
+    """Write an experiment of another tool: samples without requests, energy by process, a quantized model."""
+    samples: Rows = [
+        {"process_index": None, "metric": "ttft", "token_timing": "per_request_batch", "samples_ms": [100.5, 110.0]},
+        {"process_index": 0, "metric": "itl_trimmed", "token_timing": None, "samples_ms": [1.5, 2.5, 0.0]},
+        {"process_index": 0, "metric": "e2e", "token_timing": None, "samples_ms": []},
+    ]
+    facts = {
+        "latency_samples": samples,
+        "energy_estimates": [energy(40.0 + index, process_index=index, method="reported") for index in range(2)],
+        "experiment_metrics": [
+            {"phase": "decode", "metric": "itl", "statistic": "p99", "value": 12.5, "value_unit": "ms"}
+        ],
+        "flops_estimates": [{"flops": 1e12, "method": "palm_formula", "confidence": "medium"}],
+        "measurement_warnings": [warned("short_duration", process_index=0)],
+    }
+    quantized = {"quantization_method": "bitsandbytes", "quantization_bits": 8, "backend": "pytorch"}
+    experiment(
+        lake, run={"hardware_id": "other", "started_at": None, "started_at_zone_source": None}, facts=facts, **quantized
+    )

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING
 
+import experiment_lake
 import polars as pl
 
 from groundlake.store import Lake
@@ -193,6 +194,9 @@ def fill(root: Path) -> None:
     fill_conditions(lake)
     fill_hardware(lake)
     fill_estimates(lake)
+    experiment_lake.fill(lake)
+    peaks = pl.DataFrame({"name": ["Card"], "device": ["cuda"], "peak_fp16_flops": [1e13]})
+    lake.write({"hardware_id": "dev", "kind": "hardware_spec"}, hardware=peaks)
     set_aside = {
         "import_id": "i1",
         "imported_at": "2026-03-08T02:30:00.123456",

@@ -18,7 +18,7 @@ from groundlake.errors import LakeNotFoundError, UsageError
 from groundlake.query_files import named_queries, written_views
 from groundlake.schemas import FACT_TABLES, TABLES
 from groundlake.store import Lake
-from groundlake.views import base_views, fact_view_sql
+from groundlake.views import base_views, element_views, fact_view_sql
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -26,19 +26,23 @@ if TYPE_CHECKING:
 
     from groundlake.answer import Answer
 
-BASE = ("runs", *FACT_TABLES, "quarantine", "help")
+BASE = ("runs", *FACT_TABLES, *element_views(), "quarantine", "help")
 TOLERANCE = 1e-9
 ASKED: list[tuple[str, dict[str, object]]] = [
     *((name, {}) for name, query in named_queries().items() if query.parameters),
     ("batch_knee", {"share": 0.99}),
     ("best_within_latency", {"limit_ms": 4}),
+    ("cheapest_within_slo", {"ttft_p95_ms": 0, "itl_p99_ms": 9}),
     ("efficiency_curve", {"holdout": "hardware"}),
     ("efficiency_curve", {"holdout": "batch", "centre": "compat"}),
     ("efficiency_curve", {"holdout": "kfold", "folds": 2}),
     ("efficiency_curve", {"holdout": "none"}),
     ("efficiency_rebased", {"batch": 1, "peak_flops": 1e12}),
     ("efficiency_rebased", {"power_mode": "30W"}),
+    ("energy_rebaselined", {"baseline": "own", "max_age_s": 60}),
     ("estimate_gaps", {"estimator": "parts", "version": "2"}),
+    ("latency_percentiles", {"metric": "itl_trimmed", "level": "model"}),
+    ("latency_percentiles", {"metric": "e2e", "level": "run"}),
     ("roofline", {"compute_share": 0.5, "bandwidth_share": 0.25}),
     ("run_history", {"hardware_id": "dev_a", "precision": "fp32", "model": "net", "batch": 1}),
     ("scattered", {"cv": 0.01, "max_to_mean": 1.5, "least_share": 0.5}),
