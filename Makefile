@@ -80,7 +80,7 @@ $(STAMP): pyproject.toml constraints.txt
 	cpu) echo "$$TORCH_INDEX" > .venv/.torch-index; $(PIP) --no-deps --index-url "$$TORCH_INDEX" torch torchvision ;; \
 	system) $(BIN)/python -c 'import torch, torchvision' || { \
 	    echo "TORCH=system: $(PYTHON) cannot import torch and torchvision; install the vendor's builds first" >&2; exit 3; } ;; esac
-	@[ "$$TORCH" = system ] && extras=transformers,plot,dev || extras=measure,transformers,plot,dev; \
+	@[ "$$TORCH" = system ] && extras=transformers,experiment,plot,dev || extras=measure,transformers,experiment,plot,dev; \
 	  $(PIP) -e ".[$$extras]" nvidia-ml-py duckdb-cli
 	@touch $@
 	@echo "setup: done; try $(BIN)/lake --help"

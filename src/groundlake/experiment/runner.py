@@ -7,20 +7,20 @@ import os
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from groundlake import __version__, machine
 from groundlake.commit import require_room
-from groundlake.errors import ContractViolationError, MissingDependencyError
+from groundlake.errors import ContractViolationError
 from groundlake.experiment import assembling, doubting, quality
 from groundlake.experiment.assembling import Found, Gpu
 from groundlake.experiment.energy import RUN_ENERGY, Baseline, Energies, energies
 from groundlake.experiment.environment import snapshot
 from groundlake.experiment.messages import Job
 from groundlake.experiment.plan import OPENAI, TRANSFORMERS, config_hash
+from groundlake.experiment.readiness import AllFailedError, refuse_a_dead_endpoint, require_backend
 from groundlake.experiment.rows import KIND, ExperimentRun
 from groundlake.experiment.running import Crew, ProcessLostError
 from groundlake.experiment.watching import Watched, idle_baseline
@@ -84,10 +84,6 @@ class Outcome:
     baseline: IdleBaseline | None = None
 
 
-class AllFailedError(Exception):
-    """No request has an answer; it stays inside this module."""
-
-
 def run_experiment(
     lake: Lake,
     plan: ExperimentPlan,
@@ -133,27 +129,6 @@ def run_experiment(
         outcome = attempt.failed(str(error))
         attempt.write(lake, outcome)
     return outcome
-
-
-def require_backend(backend: str) -> None:
-    """Raise unless what a backend needs is installed; nothing heavy is imported.
-
-    Raises:
-        MissingDependencyError: It is not; the message says what to install.
-    """
-    needed, extra = (
-        (("torch", "transformers"), "measure,transformers")
-        if backend == TRANSFORMERS
-        else (
-            ("httpx2",),
-            "experiment",
-        )
-    )
-    missing = [name for name in needed if find_spec(name) is None]
-    if missing:
-        raise MissingDependencyError(
-            f"--backend {backend} needs {' and '.join(missing)}\n  pip install 'groundlake[{extra}]'"
-        )
 
 
 class _Attempt:
@@ -241,6 +216,7 @@ class _Attempt:
         jobs = [self._job(index) for index in range(plan.processes)]
         with Crew.running(jobs, timeout_s=plan.timeout_s, on_done=on_done, show_output=plan.show_output) as crew:
             ready = crew.wait_ready()
+            refuse_a_dead_endpoint([each for said in ready for each in said.warmup])
             self.watched.begin()
             with PowerWatch(plan.sensors, plan.power_hz) as watch:
                 self.on_event(Event("measuring", 0, total))
