@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Literal
 
+from typing_extensions import Self
+
 MODEL = "test-model"
 WORDS = ("the ", "quick ", "brown ", "fox ", "jumps ", "over ", "the ", "lazy ", "dog ")
 
@@ -59,7 +61,9 @@ def stream(pieces: list[bytes], **fields: Any) -> Reply:
 
 def whole(value: object, status: int = 200, **headers: str) -> Reply:
     named = {name.replace("_", "-"): text for name, text in headers.items()}
-    return Reply(status=status, headers={"Content-Type": "application/json", **named}, pieces=[json.dumps(value).encode()])
+    return Reply(
+        status=status, headers={"Content-Type": "application/json", **named}, pieces=[json.dumps(value).encode()]
+    )
 
 
 def error(status: int, message: str = "no", **headers: str) -> Reply:
@@ -98,7 +102,7 @@ class LlmServer:
         self.is_left = threading.Event()
         self.is_busy = threading.Event()
 
-    def __enter__(self) -> LlmServer:
+    def __enter__(self) -> Self:
         server = self
 
         class Handler(_Handler):
@@ -169,7 +173,7 @@ class _Handler(BaseHTTPRequestHandler):
         with self.owner._lock:
             self.owner.connections += 1
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, *_: Any) -> None:
         """Say nothing."""
 
     def do_GET(self) -> None:

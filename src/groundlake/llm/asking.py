@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
 
     Prompt = str | Sequence[Mapping[str, str]]
     OnDone = Callable[[int, Generation], object]
+
+LOOK_S = 0.1
+"""So often is looked whether the caller's task was cancelled, where it waits for a thread."""
 
 
 async def ask_each(
@@ -118,8 +122,17 @@ def _in_own_thread(opened: Callable[[], Coroutine[None, None, list[Generation]]]
     with ThreadPoolExecutor(1, thread_name_prefix="ask_all") as thread:
         running = thread.submit(run)
         try:
+            while not wait([running], timeout=LOOK_S).done:
+                _raise_if_cancelled()
             return running.result()
         except BaseException:
-            if not running.done():
+            with suppress(RuntimeError):  # it has ended meanwhile
                 loop.call_soon_threadsafe(task.cancel)
             raise
+
+
+def _raise_if_cancelled() -> None:
+    """Raise where the task that waits here was cancelled: asyncio answers the first Ctrl-C so from Python 3.11 on."""
+    outer = asyncio.current_task()
+    if outer is not None and getattr(outer, "cancelling", int)():
+        raise asyncio.CancelledError

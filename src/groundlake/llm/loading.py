@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import warnings
 from contextlib import contextmanager
+from functools import cache
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +22,7 @@ AMPERE = (8, 0)
 """First compute capability of NVIDIA GPUs with bf16 (NVIDIA A100 architecture whitepaper, 2020)."""
 
 
+@cache
 def import_transformers() -> Any:  # noqa: ANN401 - transformers has no types
     """Import transformers.
 

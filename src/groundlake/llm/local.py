@@ -111,28 +111,28 @@ class LocalModel:
             tokenizer = load_tokenizer(source, download=download)
             if chat and not tokenizer.chat_template:
                 raise UsageError(f"model {name}: its tokenizer has no template of a conversation; ask without chat")
-            model = load_model(source, dtype=dtype, download=download)
-            ends = eos_token_ids(model, tokenizer)
+            model = load_model(source, dtype=dtype, download=download).eval().to(device)
+            loaded = cls._of(model, tokenizer, name=name, device=device, chat=chat, quiet=quiet)
             model.generation_config = import_transformers().GenerationConfig()
-            model = model.eval().to(device)
-            loaded = cls(
-                name=name,
-                precision=precision_of(model),
-                device=device,
-                chat=chat,
-                quiet=quiet,
-                model=model,
-                tokenizer=tokenizer,
-                config=model.config,
-                num_parameters=sum(parameter.numel() for parameter in model.parameters()),
-                non_embedding_parameters=parameters_at_work(model),
-                model_memory_bytes=model.get_memory_footprint(),
-                context_length=context_length(model.config, tokenizer),
-                eos_token_ids=ends,
-                versions=versions(),
-            )
-            loaded._require_to_run()
+            loaded.require_to_run()
         return loaded
+
+    @classmethod
+    def _of(cls, model: Any, tokenizer: Any, **given: Any) -> Self:  # noqa: ANN401 - transformers has no types
+        """Return a model that is loaded, with what it says of itself."""
+        return cls(
+            **given,
+            precision=precision_of(model),
+            model=model,
+            tokenizer=tokenizer,
+            config=model.config,
+            num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+            non_embedding_parameters=parameters_at_work(model),
+            model_memory_bytes=model.get_memory_footprint(),
+            context_length=context_length(model.config, tokenizer),
+            eos_token_ids=eos_token_ids(model, tokenizer),
+            versions=versions(),
+        )
 
     def generate(self, prompts: Sequence[Prompt], decoding: Decoding) -> list[Generation]:
         """Answer prompts in one batch.
@@ -231,38 +231,48 @@ class LocalModel:
                     input_ids=ids, attention_mask=mask, stopping_criteria=[steps], **_settings(decoding)
                 )
             self.synchronize()
-            finished_s = perf_counter()
         except torch.OutOfMemoryError as error:
-            words = str(error).splitlines()[0]
             failure = Failure(
                 code=OUT_OF_MEMORY,
                 message=f"the memory of {self.device} is too small for {len(prompts)} prompts of up to "
-                f"{ids.shape[1]} tokens at a time: {words}",
+                f"{ids.shape[1]} tokens at a time: {str(error).splitlines()[0]}",
             )
             return [_failed(failure, sent_s, len(prompt)) for prompt in prompts]
+        finished_s = perf_counter()
         return [
-            Generation(
-                text=(text := self._answer_text(row, len(arrivals_s), decoding.stop)),
-                sent_s=sent_s,
-                arrivals_s=tuple(arrivals_s),
-                finished_s=finished_s,
-                input_tokens=len(prompt),
-                output_tokens=len(arrivals_s),
-                tokens_counted_by="tokenizer",
-                token_timing=STREAMING,
-                finish_reason=reason or "length",
-                error=None if text else Failure(code=EMPTY, message="the answer has no text"),
+            self._generation(
+                prompt, row, arrivals_s, reason or "length", stop=decoding.stop, span_s=(sent_s, finished_s)
             )
             for prompt, row, arrivals_s, reason in zip(
                 prompts, made[:, ids.shape[1] :].tolist(), steps.arrivals_s, steps.reasons, strict=True
             )
         ]
 
-    def _answer_text(self, row: list[int], length: int, stop: Sequence[str]) -> str:
-        """Return the text of an answer; what a batch made behind its end is no part of it, nor what ended it."""
-        text = self._text(row[:length])
-        ends = [text.index(end) for end in stop if end in text]
-        return text[: min(ends, default=len(text))]
+    def _generation(
+        self,
+        prompt: list[int],
+        row: list[int],
+        arrivals_s: list[float],
+        reason: str,
+        *,
+        stop: Sequence[str],
+        span_s: tuple[float, float],
+    ) -> Generation:
+        """Return an answer; what the batch made behind its end is no part of it."""
+        text = self._text(row[: len(arrivals_s)])
+        text = text[: min((text.index(end) for end in stop if end in text), default=len(text))]
+        return Generation(
+            text=text,
+            sent_s=span_s[0],
+            arrivals_s=tuple(arrivals_s),
+            finished_s=span_s[1],
+            input_tokens=len(prompt),
+            output_tokens=len(arrivals_s),
+            tokens_counted_by="tokenizer",
+            token_timing=STREAMING,
+            finish_reason=reason,
+            error=None if text else Failure(code=EMPTY, message="the answer has no text"),
+        )
 
     def _text(self, tokens: Sequence[int]) -> str:
         return str(self.tokenizer.decode(tokens, skip_special_tokens=True, clean_up_tokenization_spaces=False))
@@ -291,7 +301,7 @@ class LocalModel:
             torch.manual_seed(decoding.seed)
             yield
 
-    def _require_to_run(self) -> None:
+    def require_to_run(self) -> None:
         """Raise unless the device runs the model in its type; there is no other way to know than to try.
 
         Raises:
