@@ -166,7 +166,6 @@ def test_each_energy_keeps_its_source_method_and_scope() -> None:
         (None, "gpu", 1, "codecarbon", "reported", 142.5, None),
         (None, "gpu", 0, "codecarbon", "reported", 141.25, None),
         (None, "gpu", 1, "codecarbon", "reported", 142.25, None),
-        (None, "gpu", None, "codecarbon", "reported", 283.5, None),
     ]
 
 

@@ -17,6 +17,7 @@ ORDER = (
     *("init", "ingest", "migrate-v1"),
     *("sql", "query", "ls", "show", "plot", "report"),
     *("estimates", "validate", "compare"),
+    *("experiment",),
     *("preflight", "hw"),
     *("views", "check", "compact", "export"),
 )
@@ -73,6 +74,8 @@ from groundlake.cli import (  # noqa: E402, F401 - they need `app` above
     comparing,
     devices,
     estimating,
+    experimenting,
+    experiments,
     fitness,
     keep,
     measuring,

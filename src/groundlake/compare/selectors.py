@@ -55,7 +55,7 @@ def select(text: str, good: pl.DataFrame, every: pl.DataFrame) -> Selection:
     if latest:
         return Selection(text, _turns_back(text, good, int(latest["back"] or 0)))
     if "=" in text:
-        return _by_columns(text, good)
+        return by_columns(text, good)
     readings = {
         "the session": good.filter(session_id=text),
         "the moment": _at_moment(text, good),
@@ -140,7 +140,7 @@ def _too_short(text: str, every: pl.DataFrame) -> str:
     return f", for the id of a run is given by at least {MIN_PREFIX} characters: {longer}"
 
 
-def _by_columns(text: str, good: pl.DataFrame) -> Selection:
+def by_columns(text: str, good: pl.DataFrame) -> Selection:
     """Filter by `column=value`, all of them."""
     named: dict[str, object] = {}
     runs = good

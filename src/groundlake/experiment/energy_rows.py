@@ -203,7 +203,7 @@ def _of_devices(result: ExperimentResult) -> Iterator[EnergyRow]:
     if gpus.energy_per_gpu_j != of_each:
         for index, energy in enumerate(gpus.energy_per_gpu_j):
             yield EnergyRow(energy_j=energy, scope="gpu", source=source, device_index=index, note="of multi_gpu")
-    if result.total_energy_j is None or not _same(gpus.energy_total_j, result.total_energy_j):
+    if result.total_energy_j is None:  # else it would stand beside the total as another one
         yield EnergyRow(energy_j=gpus.energy_total_j, scope="gpu", source=source, note="sum over GPUs, of multi_gpu")
 
 

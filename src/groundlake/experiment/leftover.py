@@ -27,7 +27,7 @@ RESULT_COLUMNS = (
     *("energy_breakdown.raw_j", "energy_breakdown.baseline_power_w", "energy_breakdown.baseline_method"),
     *("energy_breakdown.adjusted_unclamped_j",),
     *("aggregation.num_processes", "aggregation.temporal_overlap_verified", "aggregation.gpu_attribution_verified"),
-    *("aggregation.warnings", "aggregation.rules", "multi_gpu.energy_per_gpu_j", "multi_gpu.energy_total_j"),
+    *("aggregation.warnings", "aggregation.rules", "multi_gpu.energy_per_gpu_j"),
     *("thermal_throttle.throttle_duration_sec", "thermal_throttle.max_temperature_c"),
     *("model_info.num_parameters", "model_info.architecture", "model_info.context_length"),
     *("model_info.quantization.method", "model_info.quantization.bits"),
@@ -70,6 +70,8 @@ def leftover(result: ExperimentResult, model: str, *, age_at_end: bool = False) 
     age = () if age_at_end else (BASELINE_AGE,)
     for path in (*RESULT_COLUMNS, *RESULT_FIGURES, *age, "timeseries_sha256"):
         _take(data, path)
+    if result.multi_gpu is not None and result.total_energy_j in {None, result.multi_gpu.energy_total_j}:
+        _take(data, "multi_gpu.energy_total_j")
     if result.warmup_excluded_samples == warmup_requests(result):
         _take(data, "warmup_excluded_samples")
     _take_baseline(data, result)

@@ -168,7 +168,7 @@ class ExperimentRun:
         return row | dict(self.ledger)
 
     def _ledger_warnings(self) -> list[str] | None:
-        texts = [*_texts(self.result), *(str(doubt) for doubt in self.doubts)]
+        texts = [f"{each['code']}: {each['message']}" for each in self._warnings()]
         derived = token_totals(self.result)[2]
         return list(dict.fromkeys([*texts, *([derived] if derived else [])])) or None
 

@@ -7,6 +7,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
+
 from groundlake.errors import ContractViolationError, UsageError
 from groundlake.experiment.rows import ExperimentRun
 from groundlake.experiment.settings import hardware_of
@@ -23,8 +25,6 @@ from groundlake.schemas import FACT_TABLES, Runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
-
-    import polars as pl
 
     from groundlake.importers.quarantine import Entry
     from groundlake.store import Lake
@@ -185,8 +185,9 @@ def _frames(read: Read, hardware_id: str, zones: Zones) -> Frames | Problem:
             encode_key(row[name])
     except UsageError as error:
         return Problem("bad_key", "", str(error).replace("\n", "; "))
-    except (OverflowError, ValueError) as error:
-        return Problem("contract", "", f"a figure that no table can hold: {error}")
+    except (OverflowError, ValueError, pl.exceptions.PolarsError) as error:
+        said = str(error).split("\n", 1)[0]
+        return Problem("contract", "", f"a figure that no table can hold: {said}")
     try:
         prepared = prepare(row, frames)
         for name in prepared.frames:

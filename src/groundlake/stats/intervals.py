@@ -76,7 +76,7 @@ def relative_half_width(samples: Sequence[float]) -> float | None:
     return half / summary["mean"] if summary["mean"] > 0 else None
 
 
-def student_quantile(degrees_of_freedom: int, confidence: float = CONFIDENCE) -> float:
+def student_quantile(degrees_of_freedom: float, confidence: float = CONFIDENCE) -> float:
     """Return the two-sided quantile of Student's t, for example 2.0096 at 49 degrees of freedom and 95 %."""
     from scipy.special import stdtrit  # imported late: half of the cost of a cold start would be scipy
 
