@@ -64,6 +64,7 @@ matched AS (
         e.method,
         e.scope,
         e.device_index,
+        e.device_uuid,
         e.window_s,
         e.energy_j,
         p.source AS readings_source,
@@ -77,11 +78,15 @@ matched AS (
         ON p.hardware_id = e.hardware_id
         AND p.run_id = e.run_id
         AND p.scope = e.scope
-        AND CASE WHEN e.device_index IS NULL THEN p.took_part ELSE p.device_index = e.device_index END
+        AND CASE
+            WHEN e.device_index IS NOT NULL THEN p.device_index = e.device_index
+            WHEN e.device_uuid IS NULL THEN p.took_part
+            ELSE false
+        END
     WHERE e.process_index IS NULL AND e.phase = 'all'
     GROUP BY
-        e.hardware_id, e.precision, e.model, e.batch, e.run_id, e.source, e.method, e.scope, e.device_index, e.window_s,
-        e.energy_j, p.source
+        e.hardware_id, e.precision, e.model, e.batch, e.run_id, e.source, e.method, e.scope, e.device_index, e.device_uuid,
+        e.window_s, e.energy_j, p.source
 )
 SELECT
     hardware_id,
@@ -93,6 +98,7 @@ SELECT
     method,
     scope,
     device_index,
+    device_uuid,
     window_s,
     energy_j,
     readings_source,
@@ -103,7 +109,7 @@ SELECT
     counter_j,
     (counter_j - energy_j) / NULLIF(energy_j, 0) * 100 AS counter_difference_percent,
     CASE
-        WHEN num_rails = 0 THEN 'no power readings of this scope'
+        WHEN num_rails = 0 THEN 'no power readings belong to it'
         WHEN integral_j IS NULL THEN reason
     END AS reason
 FROM matched

@@ -38,7 +38,12 @@ other_run AS (
     CROSS JOIN this_run t
     CROSS JOIN params p
     WHERE
-        (p.other_run_id IN ('before') AND g.place > t.place AND g.model = t.model AND g.hardware_id = t.hardware_id)
+        (
+            NULLIF(p.other_run_id, 'before') IS NULL
+            AND g.place > t.place
+            AND g.model = t.model
+            AND g.hardware_id = t.hardware_id
+        )
         OR g.run_id = p.other_run_id
     QUALIFY row_number() OVER (ORDER BY CASE WHEN g.run_id = p.other_run_id THEN 0 ELSE 1 END, g.place) = 1
 ),

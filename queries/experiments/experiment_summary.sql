@@ -84,7 +84,7 @@ latencies AS (
         max(CASE WHEN metric = 'e2e' THEN p95_ms END) AS e2e_p95_ms,
         max(CASE WHEN metric = 'e2e' THEN p99_ms END) AS e2e_p99_ms
     FROM experiment_latency_summary
-    WHERE is_only_timing
+    WHERE is_only_timing AND metric IN ('ttft', 'itl', 'e2e')
     GROUP BY hardware_id, run_id
 ),
 doubts AS (

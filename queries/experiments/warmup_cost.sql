@@ -3,7 +3,8 @@
 -- example: select run_id, warmup_requests, warmup_s, warmup_share, warmup_output_tokens from warmup_cost
 -- column warmup_requests [1]: Requests of the warm-up
 -- column failed_warmup_requests [1]: Those of them that failed or were cancelled
--- column warmup_s [s]: Time from sending the first to the end of the last; NULL where times are not known
+-- column warmup_s [s]: Time from sending the first to the end of the last; NULL where that of an answered one is not
+--   known
 -- column warmup_share [1]: warmup_s / (warmup_s + wall_time_s): share of the time that went into warming up
 -- column warmup_input_tokens [1]: Tokens of their prompts; NULL where one is not known
 -- column warmup_output_tokens [1]: Tokens of their answers; NULL where that of an answered one is not known
@@ -15,7 +16,11 @@ WITH warmed AS (
         run_id,
         count(*) AS num_requests,
         count(CASE WHEN status <> 'ok' THEN 1 END) AS num_failed,
-        max(sent_at_s + end_to_end_latency_ms / 1000) - min(sent_at_s) AS warmup_s,
+        CASE
+            WHEN count(CASE WHEN status = 'ok' THEN sent_at_s + end_to_end_latency_ms END)
+                = count(CASE WHEN status = 'ok' THEN 1 END)
+                THEN max(sent_at_s + end_to_end_latency_ms / 1000) - min(sent_at_s)
+        END AS warmup_s,
         CASE WHEN count(input_tokens) = count(*) THEN CAST(sum(input_tokens) AS BIGINT) END AS input_tokens,
         CASE
             WHEN count(CASE WHEN status = 'ok' AND output_tokens IS NULL THEN 1 END) = 0

@@ -47,8 +47,8 @@ NAMES = {
     "power_mode": ("runs", "thermal_profile", "kind = 'efficiency'"),
     "estimator": ("estimates", "estimator", ""),
     "version": ("estimates", "estimator_version", ""),
-    "run_id": ("runs", "run_id", ""),
-    "other_run_id": ("runs", "run_id", ""),
+    "run_id": ("runs", "run_id", "kind = 'llm_inference'"),
+    "other_run_id": ("runs", "run_id", "kind = 'llm_inference'"),
 }
 """Parameters that name something in the lake: relation and column where the names are, and which rows count."""
 

@@ -287,8 +287,13 @@ def test_what_warming_up_cost_is_not_the_sum_of_latencies(lake: Lake) -> None:
     }
     experiment(lake, facts=facts, wall_time_s=7.5)
     experiment(lake, run={"batch": 2}, facts={"experiment_requests": rows[-1:]})
+    untimed = [request(0, phase="warmup", tokens=(50, None)), rows[0] | {"request_index": 1}]
+    experiment(lake, run={"batch": 4}, facts={"experiment_requests": untimed})
     columns = (
         "batch warmup_requests failed_warmup_requests warmup_s warmup_share warmup_input_tokens warmup_output_tokens "
         "warmup_energy_j"
     )
-    assert ask(lake, "warmup_cost", columns) == [near(1, 3, 1, 2.5, 0.25, 150, 50, 30.0)]
+    assert ask(lake, "warmup_cost", columns) == [
+        near(1, 3, 1, 2.5, 0.25, 150, 50, 30.0),
+        near(4, 2, 0, None, None, 100, None, None),
+    ]

@@ -139,6 +139,7 @@ def test_energies_stand_beside_those_made_from_raw_readings(lake: Lake) -> None:
         energy(800.0, source="zeus", method="reported"),
         energy(999.0, scope="machine"),
         energy(500.0, device_index=1),
+        energy(1.0, device_uuid="GPU-x"),
     ]
     power = readings({0: 100.0, 1: 40.0, 2: 7.0})
     processes = [process(0, device_index=0), process(1, device_index=1)]
@@ -147,9 +148,10 @@ def test_energies_stand_beside_those_made_from_raw_readings(lake: Lake) -> None:
     columns = (
         "source scope device_index energy_j readings_source num_rails integral_j integral_difference_percent reason"
     )
-    none = "no power readings of this scope"
+    none = "no power readings belong to it"
     assert ask(lake, "energy_recomputed", columns) == [
         near("nvml", "gpu", 1, 500.0, "nvml", 1, 400.0, -20.0, None),
+        near("nvml", "gpu", None, 1.0, None, 0, None, None, none),
         near("nvml", "gpu", None, 1000.0, "nvml", 2, 1400.0, 40.0, None),
         near("nvml", "machine", None, 999.0, None, 0, None, None, none),
         near("zeus", "gpu", None, 800.0, "nvml", 2, 1400.0, 75.0, None),
