@@ -279,6 +279,12 @@ def test_a_device_is_that_of_the_option_else_of_the_gpu_else_it_is_asked_for(tmp
     assert import_experiments(lake, [said]).by_hardware.keys() == {"my_box"}
 
 
+def test_a_result_that_is_there_needs_no_device(tmp_path: Path, lake: Lake) -> None:
+    path = aggregate([process()]).save(tmp_path)
+    import_experiments(lake, [path], hardware_id="my_cpu")
+    assert import_experiments(lake, [path]).by_hardware["my_cpu"].already_present == 1
+
+
 def test_an_experiment_is_not_imported_a_second_time_under_another_device(tmp_path: Path, lake: Lake) -> None:
     path = single().save(tmp_path)
     import_experiments(lake, [path])

@@ -13,7 +13,7 @@ from experiments import full_process, full_result, requests, single
 from processes import START, process, result
 from pydantic import BaseModel
 
-from groundlake.experiment import ExperimentResult, aggregate
+from groundlake.experiment import EnergyMetrics, ExperimentResult, aggregate
 from groundlake.experiment.extended import EnergyBreakdown
 from groundlake.experiment.quality import Seen, doubts
 from groundlake.experiment.rows import EnergyRow, ExperimentRun
@@ -166,6 +166,18 @@ def test_each_energy_keeps_its_source_method_and_scope() -> None:
         (None, "gpu", 1, "codecarbon", "reported", 142.5, None),
         (None, "gpu", 0, "codecarbon", "reported", 141.25, None),
         (None, "gpu", 1, "codecarbon", "reported", 142.25, None),
+    ]
+
+
+def test_a_total_that_is_all_of_the_gpu_is_of_the_gpu() -> None:
+    told = EnergyMetrics(
+        total_energy_j=25.0, gpu_energy_j=25.0, source="nvml", method="power_integral", duration_sec=10
+    )
+    rows = frames_of(ExperimentRun.of(aggregate([process(energy_metrics=told)]), "a100"))[1]["energy_estimates"]
+    assert rows.select("process_index", "scope", "source", "method", "window_s").rows() == [
+        (None, "gpu", "nvml", "power_integral", 10.0),
+        (0, "process", "nvml", "power_integral", 10.0),
+        (0, "gpu", "nvml", "power_integral", 10.0),
     ]
 
 

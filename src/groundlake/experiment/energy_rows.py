@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from groundlake.experiment.extended import EnergyBreakdown
+    from groundlake.experiment.metrics import EnergyMetrics
     from groundlake.experiment.result import ExperimentResult, RawProcessResult
 
 UNKNOWN = "unknown"
@@ -127,7 +128,9 @@ def _common(result: ExperimentResult) -> EnergyRow:
     told = [process.energy_metrics for process in result.process_results]
     sources = {each.source for each in told}
     source = (sources.pop() if len(sources) == 1 else None) or UNKNOWN
-    row = EnergyRow(energy_j=0.0, scope="process", source=source)
+    scopes = {_only_part(each) for each in told}
+    scope = (scopes.pop() if len(scopes) == 1 else None) or "process"
+    row = EnergyRow(energy_j=0.0, scope=scope, source=source)
     parts = [each.total_energy_j for each in told]
     known = [part for part in parts if part is not None]
     if (
@@ -146,6 +149,16 @@ def _common(result: ExperimentResult) -> EnergyRow:
         window_s=only.duration_sec,
         emissions_kg_co2=only.emissions_kg_co2,
     )
+
+
+def _only_part(told: EnergyMetrics) -> str | None:
+    """Scope of a total that is that of one part, and nothing else was measured."""
+    parts = {"gpu": told.gpu_energy_j, "cpu": told.cpu_energy_j, "ram": told.ram_energy_j}
+    known = {scope: energy for scope, energy in parts.items() if energy is not None}
+    if len(known) != 1 or told.total_energy_j is None:
+        return None
+    ((scope, energy),) = known.items()
+    return scope if _same(energy, told.total_energy_j) else None
 
 
 def _with_adjusted(row: EnergyRow, result: ExperimentResult) -> EnergyRow:

@@ -353,7 +353,7 @@ def _sidecar_rows(result: ExperimentResult, averaging_s: float | None) -> pl.Dat
     series = result.timeseries
     if series is None:
         return None
-    uuids = {process.gpu_id: process.gpu_uuid for process in result.process_results}
+    uuids = {each.gpu_id: each.gpu_uuid for each in result.process_results if each.gpu_id is not None}
     return series.select(
         phase=pl.lit("measure"),
         source=pl.lit(SIDECAR),

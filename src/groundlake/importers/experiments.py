@@ -77,6 +77,10 @@ class _Known:
         ids = {run: name for name in ledger.hardware_ids() for run in ledger.all_rows(name)["run_id"]}
         return cls(ids, ids.keys() - set(lake.runs()["run_id"]))
 
+    def device_of(self, read: Read) -> str | None:
+        """Device of a result that is there already; None where it is new."""
+        return self.ids.get(str(ExperimentRun.of(read.result, "", layout=read.layout).identity))
+
 
 def import_experiments(
     lake: Lake,
@@ -112,11 +116,12 @@ def import_experiments(
     report.files, report.measurements = reading.files, len(reading.results)
     report.skipped = dict(reading.skipped)
     report.quarantined = list(reading.quarantined)
-    named = [(read, hardware_id or hardware_of(read.result)) for read in reading.results]
+    known = _Known.of(lake)
+    named = [(read, hardware_id or hardware_of(read.result) or known.device_of(read)) for read in reading.results]
     _refuse_all_unknown(named)
     zones = zones or Zones()
     _refuse_idle_zones(zones, {name for _, name in named if name})
-    new = _plan(named, zones, _Known.of(lake), report)
+    new = _plan(named, zones, known, report)
     report.warnings = Counter(text.split(":")[0] for row, _ in new for text in row["warnings"] or ())
     if dry_run:
         report.newly_quarantined = len({entry.identity for entry in report.quarantined} - known_entries(lake))
