@@ -116,6 +116,8 @@ def source_of(path: str | Path) -> tuple[str, str]:
     Raises:
         UsageError: There is no such folder, or it holds no model.
     """
+    if not str(path):
+        raise UsageError("model: give a folder or a name")
     folder = Path(path).expanduser()
     if folder.is_dir():
         if not (folder / "config.json").is_file():
@@ -124,7 +126,7 @@ def source_of(path: str | Path) -> tuple[str, str]:
     given = str(path)
     if folder.exists():
         raise UsageError(f"model {given}: give the folder of the model, not a file")
-    if isinstance(path, Path) or given.startswith(("/", ".", "~")) or given.count("/") > 1 or not given:
+    if isinstance(path, Path) or given.startswith(("/", ".", "~")) or given.count("/") > 1:
         raise UsageError(f"model {given}: there is no such folder")
     return given, given
 
