@@ -20,11 +20,20 @@ from groundlake.llm.local import LocalModel
 from groundlake.llm.tiny import make_tiny_model
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 PROMPTS = ["hello", "a much longer prompt than the first one", "x"]
 LONG = Decoding(max_new_tokens=12, ignore_eos=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _one_thread() -> Iterator[None]:
+    """So small a model is quicker so, above all where other tests run beside."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="module")
