@@ -1,0 +1,445 @@
+"""Experiments through real processes into a real lake: a small model, and a server on loopback."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import polars as pl
+import pytest
+from llm_server import MODEL, LlmServer, Reply, error
+
+from groundlake.errors import LakeEnvironmentError, UsageError
+from groundlake.experiment import ExperimentResult
+from groundlake.experiment.plan import ExperimentPlan
+from groundlake.experiment.prompts import read_prompts
+from groundlake.experiment.runner import Event, Outcome, run_experiment
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytest.importorskip("httpx2", reason="httpx2 is not installed: pip install 'groundlake[experiment]'")
+
+WATTS, IDLE_WATTS = 40.0, 8.0
+STEP_S = 0.001
+HANG = Reply(headers={"Content-Type": "text/event-stream"}, ending="hang")
+
+
+@pytest.fixture
+def prompts(tmp_path: Path) -> Path:
+    """A file of three prompts."""
+    file = tmp_path / "prompts.txt"
+    file.write_text("hello there\nwho are you\nsay something short\n")
+    return file
+
+
+@pytest.fixture(scope="module")
+def counters(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A trace of a counter that goes on by 40 W, and of a power that never answers in time."""
+    moments = pl.int_range(0, 120_000, eager=True).cast(pl.Float64) * STEP_S
+    trace = pl.DataFrame({"timestamp_s": moments, "rail": "package-0", "energy_counter_j": moments * WATTS})
+    file = tmp_path_factory.mktemp("trace") / "trace.parquet"
+    trace.write_parquet(file)
+    return file
+
+
+@pytest.fixture(scope="module")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model with random weights and its tokenizer."""
+    pytest.importorskip("transformers", reason="transformers is missing: pip install 'groundlake[transformers]'")
+    from groundlake.llm.tiny import make_tiny_model
+
+    return make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
+
+
+def plan_of(server: LlmServer, prompts: Path, n: int = 8, **changed: object) -> ExperimentPlan:
+    told = {"backend": "openai", "model": MODEL, "prompts": read_prompts(prompts, n), "hardware_id": "bench"}
+    told |= {"base_url": f"{server.url}/v1", "power": "none", "warmup": 1, "baseline_s": 0.0}
+    return ExperimentPlan(**(told | changed))
+
+
+def one(lake: Lake, query: str) -> dict:
+    return lake.sql(query).pl().row(0, named=True)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 3)], ids=["one by one", "two processes, batches of three"])
+def test_a_local_model_is_measured_and_the_lake_and_the_result_say_the_same(
+    tiny_model: Path, prompts: Path, counters: Path, lake_root: Path, shape: tuple[int, int]
+) -> None:
+    (processes, batch), lake, n = shape, Lake(lake_root), 7
+    plan = ExperimentPlan(
+        backend="transformers",
+        model=str(tiny_model),
+        prompts=read_prompts(prompts, n),
+        hardware_id="bench",
+        max_new_tokens=6,
+        ignore_eos=True,
+        batch=batch,
+        processes=processes,
+        device="cpu",
+        warmup=1,
+        baseline_s=0.1,
+        power=str(counters),
+        power_hz=100.0,
+        session="night",
+        cycle=2,
+        note="door open",
+    )
+    outcome = run_experiment(lake, plan)
+    result = outcome.result
+    assert result is not None
+    row = one(lake, "select * from experiment_summary")
+    assert (row["model"], row["precision"], row["batch"], row["device"]) == ("tiny", "fp32", batch, "cpu")
+    assert (row["run_id"], row["experiment_id"]) == (outcome.run_id, result.experiment_id) == (outcome.run_id,) * 2
+    assert (row["num_processes"], row["num_requests"], row["failed_requests"]) == (processes, n, 0)
+    assert (row["study"], row["cycle"], row["warmup_requests"]) == ("night", 2, processes * batch)
+    assert (row["output_tokens"], row["token_timing"]) == (n * 6, "streaming")
+    assert row["input_tokens"] == result.input_tokens == sum(len(f"s{text}") for text in plan.prompts.items)
+    assert (row["num_ttft"], row["num_itl"], row["num_e2e"]) == (n, n * 5, n)
+    assert result.latency_stats is not None
+    assert result.latency_stats.ttft_p95_ms == pytest.approx(row["ttft_p95_ms"])
+    assert result.latency_stats.itl_full_p99_ms == pytest.approx(row["itl_p99_ms"])
+    # The energy is the counter's over the window, to one of its steps at each end.
+    window_s = one(lake, "select measured_window_s from runs where kind = 'llm_inference'")["measured_window_s"]
+    assert row["energy_j"] == result.total_energy_j == pytest.approx(WATTS * window_s, abs=0.05 * WATTS)
+    assert (row["energy_source"], row["energy_scope"], row["energy_method"]) == ("replay", "cpu", "counter")
+    assert row["baseline_power_w"] == pytest.approx(WATTS, rel=0.2)
+    assert row["energy_above_baseline_j"] == result.energy_breakdown.adjusted_unclamped_j
+    assert (row["flops_estimate_method"], row["flops_confidence"]) == ("palm_formula", "medium")
+    assert row["flops"] == 2 * _parameters(lake) * row["total_tokens"]
+    assert result.aggregation is not None
+    assert (len(result.process_results), result.aggregation.num_processes) == (processes, processes)
+    assert result.timeseries is None
+    run = lake.runs("bench").filter(kind="llm_inference").row(0, named=True)
+    assert (run["session_id"], run["run_index"], run["note"], run["status"]) == ("night", 2, "door open", "ok")
+    assert run["config_hash"] == result.measurement_config_hash
+    assert [text.split(":")[0] for text in run["warnings"]] == ["short_duration", "few_prompts"]
+    assert lake.frame("measurement_warnings").sort("code")["code"].to_list() == ["few_prompts", "short_duration"]
+    assert lake.check() == []
+
+
+def _parameters(lake: Lake) -> int:
+    """Parameters behind the estimate of the operations, as its note says."""
+    note = one(lake, "select note from flops_estimates where process_index is null")["note"]
+    return int(note.split(" x ")[1].split()[0])
+
+
+def test_a_result_folder_holds_what_the_lake_holds_and_importing_it_adds_nothing(
+    cli: Callable, prompts: Path, counters: Path, lake_root: Path, tmp_path: Path
+) -> None:
+    with LlmServer() as server:
+        done = cli(
+            *("experiment", "run", "--backend", "openai", "--model", MODEL, "--base-url", server.url),
+            *("--prompts", prompts, "--n", "12", "--concurrency", "4", "--warmup", "2"),
+            *("--hw", "bench", "--device", "cpu", "--precision", "int4", "--name", "quick"),
+            *("--power", counters, "--power-hz", "100", "--baseline", "0.1"),
+            *("--repeat", "2", "--save", "results", "--export-csv", "out/all.csv"),
+        )
+        assert len(server.received) == 2 * (12 + 2)
+    lake = Lake(lake_root)
+    rows = lake.sql("select * from experiment_summary order by cycle").pl()
+    assert rows["cycle"].to_list() == [1, 2]
+    assert rows["configuration"].n_unique() == rows["config_hash"].n_unique() == 1
+    for row in rows.iter_rows(named=True):
+        assert (row["num_requests"], row["output_tokens"], row["precision"], row["batch"]) == (12, 60, "int4", 0)
+        assert f"next: lake experiment show {row['run_id']}" in done.stdout
+        assert f"{row['output_tokens_per_s']:.4g} of answers" in done.stdout
+        assert f"p50 {row['ttft_p50_ms']:.4g} ms, p95 {row['ttft_p95_ms']:.4g} ms" in done.stdout
+        assert f"{row['energy_per_output_token_j']:.4g} J per token of answers" in done.stdout
+    baselines = lake.runs("bench").filter(kind="idle_baseline")
+    assert baselines["session_id"].to_list() == ["quick"]
+    assert rows["baseline_method"].to_list() == ["fresh", "cached"]
+    folders = sorted((tmp_path / "results").iterdir())
+    assert [sorted(path.name for path in folder.iterdir()) for folder in folders] == [["result.json"]] * 2
+    saved = {ExperimentResult.from_json(folder).experiment_id for folder in folders}
+    assert saved == set(rows["run_id"])
+    assert len((tmp_path / "out" / "all.csv").read_text().splitlines()) == 3
+    before = lake.runs().height
+    assert "there already" in cli("experiment", "import", "results").stdout
+    assert Lake(lake_root).runs().height == before
+    assert lake.check() == []
+
+
+def test_requests_are_in_flight_together_and_the_key_is_kept_nowhere(
+    prompts: Path, lake_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0815")
+    with LlmServer(meet=4) as server:
+        outcome = run_experiment(Lake(lake_root), plan_of(server, prompts, 12, concurrency=4, warmup=0))
+        assert server.busiest == 4
+        assert {each.headers["Authorization"] for each in server.received} == {"Bearer sk-very-secret-0815"}
+        assert {each.body["max_tokens"] for each in server.received} == {64}
+    assert outcome.result is not None
+    assert "sk-very-secret-0815" not in outcome.result.model_dump_json()
+    assert outcome.result.effective_config["concurrency"] == 4
+    files = [path for path in lake_root.rglob("*") if path.is_file()]
+    assert not [path for path in files if b"very-secret" in path.read_bytes()]
+    stored = Lake(lake_root).frame("experiment_settings")["value"].drop_nulls().to_list()
+    assert not [value for value in stored if "secret" in value]
+
+
+def test_failed_requests_are_counted_by_kind_and_kept_in_no_figure(prompts: Path, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    replies = (Reply(), error(500), error(429), error(500))  # the first is the warm-up's
+    with LlmServer(*replies) as server:
+        outcome = run_experiment(lake, plan_of(server, prompts, 10))
+    assert outcome.failures == {"http_500": 2, "http_429": 1}
+    rows = lake.frame("experiment_requests").filter(phase="measure").sort("request_index")
+    assert rows["status"].to_list() == ["failed"] * 3 + ["ok"] * 7
+    assert [text.split(":")[0] for text in rows["error"][:3]] == ["http_500", "http_429", "http_500"]
+    assert rows["time_to_first_token_ms"].null_count() == 3
+    row = one(lake, "select * from experiment_summary")
+    assert (row["num_requests"], row["failed_requests"], row["num_ttft"], row["output_tokens"]) == (10, 3, 7, 35)
+    codes = lake.frame("measurement_warnings")["code"].to_list()
+    assert "failed_requests" in codes
+
+
+def test_an_experiment_without_any_answer_is_a_failed_run_with_the_reason(
+    cli: Callable, prompts: Path, lake_root: Path
+) -> None:
+    with LlmServer(*[error(500, "out of order")] * 4) as server:
+        gone = plan_of(server, prompts)
+        failed = _cli_run(cli, server.url, prompts, "--n", "3", "--warmup", "1", code=1)
+    assert "all 3 requests failed: http_500 3" in failed.stdout
+    assert "1 of 1 experiments failed" in failed.stderr
+    outcome = run_experiment(Lake(lake_root), gone)  # nobody listens any more
+    assert str(outcome.reason).startswith("all requests of the warm-up failed (connection 1)")
+    runs = Lake(lake_root).runs("bench").filter(kind="llm_inference")
+    assert runs["status"].to_list() == ["failed", "failed"]
+    assert all(reason.startswith("all ") for reason in runs["error"])
+    assert Lake(lake_root).frame("experiment_requests").is_empty()
+
+
+def _cli_run(cli: Callable, url: str, prompts: Path, *options: str, code: int = 0) -> subprocess.CompletedProcess[str]:
+    common = ("experiment", "run", "--backend", "openai", "--model", MODEL, "--prompts", prompts, "--base-url", url)
+    return cli(*common, "--hw", "bench", "--power", "none", "--baseline", "0", *options, code=code)
+
+
+def test_a_process_that_is_killed_fails_the_experiment_and_ends_the_others(prompts: Path, lake_root: Path) -> None:
+    lake, pids = Lake(lake_root), []
+    with LlmServer(HANG, HANG) as server:
+        killer = threading.Thread(target=_kill_one, args=(server, pids))
+        killer.start()
+        outcome = run_experiment(lake, plan_of(server, prompts, processes=2, concurrency=2, warmup=0))
+        killer.join()
+    assert outcome.result is None
+    assert "was killed by signal SIGKILL, as the kernel does when memory runs out" in str(outcome.reason)
+    assert len(pids) == 2
+    assert not [pid for pid in pids if Path(f"/proc/{pid}").exists()]
+    run = lake.runs("bench").row(0, named=True)
+    assert (run["status"], run["error"], run["run_id"]) == ("failed", outcome.reason, outcome.run_id)
+    assert lake.check() == []
+
+
+def _kill_one(server: LlmServer, pids: list[int]) -> None:
+    """Kill one of the processes as soon as a request is there."""
+    assert server.is_busy.wait(60)
+    children = [child.pid for child in multiprocessing.active_children() if child.name == "groundlake-experiment"]
+    pids += [pid for pid in children if pid is not None]
+    os.kill(pids[0], signal.SIGKILL)
+
+
+@pytest.fixture
+def under_way(prompts: Path, lake_root: Path, cli: Callable) -> Iterator[tuple[subprocess.Popen, list[int]]]:
+    """An experiment of two processes that a server never answers, and their pids."""
+    with LlmServer(HANG, HANG) as server:
+        command = [sys.executable, "-m", "groundlake", "experiment", "run", "--backend", "openai", "--model", MODEL]
+        command += ["--base-url", server.url, "--prompts", str(prompts), "--n", "4", "--hw", "bench", "--power", "none"]
+        command += ["--processes", "2", "--concurrency", "2", "--warmup", "0", "--baseline", "0"]
+        with subprocess.Popen(
+            command, cwd=cli.folder, env=cli.environment, stderr=subprocess.PIPE, text=True, start_new_session=True
+        ) as process:
+            assert server.is_busy.wait(120)
+            yield process, _children(process.pid)
+            process.kill()
+
+
+def _children(pid: int) -> list[int]:
+    """Processes of an experiment below a process, the resource tracker left out."""
+    below = [int(text) for text in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    return [child for child in below if b"resource_tracker" not in Path(f"/proc/{child}/cmdline").read_bytes()]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_an_interruption_ends_all_processes_and_writes_nothing(
+    under_way: tuple[subprocess.Popen, list[int]], lake_root: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process, children = under_way
+    assert len(children) == 2
+    watched = [os.pidfd_open(child) for child in children]
+    process.send_signal(number)
+    assert process.stderr is not None
+    assert "interrupted" in process.stderr.read()
+    assert process.wait() == 130
+    _assert_ended(watched)
+    assert not lake_root.exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["prompts.txt"]
+
+
+def test_the_processes_end_when_their_parent_is_killed(under_way: tuple[subprocess.Popen, list[int]]) -> None:
+    process, children = under_way
+    watched = [os.pidfd_open(child) for child in children]
+    process.kill()
+    _assert_ended(watched)
+
+
+def _assert_ended(watched: list[int]) -> None:
+    try:
+        for descriptor in watched:
+            assert select.select([descriptor], [], [], 60)[0] == [descriptor]  # readable once the process has ended
+    finally:
+        for descriptor in watched:
+            os.close(descriptor)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 8 MiB."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place]
+    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
+        pytest.skip("a small file system cannot be mounted here (it needs root)")
+    yield place
+    subprocess.run(["umount", place], check=True)
+
+
+def test_a_disk_that_fills_up_midway_leaves_the_lake_whole_and_the_saved_result_readable(
+    small_disk: Path, prompts: Path, tmp_path: Path
+) -> None:
+    lake, saved = Lake(small_disk / "lake"), []
+    lake.write({"hardware_id": "bench", "model": "earlier"})
+
+    def fill(event: Event) -> None:
+        if event.now == "measuring" and not event.done:
+            with (small_disk / "other").open("wb") as file:
+                file.truncate(0)
+                free = os.statvfs(small_disk)
+                file.write(b"x" * (free.f_bavail * free.f_frsize))
+
+    def save(outcome: Outcome) -> None:
+        assert outcome.result is not None
+        saved.append(outcome.result.save(tmp_path / "results"))
+
+    with LlmServer() as server, pytest.raises(LakeEnvironmentError, match="disk is full"):
+        run_experiment(lake, plan_of(server, prompts), on_event=fill, before_writing=save)
+    assert ExperimentResult.from_json(saved[0]).output_tokens == 40
+    assert lake.runs()["model"].to_list() == ["earlier"]
+    assert lake.check() == []
+    with LlmServer() as server, pytest.raises(LakeEnvironmentError, match="disk is full"):
+        run_experiment(lake, plan_of(server, prompts))
+    assert server.received == []  # found out before anything was asked
+
+
+def test_a_result_that_cannot_be_saved_is_in_the_lake_all_the_same(
+    cli: Callable, small_disk: Path, prompts: Path, lake_root: Path
+) -> None:
+    with (small_disk / "other").open("wb") as file:
+        free = os.statvfs(small_disk)
+        file.write(b"x" * (free.f_bavail * free.f_frsize))
+    with LlmServer() as server:
+        refused = _cli_run(cli, server.url, prompts, "--n", "3", "--save", str(small_disk / "results"), code=5)
+    assert "disk is full" in refused.stderr
+    assert Lake(lake_root).runs("bench").filter(kind="llm_inference")["status"].to_list() == ["ok"]
+
+
+@pytest.mark.parametrize("missing", ["httpx2", "torch"])
+def test_a_missing_extra_is_named_before_anything_is_written(
+    cli: Callable, prompts: Path, tmp_path: Path, missing: str
+) -> None:
+    (tmp_path / "without").mkdir()
+    (tmp_path / "without" / f"{missing}.py").write_text("raise ImportError('left out')")
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "config.json").write_text("{}")
+    options = {
+        "httpx2": ("--backend", "openai", "--model", MODEL, "--base-url", "http://127.0.0.1:9"),
+        "torch": ("--backend", "transformers", "--model", "model", "--device", "cpu"),
+    }[missing]
+    common = ("experiment", "run", "--prompts", prompts, "--n", "3", "--baseline", "0", "--hw", "bench")
+    refused = cli(*common, *options, code=3, PYTHONPATH=str(tmp_path / "without"))
+    assert "pip install 'groundlake[" in refused.stderr
+    assert not (tmp_path / "lake").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (("--backend", "openai", "--model", MODEL), "--base-url http://HOST:8000/v1, or OPENAI_BASE_URL"),
+        (("--backend", "openai", "--model", MODEL, "--base-url", "http://10.1.2.3/v1"), "give --hw ID"),
+        (("--backend", "transformers", "--model", "org/name", "--remote"), "--remote is about an endpoint"),
+        (("--backend", "transformers", "--model", "org/name", "--repeat", "2", "--cycle", "1"), "leave --cycle out"),
+        (("--backend", "transformers", "--model", "org/name", "--save", "prompts.txt"), "is a file; give a folder"),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_meant_is_refused_at_once(
+    cli: Callable, prompts: Path, lake_root: Path, options: tuple[str, ...], said: str
+) -> None:
+    assert said in cli("experiment", "run", "--prompts", prompts, *options, code=2).stderr
+    assert not lake_root.exists()
+
+
+def test_a_model_that_is_none_is_refused_and_nothing_is_written(prompts: Path, lake_root: Path, tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="transformers is missing: pip install 'groundlake[transformers]'")
+    (tmp_path / "config.json").write_text('{"model_type": "no_such_kind"}')
+    told = {"backend": "transformers", "model": str(tmp_path), "hardware_id": "bench", "device": "cpu"}
+    plan = ExperimentPlan(prompts=read_prompts(prompts), power="none", **told)
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        run_experiment(Lake(lake_root), plan)
+    assert not lake_root.exists()
+
+
+def test_a_dry_run_prints_the_plan_and_the_hash_and_writes_nothing(
+    cli: Callable, prompts: Path, lake_root: Path
+) -> None:
+    options = ("experiment", "run", "--backend", "openai", "--model", MODEL, "--prompts", prompts, "--dry-run")
+    here = cli(*options, "--base-url", "http://127.0.0.1:9", "--hw", "bench", "--name", "a").stdout
+    there = cli(*options, "--base-url", "http://10.1.2.3/v1", "--hw", "other", "--name", "b").stdout
+    assert here.splitlines()[-1].startswith("config_hash ")
+    assert here.splitlines()[-1] == there.splitlines()[-1]
+    assert "p.txt" not in here
+    assert "prompts.txt has 3 prompts; they are repeated to make 100 (--n)" in here
+    assert "no sensor of this one is read" in there
+    assert not lake_root.exists()
+
+
+def test_the_energy_of_another_machine_is_unknown_and_it_is_said_why(prompts: Path, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    with LlmServer() as server:
+        plan = plan_of(server, prompts, is_remote=True, power="auto", baseline_s=1.0, hardware_id="h100_far_away")
+        outcome = run_experiment(lake, plan)
+    told = "power: the endpoint runs on another machine, whose sensors cannot be read from here"
+    assert outcome.why_no_energy == told
+    (run,) = lake.runs().to_dicts()
+    assert (run["hardware_id"], run["power_notes"]) == ("h100_far_away", [told])
+    assert (run["system_before"], run["device"]) == (None, None)
+    row = one(lake, "select energy_j, num_energy_estimates from experiment_summary")
+    assert row == {"energy_j": None, "num_energy_estimates": 0}
+    codes = lake.frame("measurement_warnings")["code"].to_list()
+    assert "no_baseline" not in codes
+
+
+def test_readings_of_a_gpu_are_the_sidecar_of_the_result(prompts: Path, lake_root: Path, tmp_path: Path) -> None:
+    trace = tmp_path / "gpu.csv"
+    lines = [f"{moment / 100},gpu,{100 + moment % 2},{40 + moment // 2000}" for moment in range(6000)]
+    trace.write_text("timestamp_s,rail,power_w,temperature_c\n" + "\n".join(lines))
+    with LlmServer() as server:
+        outcome = run_experiment(
+            Lake(lake_root), plan_of(server, prompts, 60, device="cuda", power=str(trace), power_hz=200.0)
+        )
+    assert outcome.result is not None
+    back = ExperimentResult.from_json(outcome.result.save(tmp_path / "results"))
+    assert back.timeseries is not None
+    assert back == outcome.result
+    assert set(back.timeseries["gpu_power_w"]) <= {100.0, 101.0}
+    assert back.timeseries["gpu_index"].unique().to_list() == [0]
+    stored = Lake(lake_root).frame("power_timeseries")
+    assert stored["power_w"].to_list() == back.timeseries["gpu_power_w"].to_list()
