@@ -12,8 +12,7 @@ import pytest
 from experiments import WARMUP, environment, extended, full_result, single
 from processes import process
 
-from groundlake.cli.experiments import _telling_length
-from groundlake.compare.experiments import compare_experiments, select_experiments, without_partner
+from groundlake.compare.experiments import compare_experiments, select_experiments, telling_length, without_partner
 from groundlake.errors import UsageError
 from groundlake.experiment import aggregate
 from groundlake.experiment.csv_export import csv_table, csv_text, export_csv, unwritten
@@ -181,8 +180,8 @@ def test_list_shows_experiments_and_failures_and_filters(kept: Path, cli: Cli) -
 
 
 def test_ids_are_shown_as_long_as_tells_them_apart() -> None:
-    assert _telling_length(["01a1ff05-aa47", "01a1ff05-bb7b"]) == len("01a1ff05-a")
-    assert _telling_length(["01a1ff05-aa47"]) == _telling_length([]) == 8
+    assert telling_length(["01a1ff05-aa47", "01a1ff05-bb7b"]) == len("01a1ff05-a")
+    assert telling_length(["01a1ff05-aa47"]) == telling_length([]) == 8
 
 
 def test_show_tells_settings_totals_energies_throughputs_latencies_and_warnings(kept: Path, cli: Cli) -> None:

@@ -128,6 +128,8 @@ def list_experiments(
     """List experiments, oldest first, failed ones too."""
     import polars as pl
 
+    from groundlake.compare.experiments import telling_length
+
     rows = settings.lake.sql(LIST).pl()
     for name, wanted in (("model", model), ("hardware_id", hw), ("study", study), ("backend", backend)):
         if wanted is None:
@@ -138,7 +140,7 @@ def list_experiments(
             raise UsageError(f"no experiment with {name} {wanted!r}; there are {', '.join(there) or 'none'}")
     if form is Format.TABLE:
         rows = rows.select(name for name in rows.columns if rows[name].null_count() < rows.height or rows.is_empty())
-        rows = rows.with_columns(pl.col("run_id").str.head(_telling_length(rows["run_id"].to_list())))
+        rows = rows.with_columns(pl.col("run_id").str.head(telling_length(rows["run_id"].to_list())))
     print_rows(rows, form, output)
 
 
@@ -239,12 +241,6 @@ def compare(
         print(f"A: {a}, {of_a.height} experiments; B: {b}, {of_b.height}; difference: B less A, Welch, 95 %")
         if alone:
             print(f"{alone} of them are in no row: the other side has no such configuration")
-
-
-def _telling_length(ids: list[str]) -> int:
-    """Characters that tell these ids apart: those of runs of the same minute begin in the same way."""
-    lengths = range(MIN_PREFIX, max(map(len, ids), default=MIN_PREFIX) + 1)
-    return next((length for length in lengths if len({each[:length] for each in ids}) == len(set(ids))), MIN_PREFIX)
 
 
 def _find(lake: Lake, text: str) -> dict[str, Any]:

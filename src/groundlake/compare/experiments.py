@@ -95,6 +95,12 @@ def select_experiments(summary: pl.DataFrame, text: str) -> pl.DataFrame:
     return rows
 
 
+def telling_length(ids: list[str]) -> int:
+    """Characters that tell these ids apart: those of runs of the same minute begin in the same way."""
+    lengths = range(MIN_PREFIX, max(map(len, ids), default=MIN_PREFIX) + 1)
+    return next((length for length in lengths if len({each[:length] for each in ids}) == len(set(ids))), MIN_PREFIX)
+
+
 def compare_experiments(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     """Compare two sides, configuration by configuration.
 
