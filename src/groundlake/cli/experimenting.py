@@ -145,7 +145,7 @@ def run(
     if repeat > 1 and cycle is not None:
         raise UsageError("--repeat counts the cycles itself; leave --cycle out")
     is_endpoint = backend.value == OPENAI
-    place = _place(settings, hw, device, base_url, is_endpoint=is_endpoint, remote=remote)
+    place = place_of(settings, hw, device, base_url, is_endpoint=is_endpoint, remote=remote)
     plan = ExperimentPlan(
         backend=backend.value,
         model=model,
@@ -185,7 +185,7 @@ def run(
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Place:
+class Place:
     """Where the model runs.
 
     Attributes:
@@ -206,7 +206,7 @@ class _Work:
     """What is to be measured, where it goes, and what came of it."""
 
     plan: ExperimentPlan
-    place: _Place
+    place: Place
     repeat: int
     save: Path | None
     export_csv: Path | None
@@ -231,9 +231,9 @@ class _Work:
             self.not_saved = error
 
 
-def _place(
+def place_of(
     settings: Settings, hw: str | None, device: str | None, url: str | None, *, is_endpoint: bool, remote: bool
-) -> _Place:
+) -> Place:
     """Decide under which hardware id is measured, and whether this machine works."""
     from groundlake.measure.target import choose_target
 
@@ -242,20 +242,20 @@ def _place(
             raise UsageError("--remote is about an endpoint; a local model runs on this machine")
         target = choose_target(settings.lake, hw, device)
         # The variable may be set for other programs: only an address that was meant is an error.
-        return _Place(hardware_id=target.hardware_id, base_url=_meant(url), target=target)
+        return Place(hardware_id=target.hardware_id, base_url=_meant(url), target=target)
     from groundlake.experiment.plan import address_of
     from groundlake.llm.address import is_loopback
 
     address = address_of(url)
     if is_loopback(address) and not remote:
         target = choose_target(settings.lake, hw, device)
-        return _Place(hardware_id=target.hardware_id, base_url=address, target=target)
+        return Place(hardware_id=target.hardware_id, base_url=address, target=target)
     if hw is None:
         raise UsageError(
             f"{address} is not on this machine, so its hardware cannot be seen from here: give --hw ID\n"
             "  lake hw list shows the ids that are known; any other name is taken as it is"
         )
-    return _Place(hardware_id=hw, base_url=address, is_remote=True)
+    return Place(hardware_id=hw, base_url=address, is_remote=True)
 
 
 def _meant(url: str | None) -> str | None:
@@ -284,7 +284,7 @@ def _measure(settings: Settings, work: _Work, *, wait: bool, force: bool) -> Non
                 device = plan.device or target.device
                 stack.enter_context(occupied(device, plan.session, wait=wait, on_wait=lambda what: show(0, 0, what)))
             # A server that is warm fills memory and processor, which preflight would take for somebody else's work.
-            doubts = _preflight(settings, work, force=force) if plan.base_url is None else []
+            doubts = preflight_doubts(settings, plan.device, force=force) if plan.base_url is None else []
             outcomes.extend(_cycles(work, lake, doubts, show))
     finally:
         for outcome in outcomes:
@@ -327,11 +327,11 @@ def _cycles(work: _Work, lake: Lake, doubts: list[Doubt], show: Callable[[int, i
         yield outcome
 
 
-def _preflight(settings: Settings, work: _Work, *, force: bool) -> list[Doubt]:
+def preflight_doubts(settings: Settings, device: str | None, *, force: bool) -> list[Doubt]:
     """Check this machine as every sweep does; what is doubtful becomes a warning of the runs."""
     from groundlake.experiment.quality import Doubt
 
-    found = preflight_of_sweep(settings, work.plan.device or "cpu", force=force)()
+    found = preflight_of_sweep(settings, device or "cpu", force=force)()
     return [
         Doubt(
             code=each.code,

@@ -13,7 +13,7 @@ import polars as pl
 
 from groundlake import __version__, machine
 from groundlake.commit import require_room
-from groundlake.errors import ContractViolationError
+from groundlake.errors import ContractViolationError, LakeError
 from groundlake.experiment import assembling, doubting, quality
 from groundlake.experiment.assembling import Found, Gpu
 from groundlake.experiment.energy import RUN_ENERGY, Baseline, Energies, energies
@@ -93,6 +93,7 @@ def run_experiment(
     doubts: Sequence[Doubt] = (),
     on_event: Callable[[Event], None] = lambda _: None,
     before_writing: Callable[[Outcome], None] = lambda _: None,
+    kept: tuple[type[LakeError], ...] = (),
 ) -> Outcome:
     """Run an experiment and write it to the lake: its result, or why there is none.
 
@@ -106,6 +107,7 @@ def run_experiment(
         doubts: What is doubtful about the machine before it begins.
         on_event: Called with everything that happens.
         before_writing: Called with what was measured before it is written, so that a full lake does not lose it.
+        kept: Errors behind the baseline that become a failed run, too, instead of being raised.
 
     Raises:
         UsageError: The model or the trace cannot be used; nothing was written.
@@ -125,7 +127,7 @@ def run_experiment(
         outcome = attempt.run()
         before_writing(outcome)
         attempt.write(lake, outcome)
-    except (ProcessLostError, AllFailedError, ContractViolationError) as error:
+    except (ProcessLostError, AllFailedError, ContractViolationError, *kept) as error:
         outcome = attempt.failed(str(error))
         attempt.write(lake, outcome)
     return outcome

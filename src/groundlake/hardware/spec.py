@@ -118,10 +118,11 @@ class HardwareSpec:
         )
 
 
-class _UniqueKeyLoader(_Loader):
+class UniqueKeyLoader(_Loader):
     """YAML where a key that is given twice is an error; the ordinary loader keeps the last one in silence."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        """Make a mapping of a node, whose keys must be unique."""
         # Merged keys (<<) may be overridden: only what is written in this very mapping must be unique.
         own = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and id(key) not in self._merged]
         twice = sorted({key for key in own if own.count(key) > 1 and key != "<<"})
@@ -130,6 +131,7 @@ class _UniqueKeyLoader(_Loader):
         return super().construct_mapping(node, deep=deep)
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
+        """Merge keys into a node, and remember which."""
         own = {id(key) for key, _ in node.value}
         super().flatten_mapping(node)
         self._merged |= {id(key) for key, _ in node.value if id(key) not in own}
@@ -148,7 +150,7 @@ def read_mapping(path: Path) -> dict[str, Any]:
     try:
         text = path.read_text(encoding="utf-8")
         is_json = path.suffix.lower() == ".json"
-        content = json.loads(text) if is_json else yaml.load(text, Loader=_UniqueKeyLoader)  # noqa: S506 - a SafeLoader
+        content = json.loads(text) if is_json else yaml.load(text, Loader=UniqueKeyLoader)  # noqa: S506 - a SafeLoader
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the hardware file {path} cannot be read: {error}") from None
     except (yaml.YAMLError, json.JSONDecodeError) as error:

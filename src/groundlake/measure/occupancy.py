@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import re
@@ -51,8 +52,7 @@ def occupied(
     Raises:
         LakeEnvironmentError: Another sweep holds the device, and `wait` is False.
     """
-    path = (folder or _shared_folder()) / f"groundlake-{_place(device)}.lock"
-    with _opened(path) as descriptor:
+    with _opened((folder or _shared_folder()) / f"groundlake-{_place(device)}.lock") as descriptor:
         held = _taken(descriptor)
         while not held and not should_stop():
             holder = _holder(descriptor)
@@ -67,6 +67,29 @@ def occupied(
         if held:
             _sign(descriptor, session)
         yield held
+
+
+@contextmanager
+def alone(study: str, root: Path, *, folder: Path | None = None) -> Iterator[None]:
+    """Hold the name of a study in a lake, so that it is not run twice at once on this machine.
+
+    Args:
+        study: Its name.
+        root: Data root of the lake.
+        folder: Where the lock lies, as for `occupied`.
+
+    Raises:
+        LakeEnvironmentError: Another process runs the study.
+    """
+    name = hashlib.sha256(f"{root.resolve()}\n{study}".encode()).hexdigest()[:16]
+    with _opened((folder or _shared_folder()) / f"groundlake-study-{name}.lock") as descriptor:
+        if not _taken(descriptor):
+            raise LakeEnvironmentError(
+                f"the study {study} is being run: {_holder(descriptor)}\n"
+                "  two at a time would measure the same; wait until that one has ended, or stop it"
+            )
+        _sign(descriptor, study)
+        yield
 
 
 def _shared_folder() -> Path:
