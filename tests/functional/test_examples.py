@@ -159,3 +159,12 @@ def test_every_example_is_named_where_a_reader_looks() -> None:
 def test_an_example_fits_on_a_page() -> None:
     for path in EXAMPLES.glob("*.py"):
         assert len(path.read_text(encoding="utf-8").splitlines()) <= 50, path.name
+
+
+@pytest.mark.slow
+def test_a_small_language_model_is_measured_at_two_batch_sizes(tmp_path: Path) -> None:
+    done = run(tmp_path, "8", example="experiment.py")
+    assert done.returncode == 0, done.stderr
+    rows = Lake(tmp_path / "lake").sql("select batch, output_tokens, num_ttft from experiment_summary order by batch")
+    assert rows.rows() == [(1, 128, 8), (4, 128, 8)]
+    assert len(re.findall(r"result.json: first token p95 [\d.]+ ms", done.stdout)) == 2
