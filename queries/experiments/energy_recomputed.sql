@@ -1,15 +1,17 @@
 -- One row for each stored energy of a whole experiment, beside the energy made from its raw power readings (run_energy) of the
 -- same scope: the integral of the power, and the difference of the sensor's counter, over the measured window. Rails are
--- assigned to scopes by their name: gpu; package-0 (cpu); dram (ram); psys (machine); VDD_IN (soc). An energy of all
--- devices is beside the sum over the GPUs that processes name, or over all that were read where processes name none; a sum
--- is NULL where one of its parts is. Where readings come from several sensors, each has a row. The stored figure may be
--- about another window: compare window_s with measured_window_s before anything else.
+-- assigned to scopes by their name: gpu; package-0 (cpu); dram (ram); psys (machine); VDD_IN (soc). A process has no rail of
+-- its own: its energy stands beside that of the GPUs. An energy of all devices is beside the sum over the GPUs that
+-- processes name, or over all that were read where processes name none; a sum is NULL where one of its parts is. Where
+-- readings come from several sensors, each has a row. The stored figure may be about another window: compare window_s with
+-- measured_window_s before anything else.
 -- example: select run_id, source, scope, energy_j, readings_source, integral_j, integral_difference_percent
 --   from energy_recomputed
 -- column source: Who says the stored energy, as in energy_estimates
 -- column window_s [s]: Length of time that the stored energy covers; NULL where it is not known
 -- column measured_window_s [s]: Window that the readings were integrated over
 -- column readings_source: Sensor interface that was read: nvml, rapl, sidecar, ...; NULL without readings
+-- column readings_scope: Scope of the readings: that of the stored energy, or gpu beside the energy of processes
 -- column num_rails [1]: Rails (devices) that were added up; 0 without readings of this scope
 -- column integral_j [J]: Integral of the power readings
 -- column counter_j [J]: Difference of the sensor's energy counter
@@ -68,6 +70,7 @@ matched AS (
         e.window_s,
         e.energy_j,
         p.source AS readings_source,
+        p.scope AS readings_scope,
         max(p.window_s) AS measured_window_s,
         count(p.run_id) AS num_rails,
         CASE WHEN count(p.energy_j) = count(p.run_id) THEN sum(p.energy_j) END AS integral_j,
@@ -77,7 +80,7 @@ matched AS (
     LEFT JOIN parts p
         ON p.hardware_id = e.hardware_id
         AND p.run_id = e.run_id
-        AND p.scope = e.scope
+        AND p.scope = CASE e.scope WHEN 'process' THEN 'gpu' ELSE e.scope END
         AND CASE
             WHEN e.device_index IS NOT NULL THEN p.device_index = e.device_index
             WHEN e.device_uuid IS NULL THEN p.took_part
@@ -86,7 +89,7 @@ matched AS (
     WHERE e.process_index IS NULL AND e.phase = 'all'
     GROUP BY
         e.hardware_id, e.precision, e.model, e.batch, e.run_id, e.source, e.method, e.scope, e.device_index, e.device_uuid,
-        e.window_s, e.energy_j, p.source
+        e.window_s, e.energy_j, p.source, p.scope
 )
 SELECT
     hardware_id,
@@ -102,6 +105,7 @@ SELECT
     window_s,
     energy_j,
     readings_source,
+    readings_scope,
     measured_window_s,
     num_rails,
     integral_j,

@@ -2,7 +2,8 @@
 -- energy_estimates. Scopes overlap (a machine holds its GPU), so estimates are never added up; one is chosen, among those
 -- about all processes, all devices of the scope and the phase all. First the scope that is closest to the work: gpu, soc,
 -- machine, process, cpu, ram; for a run on a processor cpu, soc, machine, process, ram, gpu. Then how it was made: counter,
--- power_integral, sum_of_processes, reported. Then the longest window, and the first source in the alphabet.
+-- power_integral, sum_of_processes, reported. Then one about which nothing is doubtful (no note), the longest window, and the
+-- first source in the alphabet.
 -- example: select run_id, energy_source, energy_scope, energy_method, energy_j, num_estimates from experiment_energy
 -- column energy_source: Who says so, as in energy_estimates
 -- column energy_method: How the energy was made: counter, power_integral, sum_of_processes or reported
@@ -75,5 +76,11 @@ SELECT
 FROM ranked
 QUALIFY row_number() OVER (
     PARTITION BY hardware_id, run_id
-    ORDER BY scope_place, method_place, window_s DESC NULLS LAST, source, energy_j
+    ORDER BY
+        scope_place,
+        method_place,
+        CASE WHEN note IS NULL THEN 0 ELSE 1 END,
+        window_s DESC NULLS LAST,
+        source,
+        energy_j
 ) = 1

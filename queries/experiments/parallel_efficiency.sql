@@ -30,7 +30,7 @@ WITH processes AS (
     FROM experiment_processes
     GROUP BY hardware_id, run_id
 ),
-parts AS (
+told AS (
     SELECT
         hardware_id,
         run_id,
@@ -38,13 +38,27 @@ parts AS (
         source,
         method,
         scope,
+        energy_j
+    FROM energy_estimates
+    WHERE phase = 'all' AND (process_index IS NOT NULL OR device_index IS NOT NULL OR device_uuid IS NOT NULL)
+    QUALIFY row_number() OVER (
+        PARTITION BY hardware_id, run_id, source, method, scope, process_index, device_index, device_uuid
+        ORDER BY CASE WHEN note IS NULL THEN 0 ELSE 1 END, window_s DESC NULLS LAST, energy_j
+    ) = 1
+),
+parts AS (
+    SELECT
+        hardware_id,
+        run_id,
+        energy_of,
+        source,
+        method,
+        scope,
         count(*) AS num_energies,
         max(energy_j) AS largest_energy_j,
         avg(energy_j) AS mean_energy_j
-    FROM energy_estimates
-    WHERE phase = 'all' AND (process_index IS NOT NULL OR device_index IS NOT NULL OR device_uuid IS NOT NULL)
-    GROUP BY
-        hardware_id, run_id, CASE WHEN process_index IS NULL THEN 'devices' ELSE 'processes' END, source, method, scope
+    FROM told
+    GROUP BY hardware_id, run_id, energy_of, source, method, scope
 ),
 energies AS (
     SELECT hardware_id, run_id, energy_of, source, method, num_energies, largest_energy_j, mean_energy_j

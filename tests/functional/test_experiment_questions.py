@@ -176,6 +176,7 @@ def test_parallel_efficiency_sets_the_wall_clock_against_the_sum_of_processes(la
         process(1, output_tokens=400, inference_time_s=8.0, recorded_tokens_per_second=60.0),
     ]
     estimates = [energy(400.0), energy(100.0, device_index=0), energy(300.0, device_index=1)]
+    estimates += [energy(310.0, device_index=1, note="told twice"), energy(5.0, device_index=1, phase="decode")]
     facts = {"experiment_processes": rows, "energy_estimates": estimates}
     verified = {"overlap_verified": False, "devices_verified": True}
     experiment(lake, num_processes=2, output_tokens=800, wall_time_s=10.0, facts=facts, **verified)

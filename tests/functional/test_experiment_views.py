@@ -120,6 +120,7 @@ def test_the_most_confident_estimate_of_operations_stands_in_the_summary(lake: L
             [energy(1.0, window_s=5.0), energy(2.0, window_s=9.0), energy(3.0, window_s=None)],
             (2.0, "gpu", "counter"),
         ),
+        ("cuda", [energy(1.0, window_s=9.0, note="odd"), energy(2.0, window_s=1.0)], (2.0, "gpu", "counter")),
         ("cuda", [energy(1.0, source="zeus"), energy(2.0)], (2.0, "gpu", "counter")),
         ("cuda", [energy(1.0, process_index=0), energy(2.0, device_index=0), energy(3.0, phase="decode")], None),
     ],
@@ -140,21 +141,23 @@ def test_energies_stand_beside_those_made_from_raw_readings(lake: Lake) -> None:
         energy(999.0, scope="machine"),
         energy(500.0, device_index=1),
         energy(1.0, device_uuid="GPU-x"),
+        energy(700.0, scope="process", method="reported"),
     ]
     power = readings({0: 100.0, 1: 40.0, 2: 7.0})
     processes = [process(0, device_index=0), process(1, device_index=1)]
     facts = {"energy_estimates": estimates, "experiment_processes": processes}
     experiment(lake, run={"measured_window_s": 10.0}, facts=facts, power=power)
     columns = (
-        "source scope device_index energy_j readings_source num_rails integral_j integral_difference_percent reason"
+        "source scope device_index energy_j readings_scope num_rails integral_j integral_difference_percent reason"
     )
     none = "no power readings belong to it"
     assert ask(lake, "energy_recomputed", columns) == [
-        near("nvml", "gpu", 1, 500.0, "nvml", 1, 400.0, -20.0, None),
+        near("nvml", "gpu", 1, 500.0, "gpu", 1, 400.0, -20.0, None),
         near("nvml", "gpu", None, 1.0, None, 0, None, None, none),
-        near("nvml", "gpu", None, 1000.0, "nvml", 2, 1400.0, 40.0, None),
+        near("nvml", "gpu", None, 1000.0, "gpu", 2, 1400.0, 40.0, None),
         near("nvml", "machine", None, 999.0, None, 0, None, None, none),
-        near("zeus", "gpu", None, 800.0, "nvml", 2, 1400.0, 75.0, None),
+        near("nvml", "process", None, 700.0, "gpu", 2, 1400.0, 100.0, None),
+        near("zeus", "gpu", None, 800.0, "gpu", 2, 1400.0, 75.0, None),
     ]
 
 
