@@ -22,6 +22,7 @@ from groundlake.experiment import ExperimentResult
 from groundlake.experiment.plan import ExperimentPlan
 from groundlake.experiment.prompts import read_prompts
 from groundlake.experiment.runner import Event, Outcome, run_experiment
+from groundlake.importers import import_experiments
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -164,7 +165,8 @@ def test_a_result_folder_holds_what_the_lake_holds_and_importing_it_adds_nothing
     assert saved == set(rows["run_id"])
     assert len((tmp_path / "out" / "all.csv").read_text().splitlines()) == 3
     before = lake.runs().height
-    assert "there already" in cli("experiment", "import", "results").stdout
+    report = import_experiments(lake, [tmp_path / "results"])
+    assert "there already            2" in "\n".join(report.lines())
     assert Lake(lake_root).runs().height == before
     assert lake.check() == []
 
@@ -401,7 +403,7 @@ def test_a_dry_run_prints_the_plan_and_the_hash_and_writes_nothing(
     cli: Callable, prompts: Path, lake_root: Path
 ) -> None:
     options = ("experiment", "run", "--backend", "openai", "--model", MODEL, "--prompts", prompts, "--dry-run")
-    here = cli(*options, "--base-url", "http://127.0.0.1:9", "--hw", "bench", "--name", "a").stdout
+    here = cli(*options, "--hw", "bench", "--name", "a", OPENAI_BASE_URL="http://127.0.0.1:9").stdout
     there = cli(*options, "--base-url", "http://10.1.2.3/v1", "--hw", "other", "--name", "b").stdout
     assert here.splitlines()[-1].startswith("config_hash ")
     assert here.splitlines()[-1] == there.splitlines()[-1]

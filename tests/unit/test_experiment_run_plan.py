@@ -68,7 +68,7 @@ def test_what_cannot_be_measured_is_refused_before_anything_is_loaded(make, chan
 
 
 def test_a_folder_without_a_model_and_a_file_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no config.json"):
+    with pytest.raises(UsageError, match=r"no config\.json"):
         local(model=str(tmp_path))
     (tmp_path / "model.bin").write_bytes(b"")
     with pytest.raises(UsageError, match="is a file"):

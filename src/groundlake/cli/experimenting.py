@@ -19,6 +19,7 @@ from groundlake.cli.moving import finish
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command
 from groundlake.cli.stopping import STOP_SIGNALS
+from groundlake.cli.sweep_report import new_name
 from groundlake.errors import LakeEnvironmentError, LakeError, UsageError
 
 if TYPE_CHECKING:
@@ -181,6 +182,8 @@ def run(
         return
     if plan.prompts.remark:
         settings.remark(plan.prompts.remark)
+    if place.target is not None and place.target.new_name:
+        settings.remark(new_name(place.target))
     _measure(settings, _Work(plan, place, repeat, save, export_csv), wait=wait, force=force)
 
 

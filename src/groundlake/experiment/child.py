@@ -51,6 +51,8 @@ class _Engine(Protocol):
 
     def warmup_size(self) -> int: ...
 
+    def close(self) -> None: ...
+
 
 def serve(connection: Connection, environment: Mapping[str, str], output: str | None) -> None:
     """Do one job, and end; end at once when the parent does.
@@ -99,6 +101,7 @@ def _measure(job: Job, connection: Connection) -> None:
     generations = engine.answer(job.prompts, _throttled(connection, len(job.prompts)))
     connection.send(Ended(started_s=started_s, ended_s=time.perf_counter()))
     connection.send(Measured(generations=generations, peak_memory_bytes=engine.peak_memory_bytes()))
+    engine.close()
 
 
 class _Local:
@@ -143,6 +146,9 @@ class _Local:
     def peak_memory_bytes(self) -> int | None:
         return self._model.peak_memory_bytes()
 
+    def close(self) -> None:
+        """Nothing is held open: memory goes with the process."""
+
 
 class _Remote:
     """An endpoint that is asked over HTTP; connections of the warm-up serve the measurement, too."""
@@ -182,6 +188,10 @@ class _Remote:
 
     def peak_memory_bytes(self) -> int | None:
         return None
+
+    def close(self) -> None:
+        self._loop.run_until_complete(self._endpoint.__aexit__(None, None, None))
+        self._loop.close()
 
 
 def _reason(error: BaseException, secret: str | None) -> str:

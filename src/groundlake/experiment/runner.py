@@ -123,11 +123,12 @@ def run_experiment(
         what = f"idle baseline of {plan.baseline_s:g} s"
         baseline = idle_baseline(plan, session_id, on_begin=lambda: on_event(Event(what)))
     attempt = _Attempt(plan, session_id, baseline, tuple(doubts), on_event, is_fresh=is_fresh)
+    failing: tuple[type[Exception], ...] = (ProcessLostError, AllFailedError, ContractViolationError, *kept)
     try:
         outcome = attempt.run()
         before_writing(outcome)
         attempt.write(lake, outcome)
-    except (ProcessLostError, AllFailedError, ContractViolationError, *kept) as error:
+    except failing as error:
         outcome = attempt.failed(str(error))
         attempt.write(lake, outcome)
     return outcome
@@ -173,7 +174,7 @@ class _Attempt:
             power=power,
             doubts=seen,
             energy=known.rows,
-            ledger=self._ledger(found) | {"warnings": result.measurement_warnings or None},
+            ledger=self._ledger(found),
         )
         return Outcome(
             run_id=self.run_id,
@@ -352,7 +353,6 @@ class _Attempt:
             "session_id": self.session_id,
             "run_index": plan.cycle,
             "note": plan.note,
-            "timing_method": "perf_counter",
             "system_before": watched.before,
             "system_under_load": watched.under_load,
             "system_after": watched.after,
@@ -374,7 +374,6 @@ class _Attempt:
             "started_at_zone_source": "clock",
             "duration_s": time.monotonic() - self.begun_s,
             "config_hash": config_hash(plan),
-            "timing_method": "none",
         }
 
 
