@@ -82,5 +82,6 @@ from groundlake.cli import (  # noqa: E402, F401 - they need `app` above
     moving,
     querying,
     reporting,
+    studying,
     validating,
 )

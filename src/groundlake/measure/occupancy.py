@@ -52,7 +52,7 @@ def occupied(
     Raises:
         LakeEnvironmentError: Another sweep holds the device, and `wait` is False.
     """
-    with _opened((folder or _shared_folder()) / f"groundlake-{_place(device)}.lock") as descriptor:
+    with _opened((folder or _shared_folder()) / f"groundlake-{physical_device(device)}.lock") as descriptor:
         held = _taken(descriptor)
         while not held and not should_stop():
             holder = _holder(descriptor)
@@ -101,7 +101,7 @@ def _shared_folder() -> Path:
     return shared[0] if shared else Path(tempfile.gettempdir())
 
 
-def _place(device: str) -> str:
+def physical_device(device: str) -> str:
     """Name of the physical device: what one process calls cuda:0 may be another one to the next.
 
     The GPU of a Jetson has the processor's memory and power budget, so they are one device.
