@@ -25,6 +25,9 @@ COMMANDS = [
     ("hw", "add"),
     ("hw", "register"),
     *(("estimates", name) for name in ("add", "fit", "list")),
+    *(("experiment", name) for name in ("import", "list", "show", "csv", "compare", "run")),
+    ("experiment", "study"),
+    *(("experiment", "study", name) for name in ("run", "status", "show", "list")),
     ("export", "v2-json"),
 ]
 PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
@@ -44,7 +47,7 @@ def test_every_command_has_help_and_a_place_in_the_documentation(command: tuple[
     text = cli(*command, "--help", COLUMNS="100").stdout
     assert f"Usage: lake {' '.join(command)}" in text
     assert f"## lake {' '.join(command)}\n" in PAGE.read_text()
-    if command not in {("hw",), ("export",), ("estimates",)}:
+    if command not in {("hw",), ("export",), ("estimates",), ("experiment",), ("experiment", "study")}:
         assert {"--root", "--quiet", "--debug"} <= set(re.findall(r"--[a-z]+", text))
     assert "\x1b[" not in text
 
