@@ -121,8 +121,11 @@ def hardware_of(result: ExperimentResult) -> str | None:
     if told is not None:
         return told
     name = gpu_name_of(result)
-    if name is None:
-        return None
+    return None if name is None else hardware_named(name)
+
+
+def hardware_named(name: str) -> str:
+    """Id of the device with this product name: that of the registry, else one made of the name."""
     wanted = slugify(name)
     for hardware_id, spec in registry().items():
         if wanted in {slugify(each) for each in (*spec.product_names, spec.name)}:

@@ -40,7 +40,8 @@ WHAT_TO_DO = {
     "no_experiment": "move it out of the tree: it is no result of an experiment",
     "torn_sidecar": "copy the sidecar again, or remove it: the result is imported without power readings then",
     "unknown_device": "say with --hw ID on which device it was measured",
-    "incomplete": "copy the files of all processes, or measure again",
+    "incomplete": "copy all files of the result again, or measure again",
+    "unknown_unit": "correct the unit; where it is right, this version does not read it yet",
 }
 """Code to what the user can do about it; the only list of codes."""
 
