@@ -13,13 +13,21 @@ from groundlake.experiment.aggregation import aggregate
 from groundlake.experiment.base import ImplausibleWarning
 from groundlake.experiment.reading import layout_of, result_of
 from groundlake.experiment.result import ExperimentResult
+from groundlake.experiment.rows import ExperimentRun
+from groundlake.experiment.settings import hardware_of
 from groundlake.ground_truth.reading import Problem, parse_json
 from groundlake.importers.files import Found, read_bytes, walk
+from groundlake.importers.foreign_files import ForeignFiles, is_records
 from groundlake.importers.quarantine import Entry
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterable
     from pathlib import Path
+
+    import polars as pl
+
+    from groundlake.importers.foreign import ForeignRun
 
 PROCESSES = "processes"
 """Layout of results of single processes that were put together here."""
@@ -45,6 +53,22 @@ class Read:
     sources: list[dict[str, str]]
     doubts: list[str] = field(default_factory=list)
 
+    @property
+    def told_hardware(self) -> str | None:
+        """Id of the device that the result names."""
+        return hardware_of(self.result)
+
+    @property
+    def run_id(self) -> str:
+        """Id of its run."""
+        return str(ExperimentRun.of(self.result, "", layout=self.layout).identity)
+
+    def frames(self, hardware_id: str, zone: dt.tzinfo | None) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
+        """Columns of the ledger, and the rows of each table."""
+        run = ExperimentRun.of(self.result, hardware_id, layout=self.layout, zone=zone)
+        row, frames = run.to_frames()
+        return row | {"sources": self.sources, "warnings": [*(row["warnings"] or ()), *self.doubts] or None}, frames
+
     def set_aside(self, problem: Problem) -> Entry:
         """Entry of the quarantine for a result that cannot be imported."""
         first = self.sources[0]
@@ -56,6 +80,7 @@ class Reading:
     """Everything below the given paths."""
 
     results: list[Read] = field(default_factory=list)
+    foreign: list[ForeignRun] = field(default_factory=list)
     quarantined: list[Entry] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
     files: int = 0
@@ -92,11 +117,20 @@ def read_experiments(paths: Iterable[Path], tell: Callable[[int, int, str], None
     """
     found, reading, named = _found(list(paths))
     folders: dict[Path, _Folder] = defaultdict(_Folder)
+    others = ForeignFiles()
     for done, file in enumerate(found, start=1):
-        _read_file(file, reading, folders, is_named=file.path in named)
+        if file.path.suffix.lower() == ".jsonl":
+            others.lines.append(file)
+        else:
+            _read_file(file, reading, folders, others, is_named=file.path in named)
         tell(done, len(found), "read")
     for folder in folders.values():
         _put_together(folder, reading)
+    for each in others.read(reading.skipped):
+        if isinstance(each, Entry):
+            reading.quarantined.append(each)
+        else:
+            reading.foreign.append(each)
     return reading
 
 
@@ -112,12 +146,16 @@ def _found(paths: list[Path]) -> tuple[list[Found], Reading, set[Path]]:
     reading.skipped = Counter({kind: count for kind, count in below.skipped.items() if count})
     reading.quarantined = [Entry.of(folder.uri, None, None, problem) for folder, problem in below.unreadable]
     by_path = {file: Found(file, f"{file.parent.name}/{file.name}") for file in files}
-    by_path |= {file.path: file for file in below.json}
+    lines = [file for file in below.lines if is_records(file)]
+    reading.skipped -= Counter(other=len(lines))
+    by_path |= {file.path: file for file in (*below.json, *lines)}
     reading.files = len(by_path) + sum(reading.skipped.values())
     return sorted(by_path.values(), key=lambda file: file.uri), reading, set(files)
 
 
-def _read_file(file: Found, reading: Reading, folders: dict[Path, _Folder], *, is_named: bool) -> None:
+def _read_file(
+    file: Found, reading: Reading, folders: dict[Path, _Folder], others: ForeignFiles, *, is_named: bool
+) -> None:
     """Sort one file in: a result, the result of a process, something else, or set aside."""
     raw, sha256, problem = read_bytes(file.path)
     data: Any = None
@@ -125,6 +163,8 @@ def _read_file(file: Found, reading: Reading, folders: dict[Path, _Folder], *, i
         data, problem = parse_json(raw)
     is_process = bool(_PROCESS_FILE.fullmatch(file.path.name))
     if problem is None and not _is_experiment(data):
+        if others.takes(file, str(sha256), data):
+            return
         if not (is_named or is_process or _RESULT_FILE.fullmatch(file.path.name)):
             reading.skipped["other_json"] += 1
             return

@@ -10,10 +10,8 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake.errors import ContractViolationError, UsageError
-from groundlake.experiment.rows import ExperimentRun
-from groundlake.experiment.settings import hardware_of
 from groundlake.ground_truth.reading import Problem
-from groundlake.importers.experiment_files import Read, read_experiments
+from groundlake.importers.experiment_files import read_experiments
 from groundlake.importers.quarantine import known_entries, record
 from groundlake.importers.report import MigrationReport, shown_lines
 from groundlake.importers.zones import Zones
@@ -26,8 +24,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
+    from groundlake.importers.experiment_files import Read
+    from groundlake.importers.foreign import ForeignRun
     from groundlake.importers.quarantine import Entry
     from groundlake.store import Lake
+
+    AnyRead = Read | ForeignRun
 
     Progress = Callable[[int, int, str], None]
 
@@ -77,9 +79,9 @@ class _Known:
         ids = {run: name for name in ledger.hardware_ids() for run in ledger.all_rows(name)["run_id"]}
         return cls(ids, ids.keys() - set(lake.runs()["run_id"]))
 
-    def device_of(self, read: Read) -> str | None:
+    def device_of(self, read: AnyRead) -> str | None:
         """Device of a result that is there already; None where it is new."""
-        return self.ids.get(str(ExperimentRun.of(read.result, "", layout=read.layout).identity))
+        return self.ids.get(read.run_id)
 
 
 def import_experiments(
@@ -96,7 +98,7 @@ def import_experiments(
     Args:
         lake: Where to; made when missing.
         paths: `result.json` files, folders of results, or trees of them; also those of the existing tool, with
-            `aggregated/`, `raw/<experiment>/process_<i>.json` and `*_v2.0.json` files.
+            `aggregated/`, `raw/<experiment>/process_<i>.json` and `*_v2.0.json` files, of optimum-benchmark, AIPerf.
         hardware_id: Device of all of them; None takes what each result tells of its GPU.
         zones: Zones of times without one; UTC is assumed elsewhere.
         dry_run: Report what would be done, and write nothing.
@@ -113,11 +115,12 @@ def import_experiments(
     tell = on_progress or _tell_nobody
     report = ExperimentReport(dry_run=dry_run, import_id=new_id())
     reading = read_experiments(paths, tell)
-    report.files, report.measurements = reading.files, len(reading.results)
+    reads: list[AnyRead] = [*reading.results, *reading.foreign]
+    report.files, report.measurements = reading.files, len(reads)
     report.skipped = dict(reading.skipped)
     report.quarantined = list(reading.quarantined)
     known = _Known.of(lake)
-    named = [(read, hardware_id or hardware_of(read.result) or known.device_of(read)) for read in reading.results]
+    named = [(read, hardware_id or read.told_hardware or known.device_of(read)) for read in reads]
     _refuse_all_unknown(named)
     zones = zones or Zones()
     _refuse_idle_zones(zones, {name for _, name in named if name})
@@ -144,12 +147,13 @@ def runs_of(paths: Sequence[Path], *, hardware_id: str | None = None) -> tuple[l
     """
     reading = read_experiments(paths, _tell_nobody)
     report = ExperimentReport(dry_run=True, import_id="")
-    named = [(read, hardware_id or hardware_of(read.result) or "unknown") for read in reading.results]
+    reads: list[AnyRead] = [*reading.results, *reading.foreign]
+    named = [(read, hardware_id or read.told_hardware or "unknown") for read in reads]
     return _plan(named, Zones(), _Known(), report), [*reading.quarantined, *report.quarantined]
 
 
 def _plan(
-    named: Iterable[tuple[Read, str | None]], zones: Zones, known: _Known, report: ExperimentReport
+    named: Iterable[tuple[AnyRead, str | None]], zones: Zones, known: _Known, report: ExperimentReport
 ) -> list[Frames]:
     """Decide what becomes of each result; those that are new come back as runs."""
     new: list[Frames] = []
@@ -179,13 +183,11 @@ def _plan(
     return new
 
 
-def _frames(read: Read, hardware_id: str, zones: Zones) -> Frames | Problem:
+def _frames(read: AnyRead, hardware_id: str, zones: Zones) -> Frames | Problem:
     """The run of a result, checked against all contracts: one that breaks them must not stop the others."""
     zone = zones.by_hardware.get(hardware_id, zones.default)
     try:
-        run = ExperimentRun.of(read.result, hardware_id, layout=read.layout, zone=zone)
-        row, frames = run.to_frames()
-        row |= {"sources": read.sources, "warnings": [*(row["warnings"] or ()), *read.doubts] or None}
+        row, frames = read.frames(hardware_id, zone)
         for name in ("hardware_id", "precision", "model"):
             encode_key(row[name])
     except UsageError as error:
@@ -214,7 +216,7 @@ def _write(lake: Lake, new: list[Frames], tell: Progress) -> None:
     lake.write_many(new, on_published=published)
 
 
-def _refuse_all_unknown(named: Sequence[tuple[Read, str | None]]) -> None:
+def _refuse_all_unknown(named: Sequence[tuple[AnyRead, str | None]]) -> None:
     if named and all(name is None for _, name in named):
         raise UsageError(
             f"no result says on which device it was measured, the first is {named[0][0].sources[0]['uri']}\n"

@@ -32,9 +32,13 @@ class Found:
 
 @dataclass
 class Walk:
-    """JSON files that may be measurements, files known by name, folders that cannot be listed, and the rest."""
+    """JSON files that may be measurements, files known by name, folders that cannot be listed, and the rest.
+
+    `lines` are files of JSON lines; they are counted among the skipped ones too, as `other`.
+    """
 
     json: list[Found] = field(default_factory=list)
+    lines: list[Found] = field(default_factory=list)
     manifests: list[Found] = field(default_factory=list)
     metadata: list[Found] = field(default_factory=list)
     skipped: Counter[str] = field(default_factory=Counter)
@@ -128,6 +132,8 @@ def _sort_in(found: Walk, file: Found) -> None:
         found.json.append(file)
     else:
         found.skipped["report" if file.path.suffix.lower() == ".md" else "other"] += 1
+        if file.path.suffix.lower() == ".jsonl":
+            found.lines.append(file)
 
 
 def read_bytes(path: Path) -> tuple[bytes, str | None, Problem | None]:
