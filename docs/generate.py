@@ -10,24 +10,19 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groundlake.cli.app import ORDER
+import typer
+from typer.core import TyperGroup
+
+from groundlake.cli.app import app
 from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs, Table
 from groundlake.store import Lake
 from groundlake.views import View, all_views, column_comment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
 DOCS = Path(__file__).resolve().parent
 NOTE = "<!-- Made by `make docs` from {source}; edits here are lost. -->\n"
-BELOW = {
-    "estimates": ("add", "fit", "list"),
-    "hw": ("list", "show", "detect", "add", "register"),
-    "export": ("v2-json",),
-}
-"""Commands of a group."""
-
-COMMANDS = [command for name in ORDER for command in ((name,), *((name, inner) for inner in BELOW.get(name, ())))]
 
 
 def tables_page() -> str:
@@ -93,8 +88,19 @@ def commands_page() -> str:
     """The help of every command, as it prints it."""
     text = [NOTE.format(source="the help of each command"), "# The command line\n"]
     text.append("```text\n" + _help() + "\n```\n")
-    text += [f"## lake {' '.join(command)}\n\n```text\n{_help(*command)}\n```\n" for command in COMMANDS]
+    text += [
+        f"## lake {' '.join(command)}\n\n```text\n{_help(*command)}\n```\n"
+        for command in _commands(typer.main.get_command(app))
+    ]
     return "\n".join(text)
+
+
+def _commands(group: object, *above: str) -> Iterator[tuple[str, ...]]:
+    """Every command in the order of the help, a group before its own."""
+    if isinstance(group, TyperGroup):
+        for name in group.list_commands(typer.Context(group)):
+            yield (*above, name)
+            yield from _commands(group.commands[name], *above, name)
 
 
 def _help(*command: str) -> str:
