@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from groundlake.cli.experiment_report import duration_of
-from groundlake.cli.experiments import MIN_PREFIX
 from groundlake.cli.output import print_rows
 from groundlake.cli.settings import say
 
@@ -35,6 +34,8 @@ def print_cells(rows: pl.DataFrame, planned: Study | None = None) -> None:
     """Print the experiments of a study, a line each, and their number by state."""
     import polars as pl
 
+    from groundlake.compare.experiments import telling_length
+
     name = rows["study"][0] if planned is None else planned.name
     print(f"{name}: {_counts(rows)}")
     remark = pl.when(~pl.col("is_current")).then(pl.lit(_dropped(planned)))
@@ -45,7 +46,7 @@ def print_cells(rows: pl.DataFrame, planned: Study | None = None) -> None:
         cycle="cycle",
         state="state",
         failed=pl.when(pl.col("num_failed") > 0).then("num_failed"),
-        run=pl.col("done_run_id").str.head(MIN_PREFIX),
+        run=pl.col("done_run_id").str.head(telling_length(rows["done_run_id"].drop_nulls().to_list())),
         error="error",
         remark=remark.when(~pl.col("is_planned")).then(pl.lit("not planned yet")),
     )

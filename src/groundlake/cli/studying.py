@@ -21,7 +21,7 @@ from groundlake.cli.study_report import print_cells, print_figures, print_summar
 from groundlake.errors import INTERRUPTED, LakeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from groundlake.cli.experimenting import Place
     from groundlake.experiment.plan import ExperimentPlan
@@ -182,7 +182,7 @@ class _Asked:
 
 def _run(settings: Settings, asked: _Asked, planned: Study, *, retry_failed: bool, wait: bool, force: bool) -> None:
     """Hold the study and its devices, run what is to be run, and say what came of it."""
-    from groundlake.experiment.study_run import require_study, run_study
+    from groundlake.experiment.study_run import require_study, run_study, states_of, to_do
     from groundlake.measure.occupancy import alone, occupied, physical_device
 
     lake, targets = settings.lake, [place.target for place in asked.places.values() if place.target is not None]
@@ -208,11 +208,12 @@ def _run(settings: Settings, asked: _Asked, planned: Study, *, retry_failed: boo
             )
             if not stack.enter_context(held):
                 raise typer.Exit(INTERRUPTED)
+        todo = to_do(planned, states_of(lake, planned), retry_failed=retry_failed)
         result = run_study(
             lake,
             planned,
             retry_failed=retry_failed,
-            doubts_of=_preflight(settings, planned, force=force),
+            doubts_of=_preflight(settings, [cell.plan for cell in todo], force=force),
             on_event=shown(show_progress, under_way, quiet=settings.quiet),
             should_stop=should_stop,
         )
@@ -230,10 +231,12 @@ def _run(settings: Settings, asked: _Asked, planned: Study, *, retry_failed: boo
         raise LakeError(f"{failed} of {len(planned.cells)} experiments failed; the lake has the reasons{again}")
 
 
-def _preflight(settings: Settings, planned: Study, *, force: bool) -> Callable[[ExperimentPlan], list[Doubt]]:
-    """Check each device on which models are loaded, once, before anything is planned."""
+def _preflight(
+    settings: Settings, plans: Sequence[ExperimentPlan], *, force: bool
+) -> Callable[[ExperimentPlan], list[Doubt]]:
+    """Check each device on which a model is to be loaded, once, before anything is written."""
     # A server that is warm fills memory and processor, which preflight would take for somebody else's work.
-    devices = dict.fromkeys(cell.plan.device for cell in planned.cells if cell.plan.base_url is None)
+    devices = dict.fromkeys(plan.device for plan in plans if plan.base_url is None)
     found = {device: preflight_doubts(settings, device, force=force) for device in devices}
     return lambda plan: found.get(plan.device, []) if plan.base_url is None else []
 

@@ -71,7 +71,8 @@ def cells_beside_file(lake: Lake, study: Study) -> pl.DataFrame:
 
 def _labelled(rows: Sequence[dict[str, Any]]) -> pl.DataFrame:
     """Say of each experiment how its configuration differs from the others."""
-    differing = differences([json.loads(row["settings_json"]) for row in rows])
-    labels = [" ".join(f"{name}={value or 'none'}" for name, value in each.items()) for each in differing]
-    told = [row | {"configuration": label or "the only one"} for row, label in zip(rows, labels, strict=True)]
+    settings = [json.loads(row["settings_json"]) for row in rows]
+    labels = [" ".join(f"{name}={value or 'none'}" for name, value in each.items()) for each in differences(settings)]
+    only = settings[0].get("model", "the only one") if settings else ""
+    told = [row | {"configuration": label or only} for row, label in zip(rows, labels, strict=True)]
     return pl.DataFrame([{name: row[name] for name in SCHEMA} for row in told], schema=SCHEMA)
