@@ -19,6 +19,12 @@ if TYPE_CHECKING:
 STORAGE_VERSION = "v1.0.0"
 """DuckDB 1.x command lines cannot open the default storage of DuckDB 2."""
 
+COLUMNS_SQL = """
+    SELECT table_name, list(column_name ORDER BY column_index)
+    FROM duckdb_columns() WHERE database_name = 'lake' GROUP BY table_name
+"""
+"""What the catalogue knows already; DESCRIBE would plan each view, and those below it, once more."""
+
 
 def write_view_file(root: Path, path: Path) -> Path:
     """Build the view file beside its final place and swap it in; a shell that has the old one open keeps it."""
@@ -33,9 +39,8 @@ def write_view_file(root: Path, path: Path) -> Path:
             connection.execute("USE lake")
             connection.execute("BEGIN")
             bind(connection, views, views)
-            for name, view in views.items():
-                columns = [row[0] for row in connection.execute(f"DESCRIBE {name}").fetchall()]
-                for statement in comment_statements(view, columns):
+            for name, columns in connection.execute(COLUMNS_SQL).fetchall():
+                for statement in comment_statements(views[name], columns):
                     connection.execute(statement)
             connection.execute("COMMIT")
             connection.execute("USE memory")
