@@ -23,6 +23,7 @@ from foreign_experiments import (
 )
 
 from groundlake.importers import import_experiments
+from groundlake.importers.experiments import runs_of
 from groundlake.importers.foreign import Unit
 from groundlake.store import Lake
 
@@ -219,10 +220,11 @@ def test_figures_over_several_processes_name_how_the_tool_made_them(tmp_path: Pa
     ],
 )
 def test_precision_and_model_are_those_of_the_backend(
-    tmp_path: Path, lake: Lake, backend: dict[str, object], precision: str, model: str
+    tmp_path: Path, backend: dict[str, object], precision: str, model: str
 ) -> None:
-    imported(lake, put_json(tmp_path / "runs/benchmark.json", benchmark(**backend)))
-    assert lake.runs().select("precision", "model").row(0) == (precision, model)
+    runs, aside = runs_of([put_json(tmp_path / "runs/benchmark.json", benchmark(**backend))])
+    assert aside == []
+    assert [(row["precision"], row["model"]) for row, _ in runs] == [(precision, model)]
 
 
 # ---------------------------------------------------------------------- AIPerf
@@ -455,12 +457,14 @@ BAD = [
     ),
     (bent("report.prefill.latency.values", []), "missing_field", "report.prefill.latency.values: the list is empty"),
     (bent("report.prefill.energy.gpu", "much"), "wrong_type", "report.prefill.energy.gpu: str where a number belongs"),
+    (bent("report.prefill.memory.max_ram", 1e308), "contract", "larger than any figure"),
     (bent("report", []), "wrong_type", "report: no JSON object"),
     (bent("report", {"prefill": None}), "missing_field", "no target has a figure"),
     (text("benchmark.json", '{"config": {}, "report": {"prefill": {"latency": {"mean": NaN'), "truncated_json", "ends"),
     (text("benchmark_report.json", '{"prefill": {"energy": {"unit": "kWh", "cpu": NaN}}}'), "not_finite", "NaN"),
     (text("profile_export.jsonl", ""), "truncated_json", "the file is empty"),
     (text("profile_export.jsonl", '{"metadata": {"request_start_ns": 1, "requ'), "truncated_json", "line 1"),
+    (line(2, "metadata.request_end_ns", 2**64), "wrong_type", "int where a whole number of 64 bits belongs"),
     (line(2, "metadata.request_end_ns", 5), "negative_latency", "line 2: metadata.request_end_ns: it ended"),
     (line(3, "metadata.benchmark_phase", "cooldown"), "wrong_type", "line 3: metadata.benchmark_phase: 'cooldown'"),
     (line(3, "metadata.request_start_ns", None), "missing_field", "line 3: metadata: request_start_ns"),

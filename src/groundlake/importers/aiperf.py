@@ -213,7 +213,7 @@ class _Reader:
             "result_schema_version": str(self.data.get("schema_version") or "unknown"),
             "study": self.check.text(sweep, "run_info.sweep_id"),
             "cycle": None if sweep is None or trial is None else trial + 1,
-            "backend": "openai" if self._endpoint.get("type") in {"chat", "completions"} else "unknown",
+            "backend": "openai" if self._endpoint.get("type") in ("chat", "completions") else "unknown",
             "measurement_methodology": "total",
             "num_requests": records.num_requests if records else asked,
             "warmup_requests": (records.num_warmups or None) if records else None,
@@ -266,7 +266,8 @@ class _Reader:
         listed = self._endpoint.get("model_names") or self.config.get("model_names") or self.config.get("models")
         listed = listed.get("items") if isinstance(listed, dict) else listed
         listed = [listed] if isinstance(listed, str) else listed
-        named = [each.get("name") if isinstance(each, dict) else each for each in listed or ()]
+        listed = listed if isinstance(listed, list) else []
+        named = [each.get("name") if isinstance(each, dict) else each for each in listed]
         found = [name for name in named if isinstance(name, str) and name]
         if not found:
             command = str(self.run_info.get("cli_command") or self.config.get("cli_command") or "")

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 MS, BYTE, JOULE, ONE = "ms", "byte", "J", "1"
 INCOMPLETE = "incomplete"
+INT64 = 2**63
+LARGEST = 1e60
+"""What no measurement exceeds in any unit: products with the factor of a unit stay finite."""
 
 _ATOMS: dict[str, tuple[float, str]] = {
     **dict.fromkeys(("ns", "nanoseconds"), (1e-9, "s")),
@@ -133,9 +136,9 @@ class Checker:
             value = int(value)
         if self.number(value, where, least=0) is None:
             return None
-        if isinstance(value, int):
+        if isinstance(value, int) and value < INT64:
             return value
-        self._wrong(value, where, "a whole number")
+        self._wrong(value, where, "a whole number of 64 bits")
         return None
 
     def number(self, value: object, where: str, *, least: float | None = None) -> float | None:
@@ -149,6 +152,8 @@ class Checker:
             number = float("inf")
         if not isfinite(number):
             self.refuse("not_finite", where, f"{number} is not a finite number")
+        elif abs(number) > LARGEST:
+            self.refuse("contract", where, f"{number} is larger than any figure")
         elif least is not None and number < least:
             self.refuse("contract", where, f"{value} is below {least:g}")
         else:
