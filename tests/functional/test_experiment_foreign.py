@@ -230,11 +230,13 @@ def test_precision_and_model_are_those_of_the_backend(
 # ---------------------------------------------------------------------- AIPerf
 
 
-def test_an_export_of_aiperf_is_imported_and_summed_up_by_the_command_line(cli: Cli, tmp_path: Path) -> None:
+def test_an_export_of_aiperf_is_imported_and_summed_up_by_the_command_line(
+    cli: Cli, tmp_path: Path, lake: Lake
+) -> None:
     folder = put_aiperf(tmp_path / "artifacts/run_1")
     said = cli("experiment", "import", folder).stdout
     assert "experiments imported 1" in said
-    run = json.loads(cli("sql", "SELECT * FROM experiment_summary", "--format", "json").stdout)[0]
+    run = lake.sql("SELECT * FROM experiment_summary").pl().row(0, named=True)
     told = {
         "experiment_id": "abc123def456",
         "study": "8c4f9a2e-1234-4567-89ab-0123456789ab",
@@ -478,7 +480,7 @@ BAD = [
 ]
 
 
-def test_bad_files_are_set_aside_with_the_place_and_the_others_go_on(cli: Cli, tmp_path: Path) -> None:
+def test_bad_files_are_set_aside_with_the_place_and_the_others_go_on(cli: Cli, tmp_path: Path, lake: Lake) -> None:
     tree = tmp_path / "tree"
     for number, (put, _, _) in enumerate(BAD):
         put(tree / f"bad{number:02d}")
@@ -486,7 +488,7 @@ def test_bad_files_are_set_aside_with_the_place_and_the_others_go_on(cli: Cli, t
     put_aiperf(tree / "good/aiperf")
     said = cli("experiment", "import", tree, "--hw", HW, code=1).stdout
     assert "experiments imported 2" in said
-    found = json.loads(cli("sql", "SELECT uri, code, reason FROM quarantine ORDER BY uri", "--format", "json").stdout)
+    found = lake.sql("SELECT uri, code, reason FROM quarantine").pl().rows(named=True)
     told = {entry["uri"].split("/")[1]: (entry["code"], entry["reason"]) for entry in found}
     assert len(found) == len(BAD)
     for number, (_, code, reason) in enumerate(BAD):
