@@ -96,9 +96,9 @@ def import_results(
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the same report and write nothing.")] = False,
 ) -> None:
-    """Import results, once: of `lake experiment run`, and of tools that write the same models, in any layout.
+    """Import results, once: of `lake experiment run`, of tools that write the same models, optimum-benchmark, AIPerf.
 
-    Importing them again adds nothing, also from another place. Bad files are set aside.
+    Importing them again adds nothing, also from another place. Bad files are set aside. See docs/experiments.md.
     """
     from groundlake.cli.moving import print_report
     from groundlake.importers import Zones, import_experiments
