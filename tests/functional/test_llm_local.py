@@ -110,6 +110,13 @@ def test_each_answer_ends_with_its_own_last_token(model: LocalModel, changed: Ca
     assert [g.output_tokens for g in ending.generate(PROMPTS, LONG)] == [12] * 3
 
 
+def test_an_answer_that_is_over_with_its_first_token_is_one_without_a_text(model: LocalModel) -> None:
+    first = model.tokenizer.decode(tokens_of(model, PROMPTS[0])[:1])
+    (over,) = model.generate(PROMPTS[:1], Decoding(max_new_tokens=12, stop=(first,)))
+    assert (over.ok, over.text, over.output_tokens, over.finish_reason) == (True, "", 1, "stop")
+    assert len(over.arrivals_s) == 1
+
+
 def test_a_text_that_ends_an_answer_is_no_part_of_it(model: LocalModel) -> None:
     whole = model.generate(["hello"], LONG)[0].text
     stop = next(character for character in whole[2:] if character not in whole[:2] and character.isprintable())

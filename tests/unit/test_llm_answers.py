@@ -37,7 +37,17 @@ def test_usage_that_is_null_until_the_end_says_nothing() -> None:
 def test_what_a_reasoning_model_thinks_is_timed_but_no_part_of_the_answer() -> None:
     thought = {"choices": [{"delta": {"reasoning_content": "hm"}}]}
     taken = answer(thought, {"choices": [{"delta": {"reasoning": "well", "content": None}}]}, chunk("yes"))
-    assert (taken.text(), taken.arrivals_s) == ("yes", [0.0, 1.0, 2.0])
+    assert (taken.text(), taken.reasoning(), taken.arrivals_s) == ("yes", "hmwell", [0.0, 1.0, 2.0])
+
+
+def test_tokens_without_a_text_are_an_answer_as_far_as_time_goes() -> None:
+    thought = {"choices": [{"delta": {"reasoning_content": "hm"}}]}
+    assert answer(thought, chunk(finish="length"), "[DONE]").failure(200) is None
+    only_its_end = answer(chunk(finish="stop"), {"choices": [], "usage": usage(4, 1)}, "[DONE]")
+    assert (only_its_end.failure(200), only_its_end.tokens()) == (None, (1, "server"))
+    whole = Answer()
+    whole.take_whole('{"choices": [{"message": {"reasoning_content": "hm"}, "finish_reason": "length"}]}')
+    assert (whole.failure(200), whole.text(), whole.reasoning()) == (None, "", "hm")
 
 
 def test_a_second_choice_that_nobody_asked_for_is_not_counted() -> None:
@@ -101,6 +111,13 @@ def test_an_error_in_a_stream_is_said_in_the_servers_words(error: object, words:
     with pytest.raises(ServerSaysError, match=f"^{words}$") as raised:
         answer(chunk("a"), {"error": error})
     assert raised.value.status == status
+
+
+def test_half_a_character_in_a_servers_words_does_not_reach_a_file() -> None:
+    with pytest.raises(ServerSaysError) as raised:
+        answer(r'{"error": {"message": "bad \ud83d emoji", "code": 400}}')
+    assert str(raised.value) == "bad \ufffd emoji"
+    assert answer(r'{"choices": [{"finish_reason": "\ud83d"}]}').finish_reason == "\ufffd"
 
 
 def test_an_answer_that_comes_whole_has_no_arrivals() -> None:

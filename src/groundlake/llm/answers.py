@@ -41,6 +41,7 @@ class Answer:
 
     Attributes:
         parts: The text, as it came. What a reasoning model thinks is not part of it.
+        thoughts: What a reasoning model thinks, as it came.
         arrivals_s: When each chunk with text, or with what a reasoning model thinks, came.
         input_tokens: Tokens of the prompt, by the server.
         output_tokens: Tokens of the answer, by the server.
@@ -50,6 +51,7 @@ class Answer:
     """
 
     parts: list[str] = field(default_factory=list)
+    thoughts: list[str] = field(default_factory=list)
     arrivals_s: list[float] = field(default_factory=list)
     input_tokens: int | None = None
     output_tokens: int | None = None
@@ -85,10 +87,11 @@ class Answer:
 
     def text(self) -> str:
         """Return the text so far; halves of characters that came in two chunks are put together."""
-        text = "".join(self.parts)
-        if any("\ud800" <= character <= "\udfff" for character in text):
-            text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
-        return text
+        return _whole_characters("".join(self.parts))
+
+    def reasoning(self) -> str:
+        """Return what a reasoning model thought so far, in the same way."""
+        return _whole_characters("".join(self.thoughts))
 
     def tokens(self) -> tuple[int | None, TokenCounter | None]:
         """Return the number of tokens of the answer, and who counted them."""
@@ -101,6 +104,9 @@ class Answer:
     def failure(self, status: int | None) -> Failure | None:
         """Return what is wrong with the answer, now that nothing more comes.
 
+        An answer of tokens without a text is none of it: the limit may have ended it while a model was thinking, or
+        its first token was the one that ends it. It took its time all the same.
+
         Args:
             status: Status of the HTTP answer.
         """
@@ -109,9 +115,9 @@ class Answer:
             return Failure(
                 code=TRUNCATED, message=f"the stream stopped {came}, without a finish_reason or {DONE}", status=status
             )
-        if not any(self.parts):
+        if not any(self.parts) and not self.arrivals_s and not any(self.thoughts) and not self.output_tokens:
             ended = f" (finish_reason {self.finish_reason})" if self.finish_reason else ""
-            return Failure(code=EMPTY, message=f"the answer has no text{ended}", status=status)
+            return Failure(code=EMPTY, message=f"no text and no token came{ended}", status=status)
         return None
 
     def _take(self, chunk: Mapping[str, Any], *, of: str) -> bool:
@@ -127,11 +133,14 @@ class Answer:
     def _choice(self, choice: Mapping[str, Any], of: str) -> bool:
         if choice.get("index") not in (0, None):
             return False  # one answer is asked for; a server that sends more is not counted twice
-        self.finish_reason = _typed(choice.get("finish_reason"), str, "finish_reason") or self.finish_reason
+        reason = _typed(choice.get("finish_reason"), str, "finish_reason")
+        self.finish_reason = shortened(reason) if reason else self.finish_reason
         message = _typed(choice.get(of), dict, of) or {}
         text = _typed(choice.get("text"), str, "text") or _typed(message.get("content"), str, "content") or ""
+        thought = message.get("reasoning_content") or message.get("reasoning")
         self.parts.append(text)
-        return bool(text or message.get("reasoning_content") or message.get("reasoning"))
+        self.thoughts.append(thought if isinstance(thought, str) else "")
+        return bool(text or thought)
 
     def _usage(self, usage: object) -> None:
         counted = _typed(usage, dict, "usage") or {}
@@ -165,9 +174,16 @@ def server_says(error: object) -> ServerSaysError:
 
 
 def shortened(text: str) -> str:
-    """Return the beginning of a server's words, on one line."""
-    line = " ".join(text.split())
+    """Return the beginning of a server's words, on one line, as text that can be kept."""
+    line = " ".join(_whole_characters(text).split())
     return line if len(line) <= SHOWN else f"{line[:SHOWN]}..."
+
+
+def _whole_characters(text: str) -> str:
+    """Put halves of characters together; JSON may hold a half alone, which no file can: it becomes U+FFFD."""
+    if any("\ud800" <= character <= "\udfff" for character in text):
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text
 
 
 def malformed(error: Exception, status: int | None) -> Failure:

@@ -242,6 +242,7 @@ def _generation(exchange: Exchange, failure: Failure | None, attempts: list[Atte
         output_tokens, counted_by = None, None  # nothing came, so that nothing can be said of its length
     return Generation(
         text=answer.text(),
+        reasoning=answer.reasoning(),
         sent_s=exchange.sent_s,
         arrivals_s=tuple(answer.arrivals_s),
         finished_s=exchange.ended_s,

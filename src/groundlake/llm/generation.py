@@ -69,8 +69,8 @@ class Failure:
 
     Attributes:
         code: `timeout`, `connection`, `tls` (no trusted connection), `http_429` and the like, `malformed` (no such
-            answer is known), `truncated` (it stopped without an end), `empty`; of a model in this process also
-            `context_length`, `empty_prompt` and `out_of_memory`.
+            answer is known), `truncated` (it stopped without an end), `empty` (no token came); of a model in this
+            process also `context_length`, `empty_prompt` and `out_of_memory`.
         message: The same in words, with what to do where that is known. No key ever stands in it.
         status: Status of the HTTP answer; None where none came.
     """
@@ -104,7 +104,8 @@ class Generation:
     """What came of one prompt. Times are those of the last attempt.
 
     Attributes:
-        text: The answer, as far as it came.
+        text: The answer, as far as it came; "" for one of tokens without a text.
+        reasoning: What a reasoning model thought before, where the server tells it apart.
         sent_s: When it was asked.
         arrivals_s: When each token, or each chunk of tokens, came; () where none came, and where the answer came whole.
         finished_s: When the answer was complete, or failed. In a batch: when the last of the batch was.
@@ -118,6 +119,7 @@ class Generation:
     """
 
     text: str
+    reasoning: str = ""
     sent_s: float
     arrivals_s: tuple[float, ...] = ()
     finished_s: float

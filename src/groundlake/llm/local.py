@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.llm.facts import context_length, eos_token_ids, parameters_at_work, precision_of, versions
-from groundlake.llm.generation import CONTEXT_LENGTH, EMPTY, EMPTY_PROMPT, OUT_OF_MEMORY, STREAMING, Failure, Generation
+from groundlake.llm.generation import CONTEXT_LENGTH, EMPTY_PROMPT, OUT_OF_MEMORY, STREAMING, Failure, Generation
 from groundlake.llm.loading import (
     DTYPES,
     import_transformers,
@@ -258,7 +258,7 @@ class LocalModel:
         stop: Sequence[str],
         span_s: tuple[float, float],
     ) -> Generation:
-        """Return an answer; what the batch made behind its end is no part of it."""
+        """Return an answer, also one of tokens without a text; what the batch made behind its end is no part of it."""
         text = self._text(row[: len(arrivals_s)])
         text = text[: min((text.index(end) for end in stop if end in text), default=len(text))]
         return Generation(
@@ -271,7 +271,6 @@ class LocalModel:
             tokens_counted_by="tokenizer",
             token_timing=STREAMING,
             finish_reason=reason,
-            error=None if text else Failure(code=EMPTY, message="the answer has no text"),
         )
 
     def _text(self, tokens: Sequence[int]) -> str:
