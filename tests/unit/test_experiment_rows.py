@@ -17,11 +17,13 @@ from groundlake.experiment import EnergyMetrics, ExperimentResult, aggregate
 from groundlake.experiment.extended import EnergyBreakdown
 from groundlake.experiment.quality import Seen, doubts
 from groundlake.experiment.rows import EnergyRow, ExperimentRun
+from groundlake.experiment.statements import EnergyStatement, MeasurementDoubt
 from groundlake.intake import fact_frame, prepare
 from groundlake.schemas import FACT_TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+    from pathlib import Path
 
 Frames = dict[str, pl.DataFrame]
 
@@ -98,6 +100,8 @@ def test_every_value_of_a_result_is_found_in_some_row() -> None:
     assert not_set == {
         "energy_breakdown.baseline_timestamp",  # of several processes
         "energy_breakdown.baseline_samples",
+        "energy_statements",  # the totals are told without them
+        "measurement_doubts",
         "process_results.inference_metrics.latency_measurements",  # of the process that knows its requests
     }
     row, frames = frames_of(ExperimentRun.of(full, "a100", layout="v2.0"))
@@ -344,3 +348,25 @@ def test_processes_know_their_devices() -> None:
     assert rows == [(0, 0, "GPU-0", "1g.10gb"), (1, 1, "GPU-1", "1g.10gb")]
     on_cpu = ExperimentRun.of(aggregate([full_process(0)]), "cpu", ledger={"device": "cpu"})
     assert frames_of(on_cpu)[1]["experiment_processes"]["device_index"].to_list() == [None]
+
+
+def test_statements_and_doubts_that_a_result_keeps_are_its_rows_wherever_it_is_imported(tmp_path: Path) -> None:
+    """A runner knows scope, window and baseline, which totals do not tell."""
+    measured = EnergyRow(
+        energy_j=30.0, scope="cpu", source="rapl", method="counter", window_s=10.5, baseline_age_s=-3.5, note="package"
+    )
+    found = doubts(Seen(duration_s=30.0, num_prompts=3, baseline_taken=True))
+    made = single(
+        energy_statements=[EnergyStatement.of(measured)],
+        measurement_doubts=[MeasurementDoubt.of(each) for each in found],
+        measurement_warnings=[*map(str, found), "mig: a slice"],
+    )
+    here, here_frames = frames_of(ExperimentRun.of(made, "a100", energy=[measured], doubts=found))
+    back = ExperimentResult.from_json(made.save(tmp_path))
+    there, frames = frames_of(ExperimentRun.of(back, "a100", layout="groundlake"))
+    for name in ("energy_estimates", "measurement_warnings"):
+        assert frames[name].equals(here_frames[name])
+    assert frames["energy_estimates"].height == 1
+    assert frames["measurement_warnings"]["observed"].to_list() == [30.0, 3.0, None]
+    assert frames["experiments"]["other_json"].equals(here_frames["experiments"]["other_json"])
+    assert there["warnings"] == here["warnings"]

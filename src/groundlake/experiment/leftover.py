@@ -24,6 +24,7 @@ RESULT_COLUMNS = (
     *("total_energy_j", "total_inference_time_sec", "avg_tokens_per_second", "avg_energy_per_token_j"),
     *("total_flops", "flops", "energy_per_device_j", "environment_snapshot"),
     *("measurement_warnings", "timeseries", "start_time", "end_time", "effective_config"),
+    *("energy_statements", "measurement_doubts"),
     *("energy_breakdown.raw_j", "energy_breakdown.baseline_power_w", "energy_breakdown.baseline_method"),
     *("energy_breakdown.adjusted_unclamped_j",),
     *("aggregation.num_processes", "aggregation.temporal_overlap_verified", "aggregation.gpu_attribution_verified"),

@@ -24,6 +24,7 @@ from groundlake.experiment.metrics import ComputeMetrics, EnergyMetrics, FlopsRe
 from groundlake.experiment.model_info import ModelInfo
 from groundlake.experiment.request import RequestRecord
 from groundlake.experiment.sidecar import FILE, Readings, digest, encoded
+from groundlake.experiment.statements import EnergyStatement, MeasurementDoubt
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +138,7 @@ class AggregationMetadata(Model):
         method: Name of the whole.
         num_processes: Processes.
         temporal_overlap_verified: Whether they ran at the same time.
-        gpu_attribution_verified: Whether each had GPUs of its own.
+        gpu_attribution_verified: Whether each had GPUs of its own; None where their GPUs are not known.
         warnings: What is doubtful.
         rules: The rule of each figure.
         tokens_per_second_sum: Sum of the processes' throughputs, in 1/s.
@@ -148,7 +149,7 @@ class AggregationMetadata(Model):
     method: str = "sum_energy_avg_throughput"
     num_processes: Count
     temporal_overlap_verified: bool = False
-    gpu_attribution_verified: bool = False
+    gpu_attribution_verified: bool | None = False
     warnings: list[str] = Field(default_factory=list)
     rules: list[AggregationRule] = Field(default_factory=list)
     tokens_per_second_sum: Amount | None = None
@@ -185,7 +186,10 @@ class ExperimentResult(Model):
         energy_breakdown: The same with its baseline.
         multi_gpu: Energy by GPU.
         environment_snapshot: Hardware and software.
+        energy_statements: Every statement about the energy with its source, method, scope and window, where the
+            runner of this project made it; a lake takes these, and derives none from the totals.
         measurement_warnings: What is doubtful, each with what to do.
+        measurement_doubts: Those of them that a rule raised, with their figures.
         warmup_excluded_samples: Requests before the measurement.
         reproducibility_notes: How exact the sensor is.
         timeseries_file: Name of the sidecar beside `result.json`; `timeseries` in the file.
@@ -229,7 +233,9 @@ class ExperimentResult(Model):
     energy_breakdown: EnergyBreakdown | None = None
     multi_gpu: MultiGPUMetrics | None = None
     environment_snapshot: EnvironmentSnapshot | None = None
+    energy_statements: list[EnergyStatement] = Field(default_factory=list)
     measurement_warnings: list[str] = Field(default_factory=list)
+    measurement_doubts: list[MeasurementDoubt] = Field(default_factory=list)
     warmup_excluded_samples: Count | None = None
     reproducibility_notes: str = "Accuracy of the energy is that of its sensor: NVML power is good to about 5 W."
     timeseries_file: str | None = Field(default=None, serialization_alias="timeseries")

@@ -16,7 +16,7 @@ from groundlake.experiment.energy_rows import EnergyRow, energy_rows
 from groundlake.experiment.flops_rows import flops_rows
 from groundlake.experiment.leftover import leftover, sampled_latencies
 from groundlake.experiment.metric_rows import metric_rows
-from groundlake.experiment.quality import RULES_VERSION
+from groundlake.experiment.statements import MeasurementDoubt
 from groundlake.experiment.totals import in_bytes, memory_bytes, num_requests, token_totals, warmup_requests
 from groundlake.schemas import FACT_TABLES
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from groundlake.experiment.quality import Doubt
-    from groundlake.experiment.result import ExperimentResult, RawProcessResult
+    from groundlake.experiment.result import AggregationMetadata, ExperimentResult, RawProcessResult
     from groundlake.power.watch import PowerRecord
 
 __all__ = ["KIND", "EnergyRow", "ExperimentRun"]
@@ -56,8 +56,8 @@ class ExperimentRun:
         batch: Prompts in one batch; 0 where it is not known.
         run_id: Identity; None takes `identity`.
         power: Readings of all rails; None takes those of the sidecar, as source `sidecar`.
-        doubts: Warnings with their figures; those of the result that are none of them are read from their texts.
-        energy: Statements about energy; empty takes those of the result.
+        doubts: Warnings with their figures; empty takes those of the result. Its further ones are read from texts.
+        energy: Statements about energy; empty takes those of the result, or derives them from its totals.
         ledger: Further columns of the run.
         columns: Further columns of `experiments`, such as study and cycle.
         layout: Layout of an imported file; None where it was measured here.
@@ -125,6 +125,9 @@ class ExperimentRun:
         return row, frames
 
     def _told_energy(self) -> list[EnergyRow]:
+        kept = self.result.energy_statements
+        if kept:
+            return [EnergyRow(**each.model_dump()) for each in kept]
         return energy_rows(self.result, age_at_end=self._is_foreign)
 
     @property
@@ -241,7 +244,7 @@ class ExperimentRun:
             "throttled_s": None if throttle is None else throttle.throttle_duration_sec,
             "max_temperature_c": None if throttle is None else throttle.max_temperature_c,
             "overlap_verified": aggregation.temporal_overlap_verified if aggregation and several else None,
-            "devices_verified": (aggregation.gpu_attribution_verified or not several) if aggregation else None,
+            "devices_verified": _own_devices(aggregation, several=several),
             "aggregation_rules": [rule.model_dump() for rule in aggregation.rules] or None if aggregation else None,
             "timeseries_file": result.timeseries_file,
             "other_json": leftover(result, self.model, age_at_end=self._is_foreign),
@@ -277,7 +280,8 @@ class ExperimentRun:
 
     def _warnings(self) -> Iterator[dict[str, object]]:
         """The doubts with their figures, then the texts that are none of them."""
-        for doubt in self.doubts:
+        kept = [MeasurementDoubt.of(doubt) for doubt in self.doubts] or self.result.measurement_doubts
+        for doubt in kept:
             yield {
                 "process_index": None,
                 "code": doubt.code,
@@ -286,14 +290,14 @@ class ExperimentRun:
                 "threshold": doubt.threshold,
                 "value_unit": doubt.unit,
                 "advice": doubt.advice,
-                "rules_version": RULES_VERSION,
+                "rules_version": doubt.rules_version,
             }
         of_processes = {
             f"process {process.process_index}: {process.energy_measurement_warning}": process
             for process in self.result.process_results
             if process.energy_measurement_warning
         }
-        known = {str(doubt) for doubt in self.doubts} | of_processes.keys()
+        known = {str(doubt) for doubt in kept} | of_processes.keys()
         for text in _texts(self.result):
             if text not in known:
                 yield _warning(text, None)
@@ -306,6 +310,13 @@ def content_id(result: ExperimentResult) -> str:
     said = result.model_dump(mode="json", by_alias=True, exclude_defaults=True)
     kept = {name: value for name, value in said.items() if name not in NOT_CONTENT}
     return str(uuid.uuid5(EXPERIMENTS, json.dumps(kept, sort_keys=True, separators=(",", ":"))))
+
+
+def _own_devices(told: AggregationMetadata | None, *, several: bool) -> bool | None:
+    """Whether no two processes shared a GPU; None where nobody knows. One alone has nobody to share it with."""
+    if told is None or told.gpu_attribution_verified is None:
+        return None
+    return told.gpu_attribution_verified or not several
 
 
 def _is_uuid(text: str) -> bool:
