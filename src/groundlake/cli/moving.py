@@ -68,19 +68,21 @@ def v2_json(
     print("\n".join(report.lines()))
 
 
-def print_report(settings: Settings, report: MigrationReport | ImportReport, *, dry_run: bool) -> None:
+def print_report(
+    settings: Settings, report: MigrationReport | ImportReport, *, dry_run: bool, view: str = "model_summary"
+) -> None:
     """Print what an import did, end it tidily, and say by the exit code whether input was set aside."""
     print("\n".join(report.lines()))
     if dry_run:
         print("dry run: nothing was written")
     elif settings.lake.exists:
-        finish(settings, settings.lake)
+        finish(settings, settings.lake, view)
     if report.set_aside:
         raise LakeError(f'{report.set_aside} files were set aside; `lake sql "select * from quarantine"` says why')
 
 
-def finish(settings: Settings, lake: Lake) -> None:
-    """End work that wrote runs: merge a ledger that has become loose, write the view file, say how to ask."""
+def finish(settings: Settings, lake: Lake, view: str = "model_summary") -> None:
+    """End work that wrote runs: merge a ledger that has become loose, write the view file, say how to ask for them."""
     lake.compact_runs(at_least=LOOSE_LEDGER_FILES)
     path = lake.bind_views()
-    settings.remark(f"data in {lake.root}, views in {path}\n{how_to_ask(path)}")
+    settings.remark(f"data in {lake.root}, views in {path}\n{how_to_ask(path, view)}")

@@ -78,7 +78,9 @@ def _bar(what: str) -> Iterator[Callable[[int, int, str], None]]:
         started = time.monotonic()
 
         def update(done: int, total: int, now: str) -> None:
-            bars.update(task, completed=done, total=total, now=now, rate=_rate(done, started))
+            nonlocal started
+            started = started if done else time.monotonic()  # what comes before the first is no part of the rate
+            bars.update(task, completed=done, total=total or None, now=now, rate=_rate(done, started))
 
         yield update
 
@@ -87,14 +89,14 @@ def _lines(what: str) -> Callable[[int, int, str], None]:
     started = last = time.monotonic()
 
     def update(done: int, total: int, now: str) -> None:
-        nonlocal last
+        nonlocal last, started
+        started = started if done else time.monotonic()
         if time.monotonic() - last >= SECONDS_BETWEEN_LINES:
             last = time.monotonic()
             rest = f", about {(last - started) / done * (total - done):.0f} s left" if done else ""
             with suppress(OSError):  # whoever read this is gone; the work goes on
-                print(
-                    f"{what}: {done}/{total} {_rate(done, started)}{rest} {now}".rstrip(), file=sys.stderr, flush=True
-                )
+                text = f"{what}: {f'{done}/{total} ' if total else ''}{_rate(done, started)}{rest} {now}"
+                print(" ".join(text.split()), file=sys.stderr, flush=True)
 
     return update
 

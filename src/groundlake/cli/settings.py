@@ -63,9 +63,9 @@ def without_reader() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def how_to_ask(view_file: Path) -> str:
+def how_to_ask(view_file: Path, view: str = "model_summary") -> str:
     """Say how to ask more with DuckDB's command line, from the folder the user is in."""
-    return f'ask: duckdb -readonly {shlex.quote(os.path.relpath(view_file))} "select * from model_summary"'
+    return f'ask: duckdb -readonly {shlex.quote(os.path.relpath(view_file))} "select * from {view}"'
 
 
 def command(

@@ -221,7 +221,7 @@ def _run(settings: Settings, asked: _Asked, planned: Study, *, retry_failed: boo
         target.introduce(lake)
     rows = _cells(lake, planned.name, planned)
     print_summary(settings, planned, result, rows)
-    finish(settings, lake)
+    finish(settings, lake, "experiment_summary")
     if result.left:
         say(f"stopped; the same command goes on with the {len(result.left)} that are left")
         raise typer.Exit(INTERRUPTED)

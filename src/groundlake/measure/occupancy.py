@@ -96,6 +96,7 @@ def _shared_folder() -> Path:
     """Where the locks of all users lie: TMPDIR may be another one for each job, /run/lock and /tmp are not."""
     chosen = os.environ.get(FOLDER_VARIABLE)
     if chosen:
+        Path(chosen).mkdir(parents=True, exist_ok=True)
         return Path(chosen)
     shared = [Path(name) for name in ("/run/lock", "/tmp") if os.access(name, os.W_OK)]  # noqa: S108 - meant to be shared
     return shared[0] if shared else Path(tempfile.gettempdir())

@@ -108,9 +108,13 @@ class PowerWatch:
             self._recorder.settle()
         self._recorder.__exit__(kind, error, trace)
 
-    def mark(self) -> None:
-        """Note the present moment: called once at the start of the measured window, and once at its end."""
-        self._marks_s.append(self._recorder.now())
+    def mark(self, at_s: float | None = None) -> None:
+        """Note an end of the measured window: called once at its start, and once at its end.
+
+        Args:
+            at_s: Moment of the recorder's clock, where another process did the work; None is the present one.
+        """
+        self._marks_s.append(self._recorder.now() if at_s is None else at_s)
         self._recorder.phase = self._phase
 
     def record(self) -> PowerRecord:
