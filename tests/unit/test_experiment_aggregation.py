@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import datetime as dt
+
 import pytest
 from processes import process
 
 from groundlake.errors import UsageError
-from groundlake.experiment import LatencyMeasurements, aggregate
+from groundlake.experiment import LatencyMeasurements, Timestamps, aggregate
 from groundlake.experiment.aggregation import RULES
 from groundlake.experiment.extended import EnergyBreakdown, ThermalThrottleInfo
+from groundlake.experiment.rows import ExperimentRun
+
+HUGE = {"total_tokens": 10**400}
 
 
 def test_one_process_keeps_its_figures() -> None:
@@ -153,3 +158,38 @@ def test_every_rule_is_named() -> None:
     made = aggregate([process(0), process(1)])
     assert made.aggregation is not None
     assert {each.figure: each.rule for each in made.aggregation.rules} == RULES
+
+
+def test_figures_of_all_together_are_no_sums_that_can_miss_a_part() -> None:
+    """Two processes on one GPU: its sensor gives one energy for both, and none of each."""
+    both = [process(index, energy_j=None, gpu_id=0) for index in range(2)]
+    both[0] = both[0].model_copy(update={"energy_metrics": process(energy_j=10.0).energy_metrics})
+    made = aggregate(both, total_energy_j=25.0)
+    assert (made.measurement_warnings, made.total_energy_j) == ([], 25.0)
+    assert made.aggregation is not None
+    assert made.aggregation.gpu_attribution_verified is False
+    codes = {warning.split(":")[0] for warning in aggregate(both).measurement_warnings}
+    assert codes == {"shared_gpu", "partial_energy"}
+
+
+@pytest.mark.parametrize(
+    ("gpus", "verified"), [((None, None), None), ((0, None), None), ((0, 0, None), False), ((0, 1), True)]
+)
+def test_processes_whose_gpus_are_not_known_are_not_verified(gpus: tuple[int | None, ...], verified: object) -> None:
+    made = aggregate([process(index, gpu_id=gpu) for index, gpu in enumerate(gpus)])
+    assert made.aggregation is not None
+    assert made.aggregation.gpu_attribution_verified is verified
+    _, frames = ExperimentRun.of(made, "dev").to_frames()
+    assert frames["experiments"]["devices_verified"].to_list() == [verified]
+
+
+def test_figures_that_no_result_can_have_are_refused() -> None:
+    with pytest.raises(UsageError, match=r"together make no result\n  total_energy_j: .* finite number, got inf"):
+        aggregate([process(0, energy_j=1.5e308), process(1, energy_j=1.5e308)])
+    with pytest.raises(UsageError, match="a figure is too large"):
+        aggregate([process(0, inference_metrics=process().inference_metrics.model_copy(update=HUGE))])
+    zoned = process(1)
+    start, end = (moment.replace(tzinfo=dt.timezone.utc) for moment in (zoned.timestamps.start, zoned.timestamps.end))
+    zoned = zoned.model_copy(update={"timestamps": Timestamps.from_times(start, end)})
+    with pytest.raises(UsageError, match=r"only the times of processes \[1\] of \[0, 1\] have a time zone"):
+        aggregate([process(0), zoned])

@@ -5,13 +5,17 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
+from pydantic import ValidationError
+
 from groundlake.errors import UsageError
 from groundlake.experiment.extended import EnergyBreakdown, ThermalThrottleInfo
+from groundlake.experiment.extended_aggregation import EXTENDED_RULES, extended_over
 from groundlake.experiment.latency import LatencyMeasurements, LatencyStatistics
+from groundlake.experiment.reading import problems_of
 from groundlake.experiment.result import AggregationMetadata, AggregationRule, ExperimentResult, RawProcessResult
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
 LEAST_OVERLAP = 0.5
 """Share of the shortest process during which all have to run, to count as running together."""
@@ -29,7 +33,7 @@ RULES = {
     "thermal_throttle": "any process; the longest duration; the highest temperature",
     "start_time": "first start",
     "end_time": "last end",
-}
+} | EXTENDED_RULES
 """What is done with each figure; it stands in every result that was aggregated."""
 
 
@@ -52,10 +56,22 @@ def aggregate(
         The result. What is not known of one process is not known of all: a partial sum is never given.
 
     Raises:
-        UsageError: There are none, one is there twice, or they ran different backends or models.
+        UsageError: There are none, one is there twice, they ran different backends or models, only some of their
+            times have a zone, or a figure of all of them is none that a result can have.
     """
     _refuse(processes, allow_mixed_backends=allow_mixed_backends)
-    doubts = list(_doubts(processes))
+    try:
+        return _put_together(processes, experiment_id, fields)
+    except ValidationError as error:
+        raise UsageError(f"the processes together make no result\n{problems_of(error)}") from error
+    except OverflowError as error:
+        raise UsageError(f"the processes together make no result: a figure is too large ({error})") from error
+
+
+def _put_together(
+    processes: Sequence[RawProcessResult], experiment_id: str | None, fields: dict[str, Any]
+) -> ExperimentResult:
+    doubts = list(_doubts(processes, fields))
     inference = [process.inference_metrics for process in processes]
     total_tokens = _sum([each.total_tokens for each in inference])
     energy = _sum([process.energy_metrics.total_energy_j for process in processes])
@@ -78,7 +94,8 @@ def aggregate(
         tokens_per_second_wall=total_tokens / wall if wall and total_tokens is not None else None,
     )
     first = processes[0]
-    return ExperimentResult(
+    latency = LatencyStatistics.of(pooled) if pooled is not None else None
+    made = ExperimentResult(
         **{
             "experiment_id": experiment_id or first.experiment_id,
             "backend": first.backend,
@@ -99,11 +116,20 @@ def aggregate(
             "aggregation": metadata,
             "thermal_throttle": _throttle(processes),
             "warmup_result": first.warmup_result,
-            "latency_stats": LatencyStatistics.of(pooled) if pooled is not None else None,
+            "latency_stats": latency,
             "measurement_warnings": doubts,
         }
         | fields
     )
+    if "extended_metrics" in fields:
+        return made
+    extended = extended_over(
+        processes,
+        energy_j=made.total_energy_j,
+        tokens_per_second=made.avg_tokens_per_second,
+        tpot_ms=None if latency is None else latency.itl_mean_ms,
+    )
+    return made.model_copy(update={"extended_metrics": extended})
 
 
 def overlap(processes: Sequence[RawProcessResult]) -> bool:
@@ -114,12 +140,18 @@ def overlap(processes: Sequence[RawProcessResult]) -> bool:
     return together > 0 and together >= LEAST_OVERLAP * shortest
 
 
-def own_devices(processes: Sequence[RawProcessResult]) -> bool:
-    """Whether no GPU is named by two processes: by its identity where all know one, else by its index."""
+def own_devices(processes: Sequence[RawProcessResult]) -> bool | None:
+    """Whether no GPU is named by two processes: by its identity where all know one, else by its index.
+
+    None where the GPU of one is not known, and no two of the others share theirs.
+    """
     devices: list[object] = [process.gpu_uuid for process in processes]
     if None in devices:
-        devices = [process.gpu_id for process in processes if process.gpu_id is not None]
-    return len(devices) == len(set(devices))
+        devices = [process.gpu_id for process in processes]
+    known = [device for device in devices if device is not None]
+    if len(known) != len(set(known)):
+        return False
+    return True if len(known) == len(devices) else None
 
 
 def _refuse(processes: Sequence[RawProcessResult], *, allow_mixed_backends: bool) -> None:
@@ -136,13 +168,23 @@ def _refuse(processes: Sequence[RawProcessResult], *, allow_mixed_backends: bool
     models = sorted({process.model_name for process in processes})
     if len(models) > 1:
         raise UsageError(f"processes ran different models: {', '.join(models)}")
+    zoned = [process.process_index for process in processes if process.timestamps.start.tzinfo is not None]
+    if zoned and len(zoned) < len(processes):
+        raise UsageError(f"only the times of processes {zoned} of {indices} have a time zone: they cannot be compared")
 
 
-def _doubts(processes: Sequence[RawProcessResult]) -> list[str]:
+def _doubts(processes: Sequence[RawProcessResult], fields: Collection[str]) -> list[str]:
+    """What is doubtful about the processes together.
+
+    Args:
+        processes: All of them.
+        fields: Figures of all together that are given: they are no sums, so no part of them can be missing.
+    """
     found = []
+    is_sum = "total_energy_j" not in fields
     if len(processes) > 1 and not overlap(processes):
         found.append("not_concurrent: the processes did not run concurrently; their throughputs do not add up")
-    if not own_devices(processes):
+    if is_sum and own_devices(processes) is False:
         ids = [process.gpu_id for process in processes]
         found.append(f"shared_gpu: GPUs {ids} are named by several processes; their energy may be double-counted")
     slices = sorted({process.gpu_mig_profile or "unknown" for process in processes if process.gpu_is_mig})
@@ -157,10 +199,10 @@ def _doubts(processes: Sequence[RawProcessResult]) -> list[str]:
     if missing:
         found.append(f"incomplete: processes {missing} are missing; sums are over those that are there")
     unknown = [process.process_index for process in processes if process.energy_metrics.total_energy_j is None]
-    if unknown and len(unknown) < len(processes):
+    if is_sum and unknown and len(unknown) < len(processes):
         found.append(f"partial_energy: the energy of processes {unknown} is not known, so that of all is not")
     adjusted = [part.adjusted_j for p in processes if (part := p.energy_breakdown) is not None]
-    if None in adjusted and any(value is not None for value in adjusted):
+    if "energy_breakdown" not in fields and None in adjusted and any(value is not None for value in adjusted):
         known = sum(value is not None for value in adjusted)
         found.append(
             f"partial_baseline: {known} of {len(processes)} processes have a baseline; the adjusted energy is unknown"

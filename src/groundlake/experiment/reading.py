@@ -34,6 +34,8 @@ OF_OTHERS = frozenset(
 
 NOT_MEASURED_AS_ZERO = {
     "energy_metrics": (
+        "total_energy_j",
+        "energy_per_token_j",
         "gpu_energy_j",
         "cpu_energy_j",
         "ram_energy_j",
@@ -41,13 +43,16 @@ NOT_MEASURED_AS_ZERO = {
         "cpu_power_w",
         "emissions_kg_co2",
     ),
-    "compute_metrics": ("flops_per_token", "flops_per_second", "peak_memory_mb", "model_memory_mb"),
+    "compute_metrics": ("flops_total", "flops_per_token", "flops_per_second", "peak_memory_mb", "model_memory_mb"),
     "memory": ("total_vram_mb", "model_memory_mb", "peak_memory_mb", "inference_memory_mb"),
     "model_info": ("num_layers", "hidden_size", "num_attention_heads", "vocab_size"),
 }
 """Figures that the existing tool writes as 0 where nobody measured them."""
 
 TOP_LEVEL_ZEROS = ("total_energy_j", "avg_energy_per_token_j", "total_flops")
+
+PACKAGE_TEXTS = ("pip_freeze", "conda_list")
+"""Texts of packages that older environments have instead of a list."""
 
 KEPT = "fields_of_other_tools"
 """Name under which `effective_config` keeps what has no place of its own."""
@@ -79,7 +84,7 @@ def result_of(data: object, file: Path) -> ExperimentResult:
         return ExperimentResult.model_validate(data if layout == "groundlake" else _as_ours(data))
     except ValidationError as error:
         raise UsageError(
-            f"{file}: this is no result of an experiment (read as {layout})\n{_problems(error)}"
+            f"{file}: this is no result of an experiment (read as {layout})\n{problems_of(error)}"
         ) from error
 
 
@@ -106,11 +111,10 @@ def _as_ours(data: dict[str, Any]) -> dict[str, Any]:
     for name in TOP_LEVEL_ZEROS:
         if made.get(name) == 0:
             made[name] = None
-    others = {name: data[name] for name in sorted(OF_OTHERS & data.keys())}
+    others = _of_others(data)
     if others.get("timeseries_path") and not made.get("timeseries"):
         made["timeseries"] = str(others["timeseries_path"]).rsplit("/", 1)[-1]
-    if others:
-        made["effective_config"] = {**(made.get("effective_config") or {}), KEPT: others}
+    made = _without_empty_energies(_with_others(made, others))
     if isinstance(made.get("environment_snapshot"), dict):
         made["environment_snapshot"] = _snapshot(made["environment_snapshot"])
     if isinstance(made.get("process_results"), list):
@@ -118,13 +122,42 @@ def _as_ours(data: dict[str, Any]) -> dict[str, Any]:
     return {name: _without_zeros(value, name) for name, value in made.items()}
 
 
+def _of_others(data: dict[str, Any]) -> dict[str, Any]:
+    """What has no place of its own: fields of older layouts, and a breakdown of an energy that was not measured."""
+    others = {name: data[name] for name in sorted(OF_OTHERS & data.keys())}
+    breakdown = data.get("energy_breakdown")
+    if isinstance(breakdown, dict) and breakdown.get("raw_j") == 0:
+        others["energy_breakdown"] = breakdown
+    return others
+
+
+def _with_others(made: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Keep it with the settings, where they are any; a result whose settings are none is refused as it is."""
+    config = made.get("effective_config") or {}
+    if not others or not isinstance(config, dict):
+        return made
+    return made | {"effective_config": {**config, KEPT: others}}
+
+
+def _without_empty_energies(made: dict[str, Any]) -> dict[str, Any]:
+    """The same without energies of 0 J: a device that was measured takes some."""
+    breakdown, of_each, gpus = (made.get(name) for name in ("energy_breakdown", "energy_per_device_j", "multi_gpu"))
+    gone: dict[str, Any] = {}
+    if isinstance(breakdown, dict) and breakdown.get("raw_j") == 0:
+        gone["energy_breakdown"] = None
+    if isinstance(of_each, list) and all(energy == 0 for energy in of_each):
+        gone["energy_per_device_j"] = None
+    if isinstance(gpus, dict) and gpus.get("energy_total_j") == 0:
+        gone["multi_gpu"] = None
+    return made | gone
+
+
 def _process(data: Any) -> Any:  # noqa: ANN401 - whatever stands there
     if not isinstance(data, dict):
         return data
-    others = {name: data[name] for name in sorted(OF_OTHERS & data.keys())}
+    others = _of_others(data)
     made = {name: value for name, value in data.items() if name not in OF_OTHERS}
-    if others:
-        made["effective_config"] = {**(made.get("effective_config") or {}), KEPT: others}
+    made = _without_empty_energies(_with_others(made, others))
     energy = made.get("energy_metrics")
     if isinstance(energy, dict) and others.get("energy_tracking_failed"):
         made["energy_metrics"] = energy | {"total_energy_j": None}
@@ -133,10 +166,14 @@ def _process(data: Any) -> Any:  # noqa: ANN401 - whatever stands there
 
 def _snapshot(data: dict[str, Any]) -> dict[str, Any]:
     """The environment with a list of packages, whichever way the tool wrote them."""
-    made = {name: value for name, value in data.items() if name not in {"pip_freeze", "conda_list"}}
-    if "installed_packages" not in made:
-        lines = [line.strip() for name in ("pip_freeze", "conda_list") for line in (data.get(name) or "").splitlines()]
-        made["installed_packages"] = sorted({line for line in lines if line and not line.startswith("#")})
+    texts = [data.get(name) for name in PACKAGE_TEXTS]
+    made = {name: value for name, value in data.items() if name not in PACKAGE_TEXTS}
+    if "installed_packages" in made:
+        return made
+    if not all(text is None or isinstance(text, str) for text in texts):
+        return data  # for the model to refuse
+    lines = [line.strip() for text in texts for line in (text or "").splitlines()]
+    made["installed_packages"] = sorted({line for line in lines if line and not line.startswith("#")})
     return made
 
 
@@ -163,7 +200,7 @@ def _json(file: Path) -> Any:  # noqa: ANN401 - any JSON
         raise UsageError(f"{file}: cannot be read as JSON: {error}") from error
 
 
-def _problems(error: ValidationError) -> str:
+def problems_of(error: ValidationError) -> str:
     """The first problems, each with the path of the field and what stood there."""
     lines = []
     for problem in error.errors(include_url=False)[:SHOWN]:
