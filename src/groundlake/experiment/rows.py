@@ -17,7 +17,7 @@ from groundlake.experiment.flops_rows import flops_rows
 from groundlake.experiment.leftover import leftover, sampled_latencies
 from groundlake.experiment.metric_rows import metric_rows
 from groundlake.experiment.statements import MeasurementDoubt
-from groundlake.experiment.totals import in_bytes, memory_bytes, num_requests, token_totals, warmup_requests
+from groundlake.experiment.totals import in_bytes, incomplete, memory_bytes, num_requests, token_totals, warmup_requests
 from groundlake.schemas import FACT_TABLES
 
 if TYPE_CHECKING:
@@ -301,6 +301,8 @@ class ExperimentRun:
         for text in _texts(self.result):
             if text not in known:
                 yield _warning(text, None)
+        if (why := incomplete(self.result)) is not None:
+            yield _warning(f"incomplete: {why}", None)
         for process in of_processes.values():
             yield _warning(str(process.energy_measurement_warning), process.process_index, "energy_measurement")
 

@@ -16,12 +16,14 @@ _NEAR_WHOLE = 1e-6
 def token_totals(result: ExperimentResult) -> tuple[int | None, int | None, str | None]:
     """Tokens of prompts and of answers, and a warning where they are not told but follow from the operations.
 
-    The existing tool writes the total only, and the operations for each token of prompts and of answers.
+    The existing tool writes the total only, and the operations for each token of prompts and of answers. Tokens of
+    processes are added only where all processes are there.
     """
-    parts = [process.inference_metrics for process in result.process_results]
+    is_whole = incomplete(result) is None
+    parts = [process.inference_metrics for process in result.process_results] if is_whole else []
     inputs, outputs = result.input_tokens, result.output_tokens
-    if parts and outputs is None:
-        outputs = sum(part.output_tokens for part in parts)
+    if parts and outputs is None and all(part.output_tokens is not None for part in parts):
+        outputs = sum(part.output_tokens or 0 for part in parts)
     if parts and inputs is None and all(part.input_tokens is not None for part in parts):
         inputs = sum(part.input_tokens or 0 for part in parts)
     if outputs is not None or inputs is not None:
@@ -36,6 +38,20 @@ def token_totals(result: ExperimentResult) -> tuple[int | None, int | None, str 
     return inputs, outputs, f"tokens_derived: {said}"
 
 
+def incomplete(result: ExperimentResult) -> str | None:
+    """Why the processes of a result are not all of it; None where they are, or where it holds none."""
+    processes, told = result.process_results, result.aggregation
+    if not processes:
+        return None
+    if told is not None and told.num_processes != len(processes):
+        return f"{len(processes)} of {told.num_processes} processes are there: their sums are not those of all"
+    tokens = [process.inference_metrics.total_tokens for process in processes]
+    known = [each for each in tokens if each is not None]
+    if result.total_tokens is not None and len(known) == len(tokens) and sum(known) != result.total_tokens:
+        return f"the processes have {sum(known)} tokens, the whole has {result.total_tokens}"
+    return None
+
+
 def _whole(flops: float | None, per_token: float | None) -> int | None:
     """Tokens that operations were divided by; None where that is no whole number."""
     if not flops or not per_token:
@@ -45,8 +61,10 @@ def _whole(flops: float | None, per_token: float | None) -> int | None:
 
 
 def num_requests(result: ExperimentResult) -> int | None:
-    """Requests that were measured; None where a process does not know."""
+    """Requests that were measured; None where a process does not know, or is not there."""
     counts = []
+    if incomplete(result) is not None:
+        return None
     for process in result.process_results:
         measured = process.inference_metrics.latency_measurements
         of_phase = sum(request.phase == "measure" for request in process.requests)
@@ -56,7 +74,7 @@ def num_requests(result: ExperimentResult) -> int | None:
 
 def warmup_requests(result: ExperimentResult) -> int | None:
     """Requests before the measurement, as far as anything tells."""
-    if any(process.requests for process in result.process_results):
+    if any(process.requests for process in result.process_results) and incomplete(result) is None:
         return sum(request.phase == "warmup" for process in result.process_results for request in process.requests)
     if result.warmup_excluded_samples is not None:
         return result.warmup_excluded_samples
