@@ -167,6 +167,23 @@ def readings(
     return pl.DataFrame(rows, schema_overrides=types)
 
 
+def series(watts: Sequence[float | None], *, phase: str = "measure") -> pl.DataFrame:
+    """Readings of GPU 0, one a second from 0 on; None for one that failed."""
+    rows = [
+        {"phase": phase, "source": "nvml", "rail": "gpu", "device_index": 0, "timestamp_s": float(at), "power_w": power}
+        for at, power in enumerate(watts)
+    ]
+    return pl.DataFrame(rows, schema_overrides={"power_w": pl.Float64}).with_columns(averaging_s=pl.lit(0.0))
+
+
+def idle(lake: Lake, watts: Sequence[float | None], **run: object) -> str:
+    """Write the baseline of a sitting: readings of the idle GPU 0, and return the id of its run."""
+    keys = {"hardware_id": "dev", "kind": "idle_baseline", "model": "idle", "started_at": NOON}
+    known = {"started_at_zone_source": "clock", "measured_window_s": float(len(watts) - 1) if watts else None}
+    facts = {"power_timeseries": series(watts, phase="baseline")} if watts else {}
+    return lake.write(keys | known | run, **facts)
+
+
 def fill(lake: Lake) -> None:
     """Write experiments with every situation that the views tell apart."""
     planned(lake, "s", ("x", 1), ("x", 2), ("x", 3), ("y", 1), ("z", 1))
@@ -177,6 +194,7 @@ def fill(lake: Lake) -> None:
         known = {"config_hash": "x", "measured_window_s": 10.0, "driver_version": f"55{cycle}"}
         both = readings({0: 70.0, 1: 60.0 + cycle}, gap_in=1 if cycle == 3 else None)
         columns = {"study": "s", "cycle": cycle, "num_processes": 2, "concurrency": 4, "overlap_verified": cycle > 1}
+        columns |= {"num_requests": 6, "inference_time_s": 18.0}
         experiment(lake, hour=cycle, run=known, facts=facts, power=both, throttled=False, **columns)
     failed(lake, "out of memory", session_id="s", config_hash="y", run_index=1)
     faster = {"energy_estimates": [energy(900.0), energy(2000.0, source="codecarbon", scope="machine")]}

@@ -12,8 +12,8 @@
 -- column output_tokens_per_s [1/s]: Mean over its repeats of output_tokens / wall_time_s
 -- column worst_ttft_p95_ms [ms]: Largest 95th percentile of the time to first token of a repeat
 -- column worst_itl_p99_ms [ms]: Largest 99th percentile of the inter-token latency of a repeat
--- column input_tokens_per_request [1]: Mean tokens of a prompt
--- column output_tokens_per_request [1]: Mean tokens of an answer
+-- column input_tokens_per_request [1]: Mean tokens of a prompt that was answered; NULL where not each request is known
+-- column output_tokens_per_request [1]: Mean tokens of an answer; NULL where not each request is known
 -- column num_runs [1]: Repeats behind the row
 -- column throttling_unknown_runs [1]: Repeats in which nobody looked whether the device throttled
 -- column num_within [1]: Configurations that meet the objective and were compared

@@ -12,8 +12,8 @@
 -- column energy_per_output_token_j [J]: Mean over its repeats
 -- column output_tokens_per_s [1/s]: Mean over its repeats of output_tokens / wall_time_s
 -- column num_runs [1]: Repeats behind the row
--- column input_tokens_per_request [1]: Mean tokens of a prompt
--- column output_tokens_per_request [1]: Mean tokens of an answer
+-- column input_tokens_per_request [1]: Mean tokens of a prompt that was answered; NULL where not each request is known
+-- column output_tokens_per_request [1]: Mean tokens of an answer; NULL where not each request is known
 -- column num_better_on_hardware [1]: Configurations on the hardware id that are better in one and not worse in the other
 -- column num_better [1]: Configurations of the model on any hardware id of which that is true
 -- column is_on_front: Whether there is none of them on the hardware id

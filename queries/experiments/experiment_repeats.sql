@@ -16,9 +16,11 @@
 -- column output_tokens_per_s_std [1/s]: Its sample standard deviation; NULL of one run
 -- column output_tokens_per_s_cv [1]: Deviation / mean
 -- column total_tokens_per_s [1/s]: Mean over runs of total_tokens / wall_time_s
--- column input_tokens_per_request [1]: Mean over runs of input_tokens / num_requests: energies of short and of long prompts
---   cannot be compared
--- column output_tokens_per_request [1]: Mean over runs of output_tokens / num_requests
+-- column input_tokens_per_request [1]: Mean over runs of input_tokens / answered_requests: energies of short and of long
+--   prompts cannot be compared; NULL where a run does not tell each request
+-- column output_tokens_per_request [1]: Mean over runs of output_tokens / answered_requests; NULL as above
+-- column failed_requests [1]: Requests of all runs that failed or were cancelled: their energy is in that of the others. NULL
+--   where a run does not tell each request
 -- column worst_ttft_p95_ms [ms]: Largest 95th percentile of the time to first token of a run; NULL where a run has none
 -- column worst_itl_p99_ms [ms]: Largest 99th percentile of the inter-token latency of a run; NULL where a run has none
 -- column throttled_runs [1]: Runs in which the device throttled
@@ -53,8 +55,11 @@ SELECT
     stddev_samp(output_tokens_per_s) AS output_tokens_per_s_std,
     stddev_samp(output_tokens_per_s) / NULLIF(avg(output_tokens_per_s), 0) AS output_tokens_per_s_cv,
     avg(total_tokens_per_s) AS total_tokens_per_s,
-    avg(input_tokens / NULLIF(num_requests, 0)) AS input_tokens_per_request,
-    avg(output_tokens / NULLIF(num_requests, 0)) AS output_tokens_per_request,
+    CASE WHEN count(answered_requests) = count(*) THEN avg(input_tokens / NULLIF(answered_requests, 0)) END
+    AS input_tokens_per_request,
+    CASE WHEN count(answered_requests) = count(*) THEN avg(output_tokens / NULLIF(answered_requests, 0)) END
+    AS output_tokens_per_request,
+    CASE WHEN count(failed_requests) = count(*) THEN CAST(sum(failed_requests) AS BIGINT) END AS failed_requests,
     CASE WHEN count(ttft_p95_ms) = count(*) THEN max(ttft_p95_ms) END AS worst_ttft_p95_ms,
     CASE WHEN count(itl_p99_ms) = count(*) THEN max(itl_p99_ms) END AS worst_itl_p99_ms,
     count(CASE WHEN throttled THEN 1 END) AS throttled_runs,

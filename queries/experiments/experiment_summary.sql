@@ -11,7 +11,8 @@
 --   can tell a repeat, and a run is alone
 -- column total_tokens [1]: Tokens of prompts and answers as recorded, else input_tokens + output_tokens
 -- column num_requests [1]: Requests that were measured, failed ones too
--- column failed_requests [1]: Those of them that failed or were cancelled; NULL where single requests are not known
+-- column answered_requests [1]: Those of them that were answered; NULL where not each single request is known
+-- column failed_requests [1]: Those of them that failed or were cancelled; NULL where not each single request is known
 -- column energy_source: Who says so, as in energy_estimates
 -- column energy_method: How the energy was made: counter, power_integral, sum_of_processes or reported
 -- column energy_scope: What the energy is of: gpu, soc, machine, process, cpu or ram
@@ -21,12 +22,15 @@
 -- column num_energy_estimates [1]: Estimates that it was chosen from; 0 without an energy
 -- column energy_per_output_token_j [J]: energy_j / output_tokens
 -- column energy_per_total_token_j [J]: energy_j / total_tokens
--- column energy_per_request_j [J]: energy_j / num_requests
+-- column energy_per_answered_request_j [J]: energy_j / answered_requests; what failed requests took is in it
 -- column output_tokens_per_j [1/J]: output_tokens / energy_j
 -- column total_tokens_per_j [1/J]: total_tokens / energy_j
 -- column output_tokens_per_s [1/s]: output_tokens / wall_time_s
 -- column total_tokens_per_s [1/s]: total_tokens / wall_time_s
--- column requests_per_s [1/s]: Answered requests / wall_time_s
+-- column output_tokens_per_inference_s [1/s]: output_tokens / inference_time_s, the time in which processes inferred, summed
+--   over them: the throughput of a mean process, which some tools write
+-- column total_tokens_per_inference_s [1/s]: total_tokens / inference_time_s
+-- column requests_per_s [1/s]: answered_requests / wall_time_s
 -- column process_tokens_per_s_sum [1/s]: Sum of the processes' recorded throughputs; NULL where one is not known
 -- column process_tokens_per_s_mean [1/s]: Their mean; NULL where one is not known
 -- column num_ttft [1]: Times to first token behind the percentiles
@@ -43,6 +47,7 @@
 -- column e2e_p99_ms [ms]: 99th percentile of the end-to-end latency
 -- column token_timing: How tokens were timed, of those metrics that were timed in one way; the first in the alphabet
 -- column num_warnings [1]: Doubts in measurement_warnings
+-- column is_representative: Whether the machine was fit to be measured; false for a run that --force made
 -- column flops [FLOP]: Floating-point operations, by the estimate with the best confidence
 -- column flops_estimate_method: How they were estimated, as in flops_estimates
 -- column flops_confidence: high, medium, low or unknown
@@ -60,8 +65,9 @@ requests AS (
     SELECT
         hardware_id,
         run_id,
+        count(*) AS known_requests,
         count(CASE WHEN status <> 'ok' THEN 1 END) AS failed_requests,
-        count(CASE WHEN status = 'ok' THEN 1 END) AS ok_requests
+        count(CASE WHEN status = 'ok' THEN 1 END) AS answered_requests
     FROM experiment_requests
     WHERE phase = 'measure'
     GROUP BY hardware_id, run_id
@@ -88,7 +94,11 @@ latencies AS (
     GROUP BY hardware_id, run_id
 ),
 doubts AS (
-    SELECT hardware_id, run_id, count(*) AS num_warnings
+    SELECT
+        hardware_id,
+        run_id,
+        count(*) AS num_warnings,
+        count(CASE WHEN code = 'not_representative' THEN 1 END) AS num_forced
     FROM measurement_warnings
     GROUP BY hardware_id, run_id
 ),
@@ -139,10 +149,17 @@ tokens AS (
         e.throttled_s,
         e.max_temperature_c,
         e.overlap_verified,
-        e.devices_verified
+        e.devices_verified,
+        coalesce(CAST(to_json(r.warnings) AS STRING) NOT LIKE '%"not_representative:%', true) AS is_representative
     FROM runs r
     JOIN experiments e ON e.hardware_id = r.hardware_id AND e.run_id = r.run_id
     WHERE r.status = 'ok' AND r.kind = 'llm_inference'
+),
+answers AS (
+    SELECT q.hardware_id, q.run_id, q.answered_requests, q.failed_requests
+    FROM requests q
+    JOIN tokens t ON t.hardware_id = q.hardware_id AND t.run_id = q.run_id
+    WHERE q.known_requests = t.num_requests
 )
 SELECT
     t.hardware_id,
@@ -172,6 +189,7 @@ SELECT
     t.concurrency,
     t.max_new_tokens,
     t.num_requests,
+    q.answered_requests,
     q.failed_requests,
     t.warmup_requests,
     t.input_tokens,
@@ -192,12 +210,14 @@ SELECT
     coalesce(j.num_estimates, 0) AS num_energy_estimates,
     j.energy_j / NULLIF(t.output_tokens, 0) AS energy_per_output_token_j,
     j.energy_j / NULLIF(t.total_tokens, 0) AS energy_per_total_token_j,
-    j.energy_j / NULLIF(t.num_requests, 0) AS energy_per_request_j,
+    j.energy_j / NULLIF(q.answered_requests, 0) AS energy_per_answered_request_j,
     t.output_tokens / NULLIF(j.energy_j, 0) AS output_tokens_per_j,
     t.total_tokens / NULLIF(j.energy_j, 0) AS total_tokens_per_j,
     t.output_tokens / NULLIF(t.wall_time_s, 0) AS output_tokens_per_s,
     t.total_tokens / NULLIF(t.wall_time_s, 0) AS total_tokens_per_s,
-    q.ok_requests / NULLIF(t.wall_time_s, 0) AS requests_per_s,
+    t.output_tokens / NULLIF(t.inference_time_s, 0) AS output_tokens_per_inference_s,
+    t.total_tokens / NULLIF(t.inference_time_s, 0) AS total_tokens_per_inference_s,
+    q.answered_requests / NULLIF(t.wall_time_s, 0) AS requests_per_s,
     CASE WHEN p.num_known = coalesce(t.num_processes, p.num_rows) THEN p.tokens_per_s END AS process_tokens_per_s_sum,
     CASE
         WHEN p.num_known = coalesce(t.num_processes, p.num_rows) THEN p.tokens_per_s / NULLIF(p.num_known, 0)
@@ -229,11 +249,12 @@ SELECT
     t.max_temperature_c,
     t.overlap_verified,
     t.devices_verified,
-    coalesce(d.num_warnings, 0) AS num_warnings
+    coalesce(d.num_warnings, 0) AS num_warnings,
+    t.is_representative AND coalesce(d.num_forced, 0) = 0 AS is_representative
 FROM tokens t
 LEFT JOIN experiment_energy j ON j.hardware_id = t.hardware_id AND j.run_id = t.run_id
 LEFT JOIN processes p ON p.hardware_id = t.hardware_id AND p.run_id = t.run_id
-LEFT JOIN requests q ON q.hardware_id = t.hardware_id AND q.run_id = t.run_id
+LEFT JOIN answers q ON q.hardware_id = t.hardware_id AND q.run_id = t.run_id
 LEFT JOIN latencies l ON l.hardware_id = t.hardware_id AND l.run_id = t.run_id
 LEFT JOIN operations o ON o.hardware_id = t.hardware_id AND o.run_id = t.run_id
 LEFT JOIN doubts d ON d.hardware_id = t.hardware_id AND d.run_id = t.run_id

@@ -1,11 +1,11 @@
-"""Summary, energies and latencies of LLM experiments, over small lakes whose answers can be worked out by hand."""
+"""Summary and latencies of LLM experiments, over small lakes whose answers can be worked out by hand."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from experiment_lake import energy, experiment, failed, process, readings, request
+from experiment_lake import energy, experiment, failed, process, request, warned
 from small_lake import ask, near
 
 from groundlake.store import Lake
@@ -26,11 +26,39 @@ def test_ratios_name_what_they_divide_by(lake: Lake) -> None:
     figures = {"input_tokens": 1280, "output_tokens": 640, "num_requests": 10, "wall_time_s": 4.0}
     experiment(lake, facts={"energy_estimates": [energy(228.0)]}, **figures)
     columns = (
-        "total_tokens energy_per_output_token_j energy_per_total_token_j energy_per_request_j output_tokens_per_j "
-        "total_tokens_per_j output_tokens_per_s total_tokens_per_s"
+        "total_tokens energy_per_output_token_j energy_per_total_token_j output_tokens_per_j total_tokens_per_j "
+        "output_tokens_per_s total_tokens_per_s"
     )
-    expected = near(1920, 228 / 640, 228 / 1920, 22.8, 640 / 228, 1920 / 228, 160.0, 480.0)
+    expected = near(1920, 228 / 640, 228 / 1920, 640 / 228, 1920 / 228, 160.0, 480.0)
     assert ask(lake, "experiment_summary", columns) == [expected]
+
+
+def test_throughputs_over_the_time_of_inference_are_columns_of_their_own(lake: Lake) -> None:
+    """The figures of a real result of the existing tool, which divides by that time."""
+    figures = {"input_tokens": 1280, "output_tokens": 640, "inference_time_s": 4.294966, "wall_time_s": 4.42539}
+    experiment(lake, **figures)
+    experiment(lake, experiment_id="unknown", inference_time_s=0.0)
+    columns = "experiment_id output_tokens_per_inference_s total_tokens_per_inference_s output_tokens_per_s"
+    assert ask(lake, "experiment_summary", columns) == [
+        ("e", *(pytest.approx(value, abs=5e-3) for value in (149.01, 447.03, 144.62))),
+        ("unknown", None, None, 5.0),
+    ]
+
+
+def test_energy_over_tokens_of_answers_is_that_of_the_quotient(lake: Lake) -> None:
+    experiment(lake, facts={"energy_estimates": [energy(42.5)]})
+    assert ask(lake, "experiment_summary", "energy_per_output_token_j") == [near(0.85)]
+
+
+def test_a_run_that_was_forced_on_an_unfit_machine_is_told_apart(lake: Lake) -> None:
+    forced = {"measurement_warnings": [warned("not_representative")]}
+    experiment(lake, run={"model": "a"}, facts=forced)
+    experiment(lake, run={"model": "b", "warnings": ["few_prompts: 2", "not_representative: the load is 10; wait"]})
+    other = {"measurement_warnings": [warned("few_prompts", observed=2.0)]}
+    experiment(lake, run={"model": "c", "warnings": ["few_prompts: not_representative: of 2 prompts"]}, facts=other)
+    experiment(lake, run={"model": "d"})
+    rows = [("a", False), ("b", False), ("c", True), ("d", True)]
+    assert ask(lake, "experiment_summary", "model is_representative") == rows
 
 
 def test_a_recorded_total_of_tokens_is_kept_and_unknown_ones_give_no_ratio(lake: Lake) -> None:
@@ -76,6 +104,30 @@ def test_failed_and_warm_up_requests_are_counted_and_in_no_figure(lake: Lake) ->
     assert ask(lake, "experiment_summary", columns) == [near(4, 2, 0.2, 2, 200.0, 2, 20.0, 2, 220.0)]
 
 
+def test_what_is_divided_by_requests_is_divided_by_those_that_were_answered(lake: Lake) -> None:
+    """100 J and two requests of 25 tokens each, whether or not two more failed; of some requests nothing is made."""
+    answered = [request(number, 10.0, 5.0, tokens=(100, 25)) for number in range(2)]
+    lost = [request(number, status="failed", error="timeout: 30 s", tokens=(None, None)) for number in (2, 3)]
+    cases = {"all": (2, answered), "failed": (4, [*answered, *lost]), "partial": (5, answered), "unknown": (2, [])}
+    for name, (number, rows) in cases.items():
+        facts = {"energy_estimates": [energy(100.0)], **({"experiment_requests": rows} if rows else {})}
+        experiment(lake, run={"model": name}, facts=facts, num_requests=number, input_tokens=200)
+    columns = "model answered_requests failed_requests energy_per_answered_request_j requests_per_s"
+    assert ask(lake, "experiment_summary", columns) == [
+        near("all", 2, 0, 50.0, 0.2),
+        near("failed", 2, 2, 50.0, 0.2),
+        ("partial", None, None, None, None),
+        ("unknown", None, None, None, None),
+    ]
+    columns = "model input_tokens_per_request output_tokens_per_request failed_requests"
+    assert ask(lake, "experiment_repeats", columns) == [
+        near("all", 100.0, 25.0, 0),
+        near("failed", 100.0, 25.0, 2),
+        ("partial", None, None, None),
+        ("unknown", None, None, None),
+    ]
+
+
 def test_the_most_confident_estimate_of_operations_stands_in_the_summary(lake: Lake) -> None:
     rows = [
         {"flops": 1.0, "method": "calflops", "confidence": "unknown"},
@@ -87,143 +139,6 @@ def test_the_most_confident_estimate_of_operations_stands_in_the_summary(lake: L
     assert ask(lake, "experiment_summary", "flops flops_estimate_method flops_confidence") == [
         (2.0, "palm_formula", "medium")
     ]
-
-
-# ---------------------------------------------------------------- energy
-
-
-@pytest.mark.parametrize(
-    ("device", "estimates", "chosen"),
-    [
-        ("cuda", [energy(1.0, scope="machine"), energy(2.0), energy(3.0, scope="cpu")], (2.0, "gpu", "counter")),
-        ("cuda", [energy(1.0, scope="cpu"), energy(2.0, scope="machine")], (2.0, "machine", "counter")),
-        ("cuda", [energy(1.0, scope="machine"), energy(2.0, scope="soc")], (2.0, "soc", "counter")),
-        ("cpu", [energy(1.0), energy(2.0, scope="machine"), energy(3.0, scope="cpu")], (3.0, "cpu", "counter")),
-        ("cpu", [energy(1.0), energy(2.0, scope="ram")], (2.0, "ram", "counter")),
-        (None, [energy(1.0, scope="cpu"), energy(2.0)], (2.0, "gpu", "counter")),
-        (
-            "cuda",
-            [
-                energy(1.0, method="reported"),
-                energy(2.0, method="sum_of_processes"),
-                energy(3.0, method="power_integral"),
-            ],
-            (3.0, "gpu", "power_integral"),
-        ),
-        (
-            "cuda",
-            [energy(1.0, method="reported"), energy(2.0, method="sum_of_processes")],
-            (2.0, "gpu", "sum_of_processes"),
-        ),
-        (
-            "cuda",
-            [energy(1.0, window_s=5.0), energy(2.0, window_s=9.0), energy(3.0, window_s=None)],
-            (2.0, "gpu", "counter"),
-        ),
-        ("cuda", [energy(1.0, window_s=9.0, note="odd"), energy(2.0, window_s=1.0)], (2.0, "gpu", "counter")),
-        ("cuda", [energy(1.0, source="zeus"), energy(2.0)], (2.0, "gpu", "counter")),
-        ("cuda", [energy(1.0, process_index=0), energy(2.0, device_index=0), energy(3.0, phase="decode")], None),
-    ],
-)
-def test_one_estimate_stands_for_the_energy_of_a_run(
-    device: str | None, estimates: list[dict[str, object]], chosen: tuple[object, ...] | None, lake: Lake
-) -> None:
-    experiment(lake, run={"device": device}, facts={"energy_estimates": estimates})
-    rows = ask(lake, "experiment_energy", "energy_j energy_scope energy_method num_estimates")
-    assert rows == ([] if chosen is None else [(*chosen, len(estimates))])
-    assert ask(lake, "experiment_summary", "energy_j energy_scope energy_method") == [chosen or (None, None, None)]
-
-
-def test_energies_stand_beside_those_made_from_raw_readings(lake: Lake) -> None:
-    estimates = [
-        energy(1000.0),
-        energy(800.0, source="zeus", method="reported"),
-        energy(999.0, scope="machine"),
-        energy(500.0, device_index=1),
-        energy(1.0, device_uuid="GPU-x"),
-        energy(700.0, scope="process", method="reported"),
-    ]
-    power = readings({0: 100.0, 1: 40.0, 2: 7.0})
-    processes = [process(0, device_index=0), process(1, device_index=1)]
-    facts = {"energy_estimates": estimates, "experiment_processes": processes}
-    experiment(lake, run={"measured_window_s": 10.0}, facts=facts, power=power)
-    columns = (
-        "source scope device_index energy_j readings_scope num_rails integral_j integral_difference_percent reason"
-    )
-    none = "no power readings belong to it"
-    assert ask(lake, "energy_recomputed", columns) == [
-        near("nvml", "gpu", 1, 500.0, "gpu", 1, 400.0, -20.0, None),
-        near("nvml", "gpu", None, 1.0, None, 0, None, None, none),
-        near("nvml", "gpu", None, 1000.0, "gpu", 2, 1400.0, 40.0, None),
-        near("nvml", "machine", None, 999.0, None, 0, None, None, none),
-        near("nvml", "process", None, 700.0, "gpu", 2, 1400.0, 100.0, None),
-        near("zeus", "gpu", None, 800.0, "gpu", 2, 1400.0, 75.0, None),
-    ]
-
-
-def test_all_devices_that_were_read_count_where_processes_name_none_and_a_gap_leaves_no_sum(lake: Lake) -> None:
-    stored = {"energy_estimates": [energy(100.0, method="power_integral")]}
-    window = {"measured_window_s": 10.0}
-    experiment(lake, run=window | {"model": "all"}, facts=stored, power=readings({0: 10.0, 1: 20.0}))
-    gap = readings({0: 10.0, 1: 20.0}, gap_in=1)
-    experiment(lake, run=window | {"model": "gap"}, facts=stored, power=gap)
-    assert ask(lake, "energy_recomputed", "model num_rails integral_j counter_j reason") == [
-        near("all", 2, 300.0, None, None),
-        ("gap", 2, None, None, "the readings leave a gap in the window"),
-    ]
-
-
-def test_a_counter_and_the_scopes_of_rails_are_told_apart(lake: Lake) -> None:
-    stored = [energy(450.0, source="rapl", scope="cpu"), energy(30.0, source="rapl", scope="ram")]
-    power = readings({None: 50.0}, source="rapl", rail="package-0", counter=True).vstack(
-        readings({None: 5.0}, source="rapl", rail="package-0/dram", counter=True)
-    )
-    experiment(lake, run={"measured_window_s": 10.0, "device": "cpu"}, facts={"energy_estimates": stored}, power=power)
-    columns = "scope integral_j counter_j counter_difference_percent reason"
-    no_power = "the sensor tells no power"
-    assert ask(lake, "energy_recomputed", columns) == [
-        near("cpu", None, 500.0, 100 / 9, no_power),
-        near("ram", None, 50.0, 200 / 3, no_power),
-    ]
-
-
-def test_another_baseline_is_taken_off_and_an_old_one_is_not(lake: Lake) -> None:
-    # Baselines of 10, 20 and 60 W; that of 60 W is an hour old. Each run took 1000 J in 10 s.
-    for cycle, (watts, age) in enumerate([(10.0, 5.0), (20.0, 600.0), (60.0, 3600.0)], start=1):
-        own = {"baseline_power_w": watts, "baseline_age_s": age, "energy_above_baseline_j": 1000 - 10 * watts}
-        experiment(lake, study="s", cycle=cycle, facts={"energy_estimates": [energy(1000.0, **own)]})
-    columns = "cycle new_baseline_power_w num_baselines rebaselined_energy_j change_j reason"
-    assert ask(lake, "energy_rebaselined", columns) == [
-        near(1, 15.0, 2, 850.0, -50.0, None),
-        near(2, 15.0, 2, 850.0, 50.0, None),
-        near(3, 15.0, 2, 850.0, 450.0, None),
-    ]
-    assert ask(lake, "energy_rebaselined", columns, baseline="own") == [
-        near(1, 10.0, 2, 900.0, 0.0, None),
-        near(2, 20.0, 2, 800.0, 0.0, None),
-        (3, None, 2, None, None, "the baseline is too old"),
-    ]
-    (last,) = ask(lake, "energy_rebaselined", columns, max_age_s=1)[-1:]
-    assert last == (3, None, 0, None, None, "no run of the study has a baseline that is young enough")
-    assert ask(lake, "energy_rebaselined", columns, max_age_s=3600)[0] == near(1, 20.0, 3, 800.0, -100.0, None)
-
-
-def test_a_baseline_is_taken_off_over_the_wall_time_and_below_zero_where_nothing_else_is_known(lake: Lake) -> None:
-    own = {"baseline_power_w": 10.0, "baseline_age_s": 0.0}
-    experiment(lake, run={"model": "a"}, facts={"energy_estimates": [energy(60.0, window_s=None, **own)]})
-    experiment(lake, run={"model": "b"}, facts={"energy_estimates": [energy(60.0)]})
-    timeless = {"energy_estimates": [energy(60.0, window_s=None, **own)]}
-    experiment(lake, run={"model": "c"}, facts=timeless, wall_time_s=None)
-    ageless = {"energy_estimates": [energy(60.0, baseline_power_w=10.0)]}
-    experiment(lake, run={"model": "d"}, facts=ageless)
-    columns = "model window_is rebaselined_energy_j rebaselined_energy_per_output_token_j reason"
-    assert ask(lake, "energy_rebaselined", columns, baseline="own") == [
-        near("a", "wall", -40.0, -0.8, None),
-        ("b", "energy", None, None, "the run has no baseline"),
-        ("c", None, None, None, "nobody tells what time the energy covers"),
-        ("d", "energy", None, None, "the age of the baseline is not known"),
-    ]
-    assert {row[-1] for row in ask(lake, "energy_rebaselined", columns)} == {"the run belongs to no study"}
 
 
 # ---------------------------------------------------------------- latencies
