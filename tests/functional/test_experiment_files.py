@@ -251,3 +251,60 @@ def test_the_sidecar_of_the_existing_tool_is_read(tmp_path: Path) -> None:
     old = read(tmp_path, timeseries="timeseries.parquet")
     assert old.timeseries is not None
     assert old.timeseries["gpu_power_w"].to_list() == [80.0, 82.0]
+
+
+def test_a_result_can_be_zipped_and_unzipped_elsewhere(tmp_path: Path) -> None:
+    made = aggregate([process(0), process(1)]).with_timeseries(READINGS)
+    path = made.save(tmp_path / "here")
+    archive = shutil.make_archive(str(tmp_path / "archive"), "zip", tmp_path / "here")
+    shutil.rmtree(tmp_path / "here")
+    shutil.unpack_archive(archive, tmp_path / "there")
+    back = ExperimentResult.from_json(tmp_path / "there" / path.parent.name / "result.json")
+    assert back == made
+    assert back.timeseries is not None
+    assert back.timeseries.equals(READINGS)
+
+
+CIRCLE: dict[str, object] = {}
+CIRCLE["again"] = CIRCLE
+
+
+@pytest.mark.parametrize(
+    ("fields", "said"),
+    [
+        ({"effective_config": {"sampler": {"t": [1.0, float("nan")]}}}, r"effective_config\.sampler\.t\[1\] is no fin"),
+        ({"effective_config": {"top": float("inf")}}, r"effective_config\.top is no finite number: inf"),
+        ({"effective_config": {"prompt": "a\ud83d"}}, r"effective_config\.prompt is a text with half a character"),
+        ({"effective_config": {"a\ud83d": 1}}, r"effective_config\.'a\\ud83d' is a text with half"),
+        ({"effective_config": {"model": object()}}, r"effective_config\.model is of type object"),
+        ({"effective_config": CIRCLE}, "cannot be saved as JSON"),
+        ({"total_energy_j": float("nan")}, "total_energy_j is no finite number: nan"),
+        (
+            {
+                "process_results": [
+                    process(compute_metrics=process().compute_metrics.model_copy(update={"flops_total": float("-inf")}))
+                ]
+            },
+            r"process_results\[0\]\.compute_metrics\.flops_total is no finite number: -inf",
+        ),
+    ],
+)
+def test_what_no_json_can_hold_is_refused_before_anything_is_written(
+    fields: dict[str, object], said: str, tmp_path: Path
+) -> None:
+    made = result().model_copy(update=fields)
+    with pytest.raises(UsageError, match=said) as raised:
+        made.save(tmp_path / "results")
+    assert len(str(raised.value).splitlines()) <= 6
+    assert not (tmp_path / "results").exists()
+
+
+def test_settings_that_json_writes_as_text_are_saved(tmp_path: Path) -> None:
+    config = {"output_dir": tmp_path, "layers": (1, 2), "limits": {1: None, "big": 10**30}, "quoted": 'a "b"\n'}
+    back = ExperimentResult.from_json(result(effective_config=config).save(tmp_path))
+    assert back.effective_config == {
+        "output_dir": str(tmp_path),
+        "layers": [1, 2],
+        "limits": {"1": None, "big": 10**30},
+        "quoted": 'a "b"\n',
+    }

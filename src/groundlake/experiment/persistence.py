@@ -13,7 +13,10 @@ import uuid
 import warnings
 from contextlib import suppress
 from itertools import count
+from math import isfinite
 from typing import TYPE_CHECKING
+
+from pydantic_core import to_json
 
 from groundlake.commit import environment_error
 from groundlake.errors import UsageError
@@ -21,6 +24,7 @@ from groundlake.experiment import sidecar
 from groundlake.experiment.result import SCHEMA_VERSION, ExperimentResult
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 FILE = "result.json"
@@ -35,13 +39,17 @@ TAKEN = frozenset({errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR})
 
 
 def save(result: ExperimentResult, output_dir: Path) -> Path:
-    """Write a result into a folder of its own; see `ExperimentResult.save`."""
+    """Write a result into a folder of its own; see `ExperimentResult.save`.
+
+    Raises:
+        UsageError: It holds a value that no JSON file can hold; the message names the field.
+    """
     readings = result._readings  # noqa: SLF001 - the part of the result that has a file of its own
     content = None if readings is None else sidecar.encoded(readings)
     # Readings that are not there any more (their sidecar was missing) are not named again.
     gone = {"timeseries_file": None, "timeseries_sha256": None} if content is None else {}
     written = result.model_copy(update={"schema_version": SCHEMA_VERSION} | gone)
-    files = {FILE: (written.model_dump_json(by_alias=True, indent=2) + "\n").encode()}
+    files = {FILE: _encoded(written)}
     files |= {} if content is None else {sidecar.FILE: content}
     try:
         output_dir.mkdir(parents=True, exist_ok=True)
@@ -49,6 +57,55 @@ def save(result: ExperimentResult, output_dir: Path) -> Path:
         return _publish(output_dir, folder_name(result), files) / FILE
     except OSError as error:
         raise environment_error(error, output_dir) from error
+
+
+def _encoded(result: ExperimentResult) -> bytes:
+    """A result as JSON that every reader can read.
+
+    Settings are free, and a copy with other values is not checked: so what is written is looked at here.
+    """
+    try:
+        for path, value in _leaves(result.model_dump(warnings=False), ""):
+            why = _unwritable(value)
+            if why is not None:
+                raise UsageError(f"the result cannot be saved: {path} is {why}\ngive it a value that JSON has")
+        text = result.model_dump_json(by_alias=True, indent=2, warnings=False)
+    except (ValueError, TypeError, RecursionError) as error:
+        raise UsageError(f"the result cannot be saved as JSON: {error}") from error
+    return f"{text}\n".encode()
+
+
+def _leaves(value: object, path: str) -> Iterator[tuple[str, object]]:
+    """Every value with its path; names of settings are values too."""
+    if isinstance(value, dict):
+        for name, each in value.items():
+            inside = f"{path}.{name}".lstrip(".") if _unwritable(name) is None else f"{path}.{name!r}"
+            yield inside, name
+            yield from _leaves(each, inside)
+    elif isinstance(value, (list, tuple, set, frozenset)):
+        for number, each in enumerate(value):
+            yield from _leaves(each, f"{path}[{number}]")
+    else:
+        yield path, value
+
+
+def _unwritable(value: object) -> str | None:
+    """What a value is that JSON or its readers do not have; None where they do."""
+    if isinstance(value, str):
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            return f"a text with half a character: {value!r}"
+        return None
+    if isinstance(value, float):
+        return None if isfinite(value) else f"no finite number: {value!r}"
+    if value is None or isinstance(value, int):
+        return None
+    try:
+        to_json(value)
+    except ValueError:
+        return f"of type {type(value).__name__}"
+    return None
 
 
 def _publish(output_dir: Path, name: str, files: dict[str, bytes]) -> Path:

@@ -314,6 +314,7 @@ class ExperimentResult(Model):
             Path of `result.json`, from which `from_json` reads the same result.
 
         Raises:
+            UsageError: It holds a value that JSON cannot hold, such as NaN in a setting; the message names the field.
             LakeEnvironmentError: The disk is full, or may not be written; nothing is left behind.
         """
         from groundlake.experiment.persistence import save
