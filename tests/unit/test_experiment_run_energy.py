@@ -57,6 +57,10 @@ def rapl(rail: str, energy: float | None, index: int | None = 0) -> dict:
         ("jetson_ina3221", "VDD_CPU_GPU_CV", None),
         ("replay", "gpu", "gpu"),
         ("replay", "GPU-1", "gpu"),
+        ("replay", "gpu0", "gpu"),
+        ("replay", "cpu", "cpu"),
+        ("replay", "ram", "ram"),
+        ("replay", "machine", "machine"),
         ("replay", "package-0", "cpu"),
         ("replay", "input", None),
     ],
@@ -113,6 +117,8 @@ def test_a_module_without_an_input_rail_is_the_sum_of_its_three() -> None:
     assert found.whole is not None
     assert (found.whole.energy_j, found.whole.scope) == (32.0, "machine")
     assert energies(rails(*parts[:2]), device="cuda", gpus=None, uuids={}).whole is None
+    whole = {"source": "jetson_ina3221", "rail": "VDD_IN", "energy_j": 40.0}
+    assert [row.energy_j for row in energies(rails(*parts, whole), device="cuda", gpus=None, uuids={}).rows] == [40.0]
 
 
 def test_a_server_that_does_not_say_which_gpu_it_uses_gets_all_with_a_note() -> None:

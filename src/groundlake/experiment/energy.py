@@ -42,6 +42,20 @@ RUN_ENERGY = """
 Rail = dict[str, Any]
 """A row of `run_energy`."""
 
+SCOPES = (
+    (NVML, ".*", GPU),
+    (None, "psys|VDD_IN|machine", MACHINE),
+    (None, "[gG][pP][uU][-_ ]?[0-9]*", GPU),
+    (None, "(.*/)?(dram|ram)", RAM),
+    (None, "package-?[0-9]*|cpu", CPU),
+)
+"""What a rail is of: source (None: any), form of its whole name, scope; the first that fits. Others are of a part.
+
+The names are those of the sensors (gpu, package-0, package-0/dram, psys, VDD_IN), which recorded traces share, and
+plain ones that a trace may have: gpu0, cpu, ram, machine. The rails of `PARTS_OF_A_MODULE` are machine together.
+The view energy_recomputed has the same table in SQL.
+"""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
@@ -77,22 +91,10 @@ class Energies:
 
 
 def scope_of(rail: Rail) -> str | None:
-    """What a rail's energy is of; None for a part of something, such as the cores of a package.
-
-    Rails of a trace are told apart by their names, which are those of the sensors: gpu, package-0, package-0/dram,
-    psys, VDD_IN.
-    """
-    name = str(rail["rail"])
-    if rail["source"] == NVML:
-        return GPU
-    if name in {"psys", "VDD_IN", MACHINE}:
-        return MACHINE
-    if re.fullmatch(r"gpu[-_ ]?\d*", name, re.IGNORECASE):
-        return GPU
-    if re.fullmatch(r"(.*/)?(dram|ram)", name):
-        return RAM
-    if re.fullmatch(r"package-?\d*|cpu", name):
-        return CPU
+    """What a rail's energy is of, by `SCOPES`; None for a part of something, such as the cores of a package."""
+    for source, form, scope in SCOPES:
+        if source in {None, rail["source"]} and re.fullmatch(form, str(rail["rail"])):
+            return scope
     return None
 
 
@@ -113,7 +115,7 @@ def energies(
         uuids: Identity of a GPU by its index.
         baseline: How the idle power came about; None where there is none.
     """
-    known = [rail for rail in rails.to_dicts() if _worked(rail, device, gpus)]
+    known = [rail for rail in rails.to_dicts() if worked(rail, device, gpus)]
     by_scope: dict[tuple[str, str], list[Rail]] = {}
     for rail in known:
         scope = scope_of(rail)
@@ -161,7 +163,7 @@ def breakdown(whole: EnergyRow | None, baseline: Baseline | None) -> EnergyBreak
     )
 
 
-def _worked(rail: Rail, device: str | None, gpus: Sequence[int] | None) -> bool:
+def worked(rail: Rail, device: str | None, gpus: Sequence[int] | None) -> bool:
     """Whether a rail is about what worked: not a GPU that was idle, or any GPU where the processor worked."""
     if scope_of(rail) != GPU:
         return True
@@ -229,7 +231,7 @@ def _note(scope: str, rows: Sequence[EnergyRow], gpus: Sequence[int] | None) -> 
 def _module(known: Sequence[Rail], baseline: Baseline | None) -> list[tuple[EnergyRow, list[Rail]]]:
     """Energy of a module whose input has no rail of its own."""
     parts = [rail for rail in known if rail["rail"] in PARTS_OF_A_MODULE]
-    if len(parts) != len(PARTS_OF_A_MODULE):
+    if len(parts) != len(PARTS_OF_A_MODULE) or any(rail["rail"] == "VDD_IN" for rail in known):
         return []
     each = [_row(rail, MACHINE, INTEGRAL, {}, baseline) for rail in parts]
     total = _sum(MACHINE, parts[0]["source"], INTEGRAL, each, None)
