@@ -79,6 +79,7 @@ def _put_together(
     end = max(process.timestamps.end for process in processes)
     wall = (end - start).total_seconds()
     rates = [each.tokens_per_second for each in inference]
+    rate = _sum(rates)
     measured = [each.latency_measurements for each in inference if each.latency_measurements is not None]
     pooled, why = _pooled(measured, len(processes))
     doubts += [why] if why else []
@@ -89,8 +90,8 @@ def _put_together(
         gpu_attribution_verified=own_devices(processes),
         warnings=doubts,
         rules=[AggregationRule(figure=figure, rule=rule) for figure, rule in RULES.items()],
-        tokens_per_second_sum=sum(rates),
-        tokens_per_second_mean=sum(rates) / len(rates),
+        tokens_per_second_sum=rate,
+        tokens_per_second_mean=None if rate is None else rate / len(rates),
         tokens_per_second_wall=total_tokens / wall if wall and total_tokens is not None else None,
     )
     first = processes[0]
@@ -102,10 +103,10 @@ def _put_together(
             "backend_version": _same([process.backend_version for process in processes]),
             "total_tokens": total_tokens,
             "input_tokens": _sum([each.input_tokens for each in inference]),
-            "output_tokens": sum(each.output_tokens for each in inference),
+            "output_tokens": _sum([each.output_tokens for each in inference]),
             "total_energy_j": energy,
             "total_inference_time_sec": sum(each.inference_time_sec for each in inference),
-            "avg_tokens_per_second": sum(rates) / len(rates),
+            "avg_tokens_per_second": None if rate is None else rate / len(rates),
             "avg_energy_per_token_j": energy / total_tokens if energy is not None and total_tokens else None,
             "total_flops": _sum([process.compute_metrics.flops_total for process in processes]),
             "energy_breakdown": _breakdown(processes),

@@ -220,12 +220,13 @@ def _arrivals_ms(answer: Generation) -> list[float]:
 
 
 def _inference(answers: Sequence[Generation], seconds: float, *, warmup: int) -> InferenceMetrics:
-    """Tokens and times of one process; throughput is of all tokens, or of the answers' where no others are known."""
-    outputs = sum(_output_tokens(answer) for answer in answers)
-    inputs = [answer.input_tokens for answer in answers]
-    known = [tokens for tokens in inputs if tokens is not None]
-    total_in = sum(known) if len(known) == len(inputs) else None
-    total = None if total_in is None else total_in + outputs
+    """Tokens and times of one process; throughput is of all tokens, or of the answers' where no others are known.
+
+    Where the tokens of one answer are not known, those of all are not: a part of them would pass for the whole.
+    """
+    outputs = _all([_output_tokens(answer) for answer in answers])
+    total_in = _all([answer.input_tokens for answer in answers])
+    total = None if total_in is None or outputs is None else total_in + outputs
     counted = outputs if total is None else total
     latencies = _latencies(answers, outputs, warmup)
     firsts = latencies.ttft_ms if latencies is not None else []
@@ -234,19 +235,24 @@ def _inference(answers: Sequence[Generation], seconds: float, *, warmup: int) ->
         input_tokens=total_in,
         output_tokens=outputs,
         inference_time_sec=seconds,
-        tokens_per_second=counted / seconds if seconds else 0.0,
-        latency_per_token_ms=seconds * MS / counted if counted else 0.0,
+        tokens_per_second=None if counted is None else counted / seconds if seconds else 0.0,
+        latency_per_token_ms=None if counted is None else seconds * MS / counted if counted else 0.0,
         time_to_first_token_ms=fmean(firsts) if firsts else None,
         latency_measurements=latencies,
     )
 
 
-def _output_tokens(answer: Generation) -> int:
-    """Tokens of an answer; where nobody counted them, those that were seen to come."""
-    return len(answer.arrivals_s) if answer.output_tokens is None else answer.output_tokens
+def _output_tokens(answer: Generation) -> int | None:
+    """Tokens of an answer; where nobody counted them, those that were seen to come, if any were."""
+    return len(answer.arrivals_s) or None if answer.output_tokens is None else answer.output_tokens
 
 
-def _latencies(answers: Sequence[Generation], tokens: int, warmup: int) -> LatencyMeasurements | None:
+def _all(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
+
+
+def _latencies(answers: Sequence[Generation], tokens: int | None, warmup: int) -> LatencyMeasurements | None:
     """Raw latencies of the answers; None where there are none, or they were timed in several ways."""
     methods = {answer.token_timing for answer in answers}
     if len(methods) != 1:

@@ -59,7 +59,9 @@ def extended_over(
         tokens_per_second: Throughput, in 1/s.
         tpot_ms: Mean of the trimmed times between two tokens of all, in ms.
     """
-    tokens = sum(process.inference_metrics.output_tokens for process in processes)
+    counted = [process.inference_metrics.output_tokens for process in processes]
+    known = [tokens for tokens in counted if tokens is not None]
+    tokens = sum(known) if len(known) == len(counted) else None
     parts = [process.extended_metrics or ExtendedEfficiencyMetrics() for process in processes]
     made = ExtendedEfficiencyMetrics(
         tpot_ms=tpot_ms,
@@ -78,7 +80,7 @@ def extended_over(
 
 
 def token_efficiency_index(
-    output_tokens: int, energy_j: float | None, tokens_per_second: float | None, factor: float = PRECISION_FACTOR
+    output_tokens: int | None, energy_j: float | None, tokens_per_second: float | None, factor: float = PRECISION_FACTOR
 ) -> float | None:
     """Throughput times output tokens for each J; None without tokens, energy or throughput.
 
@@ -117,7 +119,7 @@ def _filled(made: ExtendedEfficiencyMetrics, told: ExtendedEfficiencyMetrics) ->
     return ExtendedEfficiencyMetrics(**both)
 
 
-def _memory(processes: Sequence[RawProcessResult], tokens: int) -> MemoryMetrics:
+def _memory(processes: Sequence[RawProcessResult], tokens: int | None) -> MemoryMetrics:
     """Memory in MiB: the fullest device bounds what fits, the weights lie on all devices together."""
     told = [each.extended_metrics.memory if each.extended_metrics else MemoryMetrics() for each in processes]
     compute = [process.compute_metrics for process in processes]

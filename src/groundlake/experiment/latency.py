@@ -35,7 +35,7 @@ class LatencyMeasurements(Model):
         itl_full_ms: All times between two tokens, in ms.
         itl_trimmed_ms: The same without the first and last of each request, in ms.
         request_count: Requests behind them.
-        total_output_tokens: Tokens of their answers.
+        total_output_tokens: Tokens of their answers; None where nobody counted those of one.
         excluded_tokens: Intervals that trimming left out.
         streaming_mode: Whether answers were streamed.
         warmup_requests_excluded: Requests before the measurement, which are in nothing here.
@@ -48,7 +48,7 @@ class LatencyMeasurements(Model):
     itl_full_ms: list[Amount] = Field(default_factory=list)
     itl_trimmed_ms: list[Amount] = Field(default_factory=list)
     request_count: Count = 0
-    total_output_tokens: Count = 0
+    total_output_tokens: Count | None = 0
     excluded_tokens: Count = 0
     streaming_mode: bool = True
     warmup_requests_excluded: Count = 0
@@ -94,7 +94,7 @@ class LatencyMeasurements(Model):
             itl_full_ms=[value for part in parts for value in part.itl_full_ms],
             itl_trimmed_ms=[value for part in parts for value in part.itl_trimmed_ms],
             request_count=sum(part.request_count for part in parts),
-            total_output_tokens=sum(part.total_output_tokens for part in parts),
+            total_output_tokens=_all([part.total_output_tokens for part in parts]),
             excluded_tokens=sum(part.excluded_tokens for part in parts),
             streaming_mode=all(part.streaming_mode for part in parts),
             warmup_requests_excluded=sum(part.warmup_requests_excluded for part in parts),
@@ -218,6 +218,11 @@ def intervals(arrivals_ms: Sequence[Sequence[float]]) -> tuple[list[float], list
         trimmed += steps[1:-1]
         excluded += min(len(steps), ENDS)
     return full, trimmed, excluded
+
+
+def _all(counts: Sequence[int | None]) -> int | None:
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else None
 
 
 def _summary(values: Sequence[float], *, ends: bool = False) -> dict[str, float]:

@@ -23,9 +23,10 @@ class InferenceMetrics(Model):
     Attributes:
         total_tokens: Tokens of prompts and answers; None where those of the prompts are not known.
         input_tokens: Tokens of the prompts; None where a server does not count them.
-        output_tokens: Tokens of the answers.
+        output_tokens: Tokens of the answers; None where nobody counted those of one.
         inference_time_sec: Time in which the process inferred, in s.
         tokens_per_second: Throughput as the tool that wrote it defines it; views of the lake divide by named tokens.
+            None where no tokens are known.
         latency_per_token_ms: The same as a time, in ms.
         time_to_first_token_ms: Mean time to the first token, in ms.
         latency_measurements: Raw latencies, where answers were streamed.
@@ -33,27 +34,28 @@ class InferenceMetrics(Model):
 
     total_tokens: Count | None
     input_tokens: Count | None
-    output_tokens: Count
+    output_tokens: Count | None
     inference_time_sec: Amount
-    tokens_per_second: Amount
-    latency_per_token_ms: Amount
+    tokens_per_second: Amount | None
+    latency_per_token_ms: Amount | None
     time_to_first_token_ms: Amount | None = None
     latency_measurements: LatencyMeasurements | None = None
 
     @property
-    def throughput(self) -> float:
+    def throughput(self) -> float | None:
         """Another name of `tokens_per_second`, in 1/s."""
         return self.tokens_per_second
 
     def contradictions(self) -> Iterator[str]:
         """Tokens that do not add up, and a throughput of no tokens there are."""
-        both = None if self.input_tokens is None else self.input_tokens + self.output_tokens
+        known = self.input_tokens is not None and self.output_tokens is not None
+        both = (self.input_tokens or 0) + (self.output_tokens or 0) if known else None
         if self.total_tokens is not None and both is not None and self.total_tokens != both:
             yield f"{self.total_tokens} tokens in all are not {self.input_tokens} in and {self.output_tokens} out"
         if self.inference_time_sec and self.tokens_per_second:
-            known = {"the output's": self.output_tokens, "all": self.total_tokens}
-            rates = {of: tokens / self.inference_time_sec for of, tokens in known.items() if tokens is not None}
-            if all(differ(self.tokens_per_second, rate) for rate in rates.values()):
+            counted = {"the output's": self.output_tokens, "all": self.total_tokens}
+            rates = {of: tokens / self.inference_time_sec for of, tokens in counted.items() if tokens is not None}
+            if rates and all(differ(self.tokens_per_second, rate) for rate in rates.values()):
                 told = " nor ".join(f"{of} ({rate:.5g})" for of, rate in rates.items())
                 either = "neither" if len(rates) > 1 else "not"
                 yield f"{self.tokens_per_second} tokens/s are {either} {told} in {self.inference_time_sec} s"
