@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
-from llm_server import MODEL, LlmServer, Reply, error
+from experiment_runs import HANG, one, plan_of
+from llm_server import MODEL, LlmServer, error
 
 from groundlake.errors import LakeEnvironmentError, UsageError
 from groundlake.experiment import ExperimentResult
@@ -30,9 +31,8 @@ if TYPE_CHECKING:
 
 pytest.importorskip("httpx2", reason="httpx2 is not installed: pip install 'groundlake[experiment]'")
 
-WATTS, IDLE_WATTS = 40.0, 8.0
+WATTS = 40.0
 STEP_S = 0.001
-HANG = Reply(headers={"Content-Type": "text/event-stream"}, ending="hang")
 
 
 @pytest.fixture
@@ -62,16 +62,6 @@ def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OMP_NUM_THREADS", "1")  # a model as small as this is slower in several, where others work, too
         yield make_tiny_model(tmp_path_factory.mktemp("models") / "tiny")
-
-
-def plan_of(server: LlmServer, prompts: Path, n: int = 8, **changed: object) -> ExperimentPlan:
-    told = {"backend": "openai", "model": MODEL, "prompts": read_prompts(prompts, n), "hardware_id": "bench"}
-    told |= {"base_url": f"{server.url}/v1", "power": "none", "warmup": 1, "baseline_s": 0.0}
-    return ExperimentPlan(**(told | changed))
-
-
-def one(lake: Lake, query: str) -> dict:
-    return lake.sql(query).pl().row(0, named=True)
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (2, 3)], ids=["one by one", "two processes, batches of three"])
@@ -117,6 +107,8 @@ def test_a_local_model_is_measured_and_the_lake_and_the_result_say_the_same(
     assert (row["energy_source"], row["energy_scope"], row["energy_method"]) == ("replay", "cpu", "counter")
     assert row["baseline_power_w"] == pytest.approx(WATTS, rel=0.2)
     assert row["energy_above_baseline_j"] == result.energy_breakdown.adjusted_unclamped_j
+    stored = lake.frame("energy_estimates").select("scope", "method", "energy_j", "window_s").rows()
+    assert sorted(stored) == sorted((s.scope, s.method, s.energy_j, s.window_s) for s in result.energy_statements)
     assert (row["flops_estimate_method"], row["flops_confidence"]) == ("palm_formula", "medium")
     assert row["flops"] == 2 * _parameters(lake) * row["total_tokens"]
     assert result.aggregation is not None
@@ -126,7 +118,9 @@ def test_a_local_model_is_measured_and_the_lake_and_the_result_say_the_same(
     assert (run["session_id"], run["run_index"], run["note"], run["status"]) == ("night", 2, "door open", "ok")
     assert run["config_hash"] == result.measurement_config_hash
     assert [text.split(":")[0] for text in run["warnings"]] == ["short_duration", "few_prompts"]
-    assert lake.frame("measurement_warnings").sort("code")["code"].to_list() == ["few_prompts", "short_duration"]
+    doubts = lake.frame("measurement_warnings").sort("code")
+    assert doubts["code"].to_list() == ["few_prompts", "short_duration"]
+    assert sorted(doubts["observed"]) == sorted(each.observed for each in result.measurement_doubts)
     assert lake.check() == []
 
 
@@ -147,7 +141,7 @@ def test_a_result_folder_holds_what_the_lake_holds_and_importing_it_adds_nothing
             *("--power", counters, "--power-hz", "100", "--baseline", "0.1"),
             *("--repeat", "2", "--save", "results", "--export-csv", "out/all.csv"),
         )
-        assert len(server.received) == 2 * (12 + 2)
+        assert len(server.received) == 2 * (12 + 4), "a connection for each request that is in flight is opened before"
     lake = Lake(lake_root)
     rows = lake.sql("select * from experiment_summary order by cycle").pl()
     assert rows["cycle"].to_list() == [1, 2]
@@ -165,46 +159,13 @@ def test_a_result_folder_holds_what_the_lake_holds_and_importing_it_adds_nothing
     assert [sorted(path.name for path in folder.iterdir()) for folder in folders] == [["result.json"]] * 2
     saved = {ExperimentResult.from_json(folder).experiment_id for folder in folders}
     assert saved == set(rows["run_id"])
-    assert len((tmp_path / "out" / "all.csv").read_text().splitlines()) == 3
+    told = cli("experiment", "csv").stdout
+    assert sorted((tmp_path / "out" / "all.csv").read_text().splitlines()) == sorted(told.splitlines())
     before = lake.runs().height
     report = import_experiments(lake, [tmp_path / "results"])
     assert "there already            2" in "\n".join(report.lines())
     assert Lake(lake_root).runs().height == before
     assert lake.check() == []
-
-
-def test_requests_are_in_flight_together_and_the_key_is_kept_nowhere(
-    prompts: Path, lake_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("OPENAI_API_KEY", "sk-very-secret-0815")
-    with LlmServer(meet=4) as server:
-        outcome = run_experiment(Lake(lake_root), plan_of(server, prompts, 12, concurrency=4, warmup=0))
-        assert server.busiest == 4
-        assert {each.headers["Authorization"] for each in server.received} == {"Bearer sk-very-secret-0815"}
-        assert {each.body["max_tokens"] for each in server.received} == {64}
-    assert outcome.result is not None
-    assert "sk-very-secret-0815" not in outcome.result.model_dump_json()
-    assert outcome.result.effective_config["concurrency"] == 4
-    files = [path for path in lake_root.rglob("*") if path.is_file()]
-    assert not [path for path in files if b"very-secret" in path.read_bytes()]
-    stored = Lake(lake_root).frame("experiment_settings")["value"].drop_nulls().to_list()
-    assert not [value for value in stored if "secret" in value]
-
-
-def test_failed_requests_are_counted_by_kind_and_kept_in_no_figure(prompts: Path, lake_root: Path) -> None:
-    lake = Lake(lake_root)
-    replies = (Reply(), error(500), error(429), error(500))  # the first is the warm-up's
-    with LlmServer(*replies) as server:
-        outcome = run_experiment(lake, plan_of(server, prompts, 10))
-    assert outcome.failures == {"http_500": 2, "http_429": 1}
-    rows = lake.frame("experiment_requests").filter(phase="measure").sort("request_index")
-    assert rows["status"].to_list() == ["failed"] * 3 + ["ok"] * 7
-    assert [text.split(":")[0] for text in rows["error"][:3]] == ["http_500", "http_429", "http_500"]
-    assert rows["time_to_first_token_ms"].null_count() == 3
-    row = one(lake, "select * from experiment_summary")
-    assert (row["num_requests"], row["failed_requests"], row["num_ttft"], row["output_tokens"]) == (10, 3, 7, 35)
-    codes = lake.frame("measurement_warnings")["code"].to_list()
-    assert "failed_requests" in codes
 
 
 def test_an_experiment_without_any_answer_is_a_failed_run_with_the_reason(
@@ -413,37 +374,3 @@ def test_a_dry_run_prints_the_plan_and_the_hash_and_writes_nothing(
     assert "prompts.txt has 3 prompts; they are repeated to make 100 (--n)" in here
     assert "no sensor of this one is read" in there
     assert not lake_root.exists()
-
-
-def test_the_energy_of_another_machine_is_unknown_and_it_is_said_why(prompts: Path, lake_root: Path) -> None:
-    lake = Lake(lake_root)
-    with LlmServer() as server:
-        plan = plan_of(server, prompts, is_remote=True, power="auto", baseline_s=1.0, hardware_id="h100_far_away")
-        outcome = run_experiment(lake, plan)
-    told = "power: the endpoint runs on another machine, whose sensors cannot be read from here"
-    assert outcome.why_no_energy == told
-    (run,) = lake.runs().to_dicts()
-    assert (run["hardware_id"], run["power_notes"]) == ("h100_far_away", [told])
-    assert (run["system_before"], run["device"]) == (None, None)
-    row = one(lake, "select energy_j, num_energy_estimates from experiment_summary")
-    assert row == {"energy_j": None, "num_energy_estimates": 0}
-    codes = lake.frame("measurement_warnings")["code"].to_list()
-    assert "no_baseline" not in codes
-
-
-def test_readings_of_a_gpu_are_the_sidecar_of_the_result(prompts: Path, lake_root: Path, tmp_path: Path) -> None:
-    trace = tmp_path / "gpu.csv"
-    lines = [f"{moment / 100},gpu,{100 + moment % 2},{40 + moment // 2000}" for moment in range(6000)]
-    trace.write_text("timestamp_s,rail,power_w,temperature_c\n" + "\n".join(lines))
-    with LlmServer() as server:
-        outcome = run_experiment(
-            Lake(lake_root), plan_of(server, prompts, 60, device="cuda", power=str(trace), power_hz=200.0)
-        )
-    assert outcome.result is not None
-    back = ExperimentResult.from_json(outcome.result.save(tmp_path / "results"))
-    assert back.timeseries is not None
-    assert back == outcome.result
-    assert set(back.timeseries["gpu_power_w"]) <= {100.0, 101.0}
-    assert back.timeseries["gpu_index"].unique().to_list() == [0]
-    stored = Lake(lake_root).frame("power_timeseries")
-    assert stored["power_w"].to_list() == back.timeseries["gpu_power_w"].to_list()

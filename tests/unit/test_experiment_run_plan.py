@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from groundlake.errors import UsageError
+from groundlake.experiment import model_files
+from groundlake.experiment.jobs import warmup_of
 from groundlake.experiment.plan import ExperimentPlan, address_of, config_hash
 from groundlake.experiment.prompts import Prompts
 
@@ -119,6 +121,59 @@ def test_the_hash_tells_two_models_of_one_name_apart_wherever_they_lie(tmp_path:
         (folder / "config.json").write_text(config)
         hashes.append(config_hash(local(model=str(folder))))
     assert hashes[0] == hashes[1] != hashes[2]
+
+
+def model_at(folder: Path, weights: bytes) -> str:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text("{}")
+    (folder / "model.safetensors").write_bytes(weights)
+    return str(folder)
+
+
+def test_the_hash_tells_other_weights_of_one_shape_apart_and_no_licence(tmp_path: Path) -> None:
+    one, other = model_at(tmp_path / "a" / "m", b"1" * 100), model_at(tmp_path / "b" / "m", b"2" * 100)
+    before = config_hash(local(model=one))
+    assert before != config_hash(local(model=other))
+    (tmp_path / "a" / "m" / "LICENSE.txt").write_text("free")
+    assert config_hash(local(model=one)) == before
+
+
+def test_a_large_file_is_told_by_parts_from_its_beginning_to_its_end(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model_files, "WHOLE_BYTES", 1000)
+    monkeypatch.setattr(model_files, "PART_BYTES", 10)
+    weights = bytes(5000)
+    changed = (weights, weights[:-1] + b"1", b"1" + weights[1:], weights + b"0")
+    hashes = {
+        config_hash(local(model=model_at(tmp_path / str(place) / "m", each))) for place, each in enumerate(changed)
+    }
+    assert len(hashes) == 4
+
+
+def test_a_folder_may_be_named_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = model_at(tmp_path / "m", b"1")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    plan = local(model="~/m")
+    assert (plan.model, plan.model_name) == (folder, "m")
+    assert config_hash(plan) == config_hash(local(model=folder))
+
+
+def test_a_server_is_warmed_up_by_prompts_that_are_not_measured() -> None:
+    spare = replace(PROMPTS, spare=("e", "f"))
+    assert warmup_of(endpoint(prompts=spare, warmup=1), 0) == ["e"]
+    plan = endpoint(prompts=spare, processes=2, concurrency=5, warmup=1)
+    asked = [warmup_of(plan, process) for process in range(2)]
+    assert asked == [["e", "Warm-up 0.1: c", "Warm-up 0.2: a"], ["f", "Warm-up 1.1: d"]]
+    (message,) = warmup_of(endpoint(prompts=CHAT, warmup=1), 0)[0]
+    assert message == {"role": "user", "content": "Warm-up 0.0: a"}
+    assert warmup_of(endpoint(warmup=0, concurrency=4), 0) == []
+    assert warmup_of(local(warmup=2, batch=3), 0) == ["a", "b", "c", "d", "a", "b"]
+
+
+def test_a_process_is_waited_for_longer_than_a_request_may_take() -> None:
+    assert endpoint(timeout_s=5.0).silence_s > 10.0
+    assert local(timeout_s=5.0).silence_s == 5.0
 
 
 def test_prompts_and_requests_in_flight_are_dealt_to_the_processes() -> None:

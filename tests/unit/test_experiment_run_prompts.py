@@ -25,6 +25,13 @@ def test_a_text_file_has_a_prompt_in_each_line_that_is_not_empty(tmp_path: Path)
     assert (read.name, read.remark) == ("p.txt", None)
 
 
+def test_prompts_that_are_left_over_and_those_asked_again_are_known(tmp_path: Path) -> None:
+    file = written(tmp_path, "p.txt", "a\nb\na\nc")
+    assert (read_prompts(file, 2).spare, read_prompts(file, 2).num_repeated) == (("c",), 0)
+    assert (read_prompts(file, 4).spare, read_prompts(file, 4).num_repeated) == ((), 1)
+    assert read_prompts(file, 9).num_repeated == 6
+
+
 def test_json_lines_are_texts_or_objects_with_a_prompt_a_text_or_messages(tmp_path: Path) -> None:
     lines = ['"plain"', '{"prompt": "named", "id": 7}', "", '{"text": "também"}']
     lines.append('{"messages": [{"role": "user", "content": "hi"}]}')

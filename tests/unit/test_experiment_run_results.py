@@ -105,6 +105,18 @@ def test_what_a_server_does_not_count_is_unknown_and_never_zero() -> None:
     assert whole.process_results[0].requests[0].inter_token_latencies_ms is None
 
 
+def test_one_answer_of_unknown_length_makes_the_length_of_all_unknown() -> None:
+    unknown, known = answer(0, tokens=(5, None), token_timing=WHOLE), answer(1, tokens=(5, 7), token_timing=WHOLE)
+    result = made(found([unknown, known], [known]))
+    tokens = [each.inference_metrics.output_tokens for each in result.process_results]
+    assert tokens == [None, 7]
+    first = result.process_results[0].inference_metrics
+    assert (first.input_tokens, first.total_tokens, first.tokens_per_second) == (10, None, None)
+    assert (result.output_tokens, result.total_tokens, result.input_tokens) == (None, None, 15)
+    assert result.avg_tokens_per_second is None
+    assert result.avg_energy_per_token_j is None
+
+
 def test_processes_on_gpus_of_their_own_have_their_own_energy() -> None:
     common = {"scope": "gpu", "source": "nvml", "method": "counter", "window_s": 10.0}
     each = [EnergyRow(energy_j=energy, device_index=index, **common) for index, energy in ((0, 300.0), (3, 500.0))]

@@ -82,5 +82,9 @@ def test_tokens_that_nobody_counted_and_requests_that_failed_are_doubts() -> Non
     assert kinds(failures) == "http_500 2, timeout 1"
     doubts = {doubt.code: doubt for doubt in about_answers([chunked] * 5, failures)}
     assert set(doubts) == {"tokens_not_counted", "failed_requests"}
+    assert doubts["tokens_not_counted"].observed == 5.0
+    (unknown,) = about_answers([chunked, Generation(**told | {"token_timing": "per_request_batch"})], Counter())
+    assert unknown.observed == 2.0
+    assert "1 came whole, so that the number of all tokens is unknown" in unknown.seen
     assert doubts["failed_requests"].seen == "3 of 5 requests failed (http_500 2, timeout 1)"
     assert about_answers([], Counter()) == []

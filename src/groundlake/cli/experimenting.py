@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from groundlake.experiment.plan import ExperimentPlan
     from groundlake.experiment.quality import Doubt
-    from groundlake.experiment.result import ExperimentResult
+    from groundlake.experiment.rows import ExperimentRun
     from groundlake.experiment.runner import Event, Outcome
     from groundlake.measure.target import Target
     from groundlake.store import Lake
@@ -213,23 +213,23 @@ class _Work:
     repeat: int
     save: Path | None
     export_csv: Path | None
-    results: list[ExperimentResult] = field(default_factory=list)
+    runs: list[ExperimentRun] = field(default_factory=list)
     saved: list[Path] = field(default_factory=list)
     failed: int = 0
     not_saved: LakeEnvironmentError | None = None
 
     def keep(self, outcome: Outcome) -> None:
         """Write a result beside the lake, before the lake is written: neither loses it for the other."""
-        if outcome.result is None:
+        if outcome.result is None or outcome.run is None:
             return
-        self.results.append(outcome.result)
+        self.runs.append(outcome.run)
         try:
             if self.save is not None:
                 self.saved.append(outcome.result.save(self.save))
             if self.export_csv is not None:
                 from groundlake.experiment.csv_export import export_csv
 
-                export_csv(self.results, self.export_csv)
+                export_csv(self.runs, self.export_csv)
         except LakeEnvironmentError as error:
             self.not_saved = error
 

@@ -49,8 +49,6 @@ class _Engine(Protocol):
 
     def peak_memory_bytes(self) -> int | None: ...
 
-    def warmup_size(self) -> int: ...
-
     def close(self) -> None: ...
 
 
@@ -84,15 +82,13 @@ def serve(connection: Connection, environment: Mapping[str, str], output: str | 
         except LakeError as error:
             connection.send(Failed(error))
         except Exception as error:  # noqa: BLE001 - a model's own code ran, and may raise anything
-            connection.send(Failed(LakeError(_reason(error, job.api_key))))
+            connection.send(Failed(LakeError(reason_of(error, job.api_key))))
 
 
 def _measure(job: Job, connection: Connection) -> None:
     """Load, warm up, say so, wait for the start, measure, and hand over."""
     engine: _Engine = _Local(job) if job.backend == "transformers" else _Remote(job)
-    size = engine.warmup_size()
-    prompts = [job.prompts[place % len(job.prompts)] for place in range(size)]
-    warmup = engine.answer(prompts, lambda _: None) if prompts else []
+    warmup = engine.answer(job.warmup, lambda _: None) if job.warmup else []
     connection.send(engine.ready(warmup))
     if not isinstance(connection.recv(), Go):
         return
@@ -112,9 +108,6 @@ class _Local:
 
         self._job = job
         self._model = LocalModel.load(job.model, dtype=job.dtype, device=job.device or "cpu", chat=job.chat)  # type: ignore[arg-type] # the plan checked the type
-
-    def warmup_size(self) -> int:
-        return self._job.warmup * self._job.batch
 
     def ready(self, warmup: list[Generation]) -> Ready:
         from groundlake.experiment.model_info import ModelInfo
@@ -163,9 +156,6 @@ class _Remote:
         )
         self._endpoint = self._loop.run_until_complete(endpoint.__aenter__())
 
-    def warmup_size(self) -> int:
-        return self._job.warmup
-
     def ready(self, warmup: list[Generation]) -> Ready:
         return Ready(warmup=warmup, software=software_facts())
 
@@ -194,7 +184,7 @@ class _Remote:
         self._loop.close()
 
 
-def _reason(error: BaseException, secret: str | None) -> str:
+def reason_of(error: BaseException, secret: str | None = None) -> str:
     """Describe an error in one line, with the line of code that raised it, and without the key."""
     text = " ".join(str(error).split())[:SHOWN_REASON]
     if secret:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import polars as pl
-
+from groundlake.experiment.plan import OPENAI
 from groundlake.experiment.quality import Doubt, Seen
+from groundlake.experiment.sensed import heat_of
 
 if TYPE_CHECKING:
     from collections import Counter
@@ -19,7 +19,15 @@ if TYPE_CHECKING:
     from groundlake.power.watch import PowerRecord
 
 
-def seen_of(plan: ExperimentPlan, power: PowerRecord, known: Energies, watched: Watched, *, has_baseline: bool) -> Seen:
+def seen_of(
+    plan: ExperimentPlan,
+    power: PowerRecord,
+    known: Energies,
+    watched: Watched,
+    *,
+    has_baseline: bool,
+    gpus: Sequence[int] | None = None,
+) -> Seen:
     """Gather what the rules judge.
 
     Args:
@@ -28,16 +36,18 @@ def seen_of(plan: ExperimentPlan, power: PowerRecord, known: Energies, watched: 
         known: What is known of the energy.
         watched: State of the machine around the window.
         has_baseline: Whether the idle power was read.
+        gpus: GPUs that worked; None for all that there are.
     """
-    inside = pl.col("timestamp_s").is_between(0, power.window_s)
-    read = power.rows.filter(pl.col("temperature_c").is_not_null() & inside).sort("timestamp_s")["temperature_c"]
+    device = None if watched.device is None else watched.device.split(":", 1)[0]
+    heat = heat_of(power, device=device, gpus=gpus)
+    is_read = heat.first_c is not None
     throttle = watched.throttle(power.window_s, None)
     reasons = watched.throttle_reasons(throttle)
     return Seen(
         duration_s=power.window_s,
         num_prompts=len(plan.prompts.items),
-        first_temperature_c=read[0] if len(read) else (watched.before or {}).get("temperature_c"),
-        last_temperature_c=read[-1] if len(read) else (watched.after or {}).get("temperature_c"),
+        first_temperature_c=heat.first_c if is_read else (watched.before or {}).get("temperature_c"),
+        last_temperature_c=heat.last_c if is_read else (watched.after or {}).get("temperature_c"),
         persistence_mode=watched.settings.get("persistence_mode"),
         ecc_enabled=watched.settings.get("ecc_enabled"),
         baseline_taken=has_baseline if known.whole is None else known.has_baseline,
@@ -55,19 +65,7 @@ def about_answers(answers: Sequence[Generation], failures: Counter[str]) -> list
         answers: All that was measured, failed ones too.
         failures: How many failed, by kind.
     """
-    made = []
-    chunked = sum(each.ok and each.tokens_counted_by == "chunks" for each in answers)
-    if chunked:
-        made.append(
-            Doubt(
-                code="tokens_not_counted",
-                seen=f"the server did not count the tokens of {chunked} answers; the chunks that came were counted",
-                advice="Take a server that streams its usage: a chunk may hold several tokens.",
-                observed=float(chunked),
-                threshold=0.0,
-                unit="1",
-            )
-        )
+    made = _uncounted([each for each in answers if each.ok])
     if failures:
         made.append(
             Doubt(
@@ -80,6 +78,44 @@ def about_answers(answers: Sequence[Generation], failures: Counter[str]) -> list
             )
         )
     return made
+
+
+def about_prompts(plan: ExperimentPlan) -> list[Doubt]:
+    """Say where a server is asked the same again, which it may have an answer's beginning of."""
+    repeated = plan.prompts.num_repeated
+    if plan.backend != OPENAI or not repeated:
+        return []
+    return [
+        Doubt(
+            code="repeated_prompts",
+            seen=f"{repeated} of {len(plan.prompts.items)} prompts were asked before, word for word",
+            advice="A server may take them from its prefix cache: give a file of --n different prompts.",
+            observed=float(repeated),
+            threshold=0.0,
+            unit="1",
+        )
+    ]
+
+
+def _uncounted(answers: Sequence[Generation]) -> list[Doubt]:
+    """Say of how many answers the tokens were not counted."""
+    chunked = sum(each.tokens_counted_by == "chunks" for each in answers)
+    unknown = sum(each.tokens_counted_by is None and not each.arrivals_s for each in answers)
+    said = [f"the server did not count the tokens of {chunked + unknown} answers"]
+    said += [f"the chunks that came were counted for {chunked}"] if chunked else []
+    said += [f"{unknown} came whole, so that the number of all tokens is unknown"] if unknown else []
+    if len(said) == 1:
+        return []
+    return [
+        Doubt(
+            code="tokens_not_counted",
+            seen="; ".join(said),
+            advice="Take a server that streams its usage: a chunk may hold several tokens.",
+            observed=float(chunked + unknown),
+            threshold=0.0,
+            unit="1",
+        )
+    ]
 
 
 def kinds(failures: Counter[str]) -> str:

@@ -21,7 +21,7 @@ class Job:
         name: Name of the model in the lake.
         prompts: Its prompts, in their order.
         decoding: How answers are made.
-        warmup: Batches, or requests, before the measurement.
+        warmup: Prompts before the measurement.
         batch: Prompts that are answered together.
         concurrency: Requests in flight at an endpoint.
         device: Where a local model runs.
@@ -37,7 +37,7 @@ class Job:
     name: str
     prompts: list[Any]
     decoding: Decoding
-    warmup: int
+    warmup: list[Any]
     batch: int = 1
     concurrency: int = 1
     device: str | None = None

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import UsageError
+from groundlake.experiment.model_files import fingerprint
 from groundlake.layout import encode_key
 from groundlake.llm.address import base_address
 from groundlake.machine import is_device
@@ -25,10 +26,13 @@ DTYPES = ("auto", "fp32", "fp16", "bf16")
 UNKNOWN = "none"
 """Precision of a run where nobody says which it is."""
 
+GRACE_S = 20.0
+"""A request that hangs fails at its limit; its process is given up so much later, to be connected and to tell it."""
+
 BASELINE_S = 5.0
 """Sensors that average over a second need several."""
 
-HASH_VERSION = 1
+HASH_VERSION = 2
 """Grows when the settings that `config_hash` is made of change, so that hashes of two versions never meet."""
 
 
@@ -97,6 +101,8 @@ class ExperimentPlan:
     show_output: bool = False
 
     def __post_init__(self) -> None:
+        if self.backend == TRANSFORMERS and self.model.startswith("~"):
+            object.__setattr__(self, "model", str(Path(self.model).expanduser()))  # the class is frozen
         _refuse_numbers(self)
         check_source(self.power, self.power_hz)
         if self.backend not in BACKENDS:
@@ -127,6 +133,11 @@ class ExperimentPlan:
     def sensors(self) -> str:
         """What is read for the energy: no sensor of this machine knows what another one takes."""
         return "none" if self.is_remote and self.power == AUTO else self.power
+
+    @property
+    def silence_s(self) -> float:
+        """Longest time between two signs of life of a process, in s: longer than a request may take."""
+        return self.timeout_s if self.backend == TRANSFORMERS else self.timeout_s + GRACE_S
 
     @property
     def config_name(self) -> str:
@@ -187,14 +198,16 @@ class ExperimentPlan:
 
 def model_name(backend: str, model: str) -> str:
     """Name of a model in the lake: that of a folder, else as it is."""
-    return Path(model).resolve().name if backend == TRANSFORMERS and Path(model).is_dir() else model
+    folder = Path(model).expanduser()
+    return folder.resolve().name if backend == TRANSFORMERS and folder.is_dir() else model
 
 
 def config_hash(plan: ExperimentPlan) -> str:
     """Hash what is measured and how: two runs with one hash differ by machine, software, moment and chance only.
 
     It is made of named settings only, so that new ones do not change it, and of numbers in one spelling: 1 is 1.0.
-    Names, notes, folders, sensors and the address of an endpoint do not decide what is measured, and are not in it.
+    A local model is told by the content of its files (`model_files.fingerprint`), and not by where they lie. Names,
+    notes, folders, sensors and the address of an endpoint do not decide what is measured, and are not in it.
 
     Returns:
         16 hexadecimal digits.
@@ -204,7 +217,7 @@ def config_hash(plan: ExperimentPlan) -> str:
         "version": HASH_VERSION,
         "backend": plan.backend,
         "model": plan.model_name,
-        "model_config": _sha256_of(Path(plan.model) / "config.json") if is_local else None,
+        "model_files": fingerprint(Path(plan.model)) if is_local else None,
         "prompts": plan.prompts.sha256,
         "max_new_tokens": int(plan.max_new_tokens),
         "batch": int(plan.batch),
@@ -271,7 +284,7 @@ def _refuse_local(plan: ExperimentPlan) -> None:
             f"--batch {plan.batch} is more than the {len(plan.prompts_of(plan.processes - 1))} prompts of a process;"
             " take a smaller one, fewer processes, or more prompts (--n)"
         )
-    folder = Path(plan.model).expanduser()
+    folder = Path(plan.model)
     if folder.is_dir() and not (folder / "config.json").is_file():
         raise UsageError(f"--model {plan.model}: the folder has no config.json, so it is no model of transformers")
     if folder.is_file():
@@ -299,11 +312,3 @@ def _refuse_endpoint(plan: ExperimentPlan) -> None:
         raise UsageError("--backend openai needs --base-url")
     if plan.prompts.is_chat and not plan.chat:
         raise UsageError(f"{plan.prompts.name} has messages of a chat; leave --completions out")
-
-
-def _sha256_of(file: Path) -> str | None:
-    """Hash of a file; None where there is none, as for a model that is named by its hub."""
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()
-    except OSError:
-        return None

@@ -34,12 +34,19 @@ class Prompts:
         name: Name of their file, without its folder.
         sha256: Hash of the prompts as they will be sent; equal ones in another file or form have the same.
         remark: How `items` differ from the file; None where they are what it holds.
+        spare: Further prompts of the file, which are none of `items`.
     """
 
     items: tuple[Prompt, ...]
     name: str
     sha256: str
     remark: str | None = None
+    spare: tuple[Prompt, ...] = ()
+
+    @property
+    def num_repeated(self) -> int:
+        """How many of the prompts stand before, word for word."""
+        return len(self.items) - len({_canonical(item) for item in self.items})
 
     @property
     def is_chat(self) -> bool:
@@ -85,8 +92,19 @@ def _numbered(found: Sequence[Prompt], name: str, number: int | None) -> Prompts
         remark = f"{name} has {len(found)} prompts; the first {wanted} are taken (--n)"
     elif wanted > len(found):
         remark = f"{name} has {len(found)} prompts; they are repeated to make {wanted} (--n)"
-    text = json.dumps(items, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
-    return Prompts(items=items, name=name, sha256=hashlib.sha256(text.encode()).hexdigest(), remark=remark)
+    taken = {_canonical(item) for item in items}
+    return Prompts(
+        items=items,
+        name=name,
+        sha256=hashlib.sha256(_canonical(items).encode()).hexdigest(),
+        remark=remark,
+        spare=tuple(each for each in found[wanted:] if _canonical(each) not in taken),
+    )
+
+
+def _canonical(value: Prompt | Sequence[Prompt]) -> str:
+    """Write prompts in the one way that equal ones share."""
+    return json.dumps(value, ensure_ascii=True, sort_keys=True, separators=(",", ":"))
 
 
 def _of_lines(text: str, _path: Path) -> Iterator[Prompt]:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 import time
 from collections import Counter
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
-
-from groundlake import __version__, machine
+from groundlake import __version__
 from groundlake.commit import require_room
 from groundlake.errors import ContractViolationError, LakeError
-from groundlake.experiment import assembling, doubting, quality
-from groundlake.experiment.assembling import Found, Gpu
+from groundlake.experiment import assembling, doubting, quality, sensed
+from groundlake.experiment.assembling import Found
+from groundlake.experiment.child import reason_of
 from groundlake.experiment.energy import RUN_ENERGY, Baseline, Energies, energies
 from groundlake.experiment.environment import snapshot
-from groundlake.experiment.messages import Job
-from groundlake.experiment.plan import OPENAI, TRANSFORMERS, config_hash
+from groundlake.experiment.jobs import gpu_of, gpus_used, job_of
+from groundlake.experiment.plan import TRANSFORMERS, config_hash
 from groundlake.experiment.readiness import AllFailedError, refuse_a_dead_endpoint, require_backend
 from groundlake.experiment.rows import KIND, ExperimentRun
 from groundlake.experiment.running import Crew, ProcessLostError
+from groundlake.experiment.statements import EnergyStatement, MeasurementDoubt
 from groundlake.experiment.watching import Watched, idle_baseline
 from groundlake.layout import new_id
-from groundlake.llm.generation import Decoding
 from groundlake.memory import ask_unwritten
 from groundlake.power.watch import PowerWatch, require_trace
-from groundlake.system import gpu_settings, software_facts
+from groundlake.system import software_facts
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -41,9 +39,6 @@ if TYPE_CHECKING:
     from groundlake.store import Lake
 
 ROOM_BYTES = 4 * 2**20
-KEY_VARIABLE = "OPENAI_API_KEY"
-"""The only place that a key is read from: it is in no setting, no result and no lake."""
-
 NOT_HERE = "power: the endpoint runs on another machine, whose sensors cannot be read from here"
 SHOWN_FAILURES = 3
 
@@ -97,6 +92,7 @@ def run_experiment(
 ) -> Outcome:
     """Run an experiment and write it to the lake: its result, or why there is none.
 
+    What goes wrong with the figures behind the measurement is a failed run with its reason, too.
     An interruption ends all processes and passes through; nothing is written then.
 
     Args:
@@ -123,15 +119,37 @@ def run_experiment(
         what = f"idle baseline of {plan.baseline_s:g} s"
         baseline = idle_baseline(plan, session_id, on_begin=lambda: on_event(Event(what)))
     attempt = _Attempt(plan, session_id, baseline, tuple(doubts), on_event, is_fresh=is_fresh)
-    failing: tuple[type[Exception], ...] = (ProcessLostError, AllFailedError, ContractViolationError, *kept)
     try:
         outcome = attempt.run()
-        before_writing(outcome)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the hour that was measured is not to vanish
+        outcome = attempt.failed(_reason(error, kept))
+    if outcome.run is not None:
+        try:
+            before_writing(outcome)
+        except Exception:
+            attempt.write(lake, outcome)
+            raise
+    try:
         attempt.write(lake, outcome)
-    except failing as error:
-        outcome = attempt.failed(str(error))
+    except Exception as error:
+        if outcome.run is None:
+            raise
+        outcome = attempt.failed(_reason(error, kept))
         attempt.write(lake, outcome)
     return outcome
+
+
+def _reason(error: Exception, kept: tuple[type[LakeError], ...]) -> str:
+    """Why there is no result.
+
+    Raises:
+        LakeError: The error itself, where nothing was measured, or nothing can be written.
+    """
+    if isinstance(error, (ProcessLostError, AllFailedError, ContractViolationError, *kept)):
+        return str(error)
+    if isinstance(error, LakeError):
+        raise error
+    return f"groundlake could not keep what was measured: {reason_of(error)}"
 
 
 class _Attempt:
@@ -191,7 +209,7 @@ class _Attempt:
         """Make the outcome of an attempt without a result."""
         return Outcome(
             run_id=self.run_id,
-            reason=reason,
+            reason=reason.encode("utf-8", "replace").decode(),  # half a character cannot be kept
             failures=self.failures,
             cycle=self.plan.cycle,
             baseline=self.baseline,
@@ -212,12 +230,12 @@ class _Attempt:
         self.on_event(Event(f"{loading} and warming up"))
 
         def on_done(done: int) -> None:
-            if 2 * done >= total:
+            if done < total <= 2 * done:  # behind the last one there is no load any more
                 self.watched.look()
             self.on_event(Event("measuring", done, total))
 
-        jobs = [self._job(index) for index in range(plan.processes)]
-        with Crew.running(jobs, timeout_s=plan.timeout_s, on_done=on_done, show_output=plan.show_output) as crew:
+        jobs = [job_of(plan, index) for index in range(plan.processes)]
+        with Crew.running(jobs, timeout_s=plan.silence_s, on_done=on_done, show_output=plan.show_output) as crew:
             ready = crew.wait_ready()
             refuse_a_dead_endpoint([each for said in ready for each in said.warmup])
             self.watched.begin()
@@ -231,45 +249,12 @@ class _Attempt:
             self.watched.end()
             self.on_event(Event("putting results together", total, total))
             measured = crew.results()
-        gpus = [self._gpu(index) for index in range(plan.processes)]
+        gpus = [gpu_of(plan, index) for index in range(plan.processes)]
         power = watch.record()
         if plan.is_remote and not power.series:
             power = replace(power, notes=(NOT_HERE,))
         found = Found(ready=ready, ended=ended, measured=measured, gpus=gpus, start_s=start_s, started_at=started_at)
         return found, power
-
-    def _job(self, index: int) -> Job:
-        plan = self.plan
-        return Job(
-            backend=plan.backend,
-            model=plan.model,
-            name=plan.model_name,
-            prompts=plan.prompts_of(index),
-            decoding=Decoding(
-                max_new_tokens=plan.max_new_tokens,
-                temperature=plan.temperature,
-                seed=plan.seed,
-                ignore_eos=plan.ignore_eos,
-            ),
-            warmup=plan.warmup,
-            batch=plan.batch,
-            concurrency=plan.concurrency_of(index),
-            device=plan.device_of(index, len(machine.visible_gpus()[0])),
-            dtype=plan.dtype,
-            base_url=plan.base_url,
-            api_key=os.environ.get(KEY_VARIABLE) if plan.backend == OPENAI else None,
-            timeout_s=plan.timeout_s,
-            chat=plan.prompts.is_chat if plan.backend == TRANSFORMERS else plan.chat,
-        )
-
-    def _gpu(self, index: int) -> Gpu | None:
-        """GPU that a process worked on; None on a processor, and where a server does the work."""
-        plan = self.plan
-        if plan.backend == OPENAI or plan.device in {None, "cpu"}:
-            return None
-        device = str(plan.device_of(index, len(machine.visible_gpus()[0])))
-        number, told = machine.gpu_index(device), gpu_settings(device)
-        return None if number is None else Gpu(index=number, uuid=told["uuid"], name=told["name"] or "")
 
     def _energies(self, found: Found, power: PowerRecord) -> tuple[Energies, Baseline | None]:
         """Ask the view of the lake what the rails took, over exactly the window."""
@@ -284,49 +269,53 @@ class _Attempt:
         }
         runs = [idle.to_frames()] if idle is not None else []
         rails = ask_unwritten([*runs, (row, {"power_timeseries": power.rows})], RUN_ENERGY, "run_energy")
-        kind = None if plan.device is None else plan.device.split(":", 1)[0]
         uuids = {
             index: uuid
             for index, uuid in power.rows.select("device_index", "device_uuid").unique().iter_rows()
             if index is not None and uuid is not None
         }
         aged = None if idle is None else Baseline(age_s=found.start_s - idle.ended_s, method=self._freshness)
-        return energies(rails, device=kind, gpus=self._gpus_used(found), uuids=uuids, baseline=aged), aged
+        known = energies(rails, device=self._device, gpus=gpus_used(plan, found), uuids=uuids, baseline=aged)
+        return known, aged
+
+    @property
+    def _device(self) -> str | None:
+        """Kind of the device that works."""
+        return None if self.plan.device is None else self.plan.device.split(":", 1)[0]
 
     @property
     def _freshness(self) -> str:
         return "fresh" if self.is_fresh else "cached"
 
-    def _gpus_used(self, found: Found) -> list[int] | None:
-        """GPUs that worked; None where a server does not say."""
-        device = self.plan.device
-        if self.plan.backend == OPENAI and device is not None and ":" in device:
-            number = machine.gpu_index(device)
-            return None if number is None else [number]
-        if self.plan.backend == OPENAI:
-            return None
-        return [gpu.index for gpu in found.gpus if gpu is not None] or None
-
     def _result(
         self, found: Found, power: PowerRecord, known: Energies, aged: Baseline | None, seen: Sequence[Doubt]
     ) -> ExperimentResult:
         processes = assembling.processes_of(self.plan, found, known, self.run_id)
-        readings = _sidecar(power)
+        worked: dict[str, Any] = {"device": self._device, "gpus": gpus_used(self.plan, found)}
         made = assembling.result_of(self.plan, found, processes, known, aged)
         precision = assembling.precision_of(self.plan, found)
-        peak = None if readings is None else readings["gpu_temperature_c"].max()
         extra: dict[str, Any] = {
             "effective_config": assembling.settings_of(self.plan, precision),
             "measurement_warnings": [*made.measurement_warnings, *map(str, seen)],
             "environment_snapshot": snapshot(found.ready[0].software, self.watched.settings, self.watched.before),
-            "thermal_throttle": self.watched.throttle(power.window_s, peak if isinstance(peak, float) else None),
+            "energy_statements": [EnergyStatement.of(row) for row in known.rows],
+            "measurement_doubts": [MeasurementDoubt.of(doubt) for doubt in seen],
+            "thermal_throttle": self.watched.throttle(power.window_s, sensed.heat_of(power, **worked).highest_c),
         }
-        return made.model_copy(update=extra).with_timeseries(readings)
+        return made.model_copy(update=extra).with_timeseries(sensed.sidecar(power, **worked))
 
     def _doubts(self, found: Found, power: PowerRecord, known: Energies) -> list[Doubt]:
         """Apply the rules to what was seen, behind what was doubtful before."""
-        seen = doubting.seen_of(self.plan, power, known, self.watched, has_baseline=self.baseline is not None)
-        return [*self.doubts, *quality.doubts(seen), *doubting.about_answers(found.generations, self.failures)]
+        seen = doubting.seen_of(
+            self.plan,
+            power,
+            known,
+            self.watched,
+            has_baseline=self.baseline is not None,
+            gpus=gpus_used(self.plan, found),
+        )
+        about = [*doubting.about_prompts(self.plan), *doubting.about_answers(found.generations, self.failures)]
+        return [*self.doubts, *quality.doubts(seen), *about]
 
     def _all_failed(self, found: Found) -> str:
         """Reason of an experiment without any answer."""
@@ -346,7 +335,7 @@ class _Attempt:
         indices = {} if found is None else {gpu.index for gpu in found.gpus if gpu is not None}
         return {
             **software,
-            "device": None if plan.device is None else plan.device.split(":", 1)[0],
+            "device": self._device,
             "device_index": next(iter(indices)) if len(indices) == 1 else None,
             "thermal_profile": plan.thermal_profile,
             "tool_version": f"groundlake {__version__}",
@@ -375,17 +364,3 @@ class _Attempt:
             "duration_s": time.monotonic() - self.begun_s,
             "config_hash": config_hash(plan),
         }
-
-
-def _sidecar(power: PowerRecord) -> pl.DataFrame | None:
-    """Readings of all GPUs, as they were made; None where there are none."""
-    is_gpu = (pl.col("source") == "nvml") | pl.col("rail").str.contains(r"(?i)^gpu[-_ ]?\d*$")
-    rows = power.rows.filter(is_gpu & pl.col("power_w").is_not_null())
-    if rows.is_empty():
-        return None
-    return rows.select(
-        timestamp_s="timestamp_s",
-        gpu_power_w="power_w",
-        gpu_temperature_c="temperature_c",
-        gpu_index=pl.col("device_index").fill_null(0),
-    ).sort("gpu_index", "timestamp_s", maintain_order=True)
