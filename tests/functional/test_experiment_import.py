@@ -155,10 +155,11 @@ def test_results_of_processes_are_put_together_where_nobody_did(tmp_path: Path, 
 
 def test_results_of_processes_are_embedded_in_the_result_that_has_none(tmp_path: Path, lake: Lake) -> None:
     raw(tmp_path / "results/raw/exp", 0, 1)
-    put(tmp_path / "results/aggregated/exp.json", old(experiment_id="exp"))
+    told = {"total_tokens": 2000, "aggregation": {"num_processes": 2}}
+    put(tmp_path / "results/aggregated/exp.json", old(experiment_id="exp", **told))
     assert import_experiments(lake, [tmp_path / "results"]).imported == 1
     assert lake.sql("select count(*) from experiment_processes").rows() == [(2,)]
-    assert lake.sql("select total_tokens from experiments").rows() == [(1920,)]
+    assert lake.sql("select total_tokens, output_tokens from experiments").rows() == [(2000, 800)]
 
 
 def test_results_of_processes_that_a_result_holds_are_not_counted_twice(tmp_path: Path, lake: Lake) -> None:

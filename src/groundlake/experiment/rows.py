@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import json
 import re
-import uuid
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +12,7 @@ import polars as pl
 from groundlake.experiment import settings
 from groundlake.experiment.energy_rows import EnergyRow, energy_rows
 from groundlake.experiment.flops_rows import flops_rows
+from groundlake.experiment.identity import EXPERIMENTS, content_id, is_uuid
 from groundlake.experiment.leftover import leftover, sampled_latencies
 from groundlake.experiment.metric_rows import metric_rows
 from groundlake.experiment.statements import MeasurementDoubt
@@ -27,19 +26,13 @@ if TYPE_CHECKING:
     from groundlake.experiment.result import AggregationMetadata, ExperimentResult, RawProcessResult
     from groundlake.power.watch import PowerRecord
 
-__all__ = ["KIND", "EnergyRow", "ExperimentRun"]
+__all__ = ["EXPERIMENTS", "KIND", "EnergyRow", "ExperimentRun", "content_id"]
 
 KIND = "llm_inference"
 OURS = "groundlake"
 SIDECAR = "sidecar"
 BUCKET_S = 1.0
 """The existing tool writes means over a second, stamped 0, 1, 2, ..., and no readings."""
-
-EXPERIMENTS = uuid.UUID("8f0d1ad5-3f5c-5a3c-9d0b-5a3a6ff4a4a1")
-"""Namespace of the ids that are made of what a result says."""
-
-NOT_CONTENT = frozenset({"schema_version", "timeseries", "timeseries_sha256"})
-"""Fields that may differ between two files of one experiment: a copy may lack the sidecar, `save` sets the version."""
 
 _CODED = re.compile(r"(?P<code>[a-z][a-z0-9_]*): (?P<text>.*)", re.DOTALL)
 
@@ -96,7 +89,7 @@ class ExperimentRun:
         """
         if self.run_id is not None:
             return self.run_id
-        if self.layout in {None, OURS} and _is_uuid(self.result.experiment_id):
+        if self.layout in {None, OURS} and is_uuid(self.result.experiment_id):
             return self.result.experiment_id
         return None if self.layout is None else content_id(self.result)
 
@@ -307,25 +300,11 @@ class ExperimentRun:
             yield _warning(str(process.energy_measurement_warning), process.process_index, "energy_measurement")
 
 
-def content_id(result: ExperimentResult) -> str:
-    """Derive a run id from what a result says: a UUIDv5 of its canonical JSON, wherever its file lies."""
-    said = result.model_dump(mode="json", by_alias=True, exclude_defaults=True)
-    kept = {name: value for name, value in said.items() if name not in NOT_CONTENT}
-    return str(uuid.uuid5(EXPERIMENTS, json.dumps(kept, sort_keys=True, separators=(",", ":"))))
-
-
 def _own_devices(told: AggregationMetadata | None, *, several: bool) -> bool | None:
     """Whether no two processes shared a GPU; None where nobody knows. One alone has nobody to share it with."""
     if told is None or told.gpu_attribution_verified is None:
         return None
     return told.gpu_attribution_verified or not several
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        return str(uuid.UUID(text)) == text
-    except ValueError:
-        return False
 
 
 def _frame(table: str, rows: Iterable[Mapping[str, Any]]) -> pl.DataFrame:

@@ -5,15 +5,16 @@ from __future__ import annotations
 import re
 import warnings
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import CorruptLakeError, UsageError
 from groundlake.experiment.aggregation import aggregate
 from groundlake.experiment.base import ImplausibleWarning
+from groundlake.experiment.identity import processes_id
 from groundlake.experiment.reading import layout_of, result_of
 from groundlake.experiment.result import ExperimentResult
-from groundlake.experiment.rows import ExperimentRun
+from groundlake.experiment.rows import OURS, ExperimentRun
 from groundlake.experiment.settings import hardware_of
 from groundlake.ground_truth.reading import Problem, parse_json
 from groundlake.importers.files import Found, read_bytes, walk
@@ -27,10 +28,14 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from groundlake.experiment.result import RawProcessResult
     from groundlake.importers.foreign import ForeignRun
 
 PROCESSES = "processes"
 """Layout of results of single processes that were put together here."""
+
+MALFORMED = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+"""What code raises on values of kinds that it did not foresee: one such file must not stop the import of others."""
 
 _PROCESS_FILE = re.compile(r"process_\d+\.json")
 _RESULT_FILE = re.compile(r"result\.json|.*_v\d+(\.\d+)*\.json")
@@ -45,12 +50,16 @@ class Read:
         result: The result.
         layout: Its layout, told by its fields.
         sources: Files it was read from: uri, sha256, layout.
+        path: The first of them.
+        run_id: Id of its run: of what its file says by itself, whatever lies beside it.
         doubts: What is doubtful about the files, each as `code: text`.
     """
 
     result: ExperimentResult
     layout: str
     sources: list[dict[str, str]]
+    path: Path
+    run_id: str
     doubts: list[str] = field(default_factory=list)
 
     @property
@@ -59,13 +68,21 @@ class Read:
         return hardware_of(self.result)
 
     @property
-    def run_id(self) -> str:
-        """Id of its run."""
-        return str(ExperimentRun.of(self.result, "", layout=self.layout).identity)
+    def has_own_id(self) -> bool:
+        """Whether the id stands in the file, and is not made of what it says."""
+        return self.run_id == self.result.experiment_id
+
+    @property
+    def processes_id(self) -> str | None:
+        """Id of the same experiment where only the results of its processes are there; None for one of ours."""
+        if self.layout == OURS:
+            return None
+        started = None if self.result.start_time is None else self.result.start_time.isoformat()
+        return processes_id(self.result.experiment_id, started, self.result.total_tokens)
 
     def frames(self, hardware_id: str, zone: dt.tzinfo | None) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
         """Columns of the ledger, and the rows of each table."""
-        run = ExperimentRun.of(self.result, hardware_id, layout=self.layout, zone=zone)
+        run = ExperimentRun.of(self.result, hardware_id, run_id=self.run_id, layout=self.layout, zone=zone)
         row, frames = run.to_frames()
         return row | {"sources": self.sources, "warnings": [*(row["warnings"] or ()), *self.doubts] or None}, frames
 
@@ -196,12 +213,23 @@ def _read_result(file: Found, sha256: str, layout: str) -> Read | Entry:
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             result = ExperimentResult.from_json(file.path)
+            run_id = str(ExperimentRun.of(result, "", layout=layout).identity)
     except CorruptLakeError as error:
         return Entry.of(file.uri, sha256, layout, Problem("torn_sidecar", "", _without_path(error, file)))
     except UsageError as error:
         return Entry.of(file.uri, sha256, layout, Problem("contract", "", _without_path(error, file)))
+    except MALFORMED as error:
+        return Entry.of(file.uri, sha256, layout, malformed(error))
     source = {"uri": file.uri, "sha256": sha256, "layout": layout}
-    return Read(result=result, layout=layout, sources=[source], doubts=_doubts(told, file))
+    return Read(
+        result=result, layout=layout, sources=[source], path=file.path, run_id=run_id, doubts=_doubts(told, file)
+    )
+
+
+def malformed(error: Exception) -> Problem:
+    """Problem of a file whose values are of kinds that no reader foresaw."""
+    said = str(error).split("\n", 1)[0]
+    return Problem("contract", "", f"a value that no result can have: {type(error).__name__}: {said}")
 
 
 def _doubts(told: Iterable[warnings.WarningMessage], file: Found) -> list[str]:
@@ -229,23 +257,68 @@ def _put_together(folder: _Folder, reading: Reading) -> None:
         by_experiment[str(process.data["experiment_id"])].append(process)
     for experiment_id, processes in by_experiment.items():
         processes.sort(key=lambda each: (str(each.data["process_index"]).zfill(9), each.found.uri))
-        wholes = [at for at, read in enumerate(reading.results) if read.result.experiment_id == experiment_id]
-        if any(reading.results[at].result.process_results for at in wholes):
-            reading.skipped["process_of_a_result"] += len(processes)
-            continue
         made = _of_processes(folder, processes)
-        if isinstance(made, Entry):
+        same = [at for at, read in enumerate(reading.results) if read.result.experiment_id == experiment_id]
+        beside = [at for at in same if _is_beside(reading.results[at].path, processes[0].found.path)]
+        if isinstance(made, Read) and any(_holds(reading.results[at].result, made.result) for at in same):
+            reading.skipped["process_of_a_result"] += len(processes)
+        elif isinstance(made, Read):
+            _add(made, beside, reading)
+        elif any(reading.results[at].result.process_results for at in beside):
+            reading.skipped["process_of_a_result"] += len(processes)
+        else:
             reading.quarantined.append(made)
-        elif not wholes:
-            reading.results.append(made)
-        for at in wholes:
-            whole = reading.results[at]
-            if isinstance(made, Read):
-                embedded = whole.result.model_copy(update={"process_results": made.result.process_results})
-                sources = [*whole.sources, *made.sources]
-                reading.results[at] = Read(
-                    result=embedded, layout=whole.layout, sources=sources, doubts=[*whole.doubts, *made.doubts]
-                )
+
+
+def _add(made: Read, beside: list[int], reading: Reading) -> None:
+    """Put processes into the results without any that lie beside them; without one they are a result by themselves."""
+    empty = [at for at in beside if not reading.results[at].result.process_results]
+    if not empty:
+        reading.results.append(made)
+    for at in empty:
+        whole = reading.results[at]
+        why = _contradiction(whole.result, made.result)
+        if why is not None:
+            name = whole.sources[0]["uri"]
+            reading.quarantined.append(made.set_aside(Problem("conflicting_id", "", f"{name} has the same id, {why}")))
+            continue
+        embedded = whole.result.model_copy(update={"process_results": made.result.process_results})
+        sources, doubts = [*whole.sources, *made.sources], [*whole.doubts, *made.doubts]
+        reading.results[at] = replace(whole, result=embedded, sources=sources, doubts=doubts)
+
+
+def _holds(whole: ExperimentResult, made: ExperimentResult) -> bool:
+    """Whether a result holds all these processes; ids alone are not unique between machines."""
+
+    def said(process: RawProcessResult) -> tuple[object, ...]:
+        inference, energy = process.inference_metrics, process.energy_metrics
+        return process.process_index, process.timestamps.start, inference.total_tokens, energy.total_energy_j
+
+    return {said(each) for each in made.process_results} <= {said(each) for each in whole.process_results}
+
+
+def _is_beside(file: Path, process: Path) -> bool:
+    """Whether a result lies in the tree of a process: `aggregated/X.json` for `raw/X/process_0.json`."""
+    folder = process.parent
+    tree = folder.parent.parent if folder.parent.name == "raw" else folder
+    return file.parent in {tree, tree / "aggregated"} or file.parent.parent == tree
+
+
+def _contradiction(whole: ExperimentResult, made: ExperimentResult) -> str | None:
+    """Why processes cannot be those of a result; some may be missing, and then they are less."""
+    told, found = whole.aggregation, len(made.process_results)
+    is_all = told is None or told.num_processes <= found
+    tokens = made.total_tokens, whole.total_tokens
+    if None not in tokens and (tokens[0] != tokens[1] if is_all else tokens[0] > tokens[1]):  # type: ignore[operator] # both are known
+        return f"and {tokens[1]} tokens, the {found} processes have {tokens[0]}"
+    starts = made.start_time, whole.start_time
+    if starts[0] is None or starts[1] is None:
+        return None
+    if (starts[0].tzinfo is None) != (starts[1].tzinfo is None):
+        return "and only one of them has times with a zone"
+    if starts[0] != starts[1] if is_all else starts[0] < starts[1]:
+        return f"and began at {starts[1].isoformat()}, the processes at {starts[0].isoformat()}"
+    return None
 
 
 def _of_processes(folder: _Folder, processes: list[_Process]) -> Read | Entry:
@@ -261,5 +334,9 @@ def _of_processes(folder: _Folder, processes: list[_Process]) -> Read | Entry:
     except UsageError as error:
         problem = Problem("contract", "", _without_path(error, first.found))
         return Entry.of(first.found.uri, first.sha256, PROCESSES, problem)
+    except MALFORMED as error:
+        return Entry.of(first.found.uri, first.sha256, PROCESSES, malformed(error))
     sources = [each.source for each in processes]
-    return Read(result=result, layout=PROCESSES, sources=sources, doubts=_doubts(told, first.found))
+    doubts = _doubts(told, first.found)
+    made = Read(result=result, layout=PROCESSES, sources=sources, path=first.found.path, run_id="", doubts=doubts)
+    return replace(made, run_id=str(made.processes_id))

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake.errors import ContractViolationError, UsageError
+from groundlake.experiment.identity import content_id, processes_id
+from groundlake.experiment.rows import OURS
 from groundlake.ground_truth.reading import Problem
-from groundlake.importers.experiment_files import read_experiments
+from groundlake.importers.experiment_files import MALFORMED, PROCESSES, Read, read_experiments
 from groundlake.importers.quarantine import known_entries, record
 from groundlake.importers.report import MigrationReport, shown_lines
 from groundlake.importers.zones import Zones
@@ -21,10 +23,9 @@ from groundlake.ledger import Ledger
 from groundlake.schemas import FACT_TABLES, Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from groundlake.importers.experiment_files import Read
     from groundlake.importers.foreign import ForeignRun
     from groundlake.importers.quarantine import Entry
     from groundlake.store import Lake
@@ -64,24 +65,72 @@ class ExperimentReport(MigrationReport):
         return lines + shown_lines(f"set aside ({self.newly_quarantined} new)", said)
 
 
+FIGURES = ("experiment_id", "total_tokens", "output_tokens", "inference_time_s", "wall_time_s")
+"""What two results with one id of their own have to agree on to be the same experiment."""
+
+
 @dataclass
 class _Known:
-    """Run ids in the ledger of any device, and those of them that were withdrawn."""
+    """Run ids in the ledger of any device, those of them that were withdrawn, and what some say.
+
+    Attributes:
+        ids: Run id to device.
+        withdrawn: Run ids that were withdrawn.
+        figures: Run id to what the experiment says, of those with an id of their own that come again.
+        wholes: Id of an experiment by its processes to the run id of its whole result.
+    """
 
     ids: dict[str, str] = field(default_factory=dict)
     withdrawn: set[str] = field(default_factory=set)
+    figures: dict[str, tuple[object, ...]] = field(default_factory=dict)
+    wholes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, lake: Lake) -> _Known:
+    def of(cls, lake: Lake, reads: Sequence[AnyRead]) -> _Known:
         if not lake.exists:
             return cls()
         ledger = Ledger(lake.root)
         ids = {run: name for name in ledger.hardware_ids() for run in ledger.all_rows(name)["run_id"]}
-        return cls(ids, ids.keys() - set(lake.runs()["run_id"]))
+        known = cls(ids, ids.keys() - set(lake.runs()["run_id"]))
+        own = [read.run_id for read in reads if isinstance(read, Read) and read.has_own_id and read.run_id in ids]
+        if own or any(read.layout == PROCESSES for read in reads):
+            known.ask(lake)
+        return known
+
+    def ask(self, lake: Lake) -> None:
+        """Ask the lake what its experiments say of themselves."""
+        rows = lake.sql(
+            f"SELECT run_id, r.source_measurement_date, e.result_layout, {', '.join(f'e.{name}' for name in FIGURES)} "  # noqa: S608 - names that stand above
+            "FROM experiments e JOIN runs r USING (run_id)"
+        ).rows()
+        for run_id, started, layout, *figures in rows:
+            self.figures[run_id] = tuple(figures)
+            if layout not in {None, OURS}:
+                self.wholes[processes_id(figures[0], started, figures[1])] = run_id
+
+    def id_of(self, read: AnyRead) -> str | None:
+        """Run id under which a result is there, whole or as its processes; None where it is new."""
+        if read.run_id in self.ids:
+            return read.run_id
+        as_processes = read.processes_id if isinstance(read, Read) else None
+        if as_processes in self.ids:
+            return as_processes
+        return self.wholes.get(str(as_processes)) if read.layout == PROCESSES else None
 
     def device_of(self, read: AnyRead) -> str | None:
         """Device of a result that is there already; None where it is new."""
-        return self.ids.get(read.run_id)
+        return self.ids.get(str(self.id_of(read)))
+
+    def conflict(self, read: AnyRead, frames: Frames) -> Problem | None:
+        """Whether the run in the lake with the id of this result is another experiment."""
+        there = self.figures.get(read.run_id)
+        if there is None or not (isinstance(read, Read) and read.has_own_id):
+            return None
+        here = tuple(frames[1]["experiments"].row(0, named=True).get(name) for name in FIGURES)
+        if here == there:
+            return None
+        name, one, other = next(each for each in zip(FIGURES, here, there, strict=True) if each[1] != each[2])
+        return Problem("conflicting_id", "", f"the lake has run {read.run_id} with {name} {other}, here it is {one}")
 
 
 def import_experiments(
@@ -119,7 +168,7 @@ def import_experiments(
     report.files, report.measurements = reading.files, len(reads)
     report.skipped = dict(reading.skipped)
     report.quarantined = list(reading.quarantined)
-    known = _Known.of(lake)
+    known = _Known.of(lake, reads)
     named = [(read, hardware_id or read.told_hardware or known.device_of(read)) for read in reads]
     _refuse_all_unknown(named)
     zones = zones or Zones()
@@ -157,30 +206,45 @@ def _plan(
 ) -> list[Frames]:
     """Decide what becomes of each result; those that are new come back as runs."""
     new: list[Frames] = []
-    taken: set[str] = set()
+    taken: dict[str, AnyRead] = {}
     for read, name in named:
         if name is None:
             what = "it names no GPU, and no hardware_id is given"
             report.quarantined.append(read.set_aside(Problem("unknown_device", "", what)))
             continue
         frames = _frames(read, name, zones)
+        there = known.id_of(read)
+        if not isinstance(frames, Problem):
+            frames = _other_with_its_id(read, taken) or known.conflict(read, frames) or frames
         if isinstance(frames, Problem):
             report.quarantined.append(read.set_aside(frames))
             continue
-        run_id = str(frames[0]["run_id"])
-        if run_id in taken:
+        if read.run_id in taken:
             report.twins += 1
-        elif run_id in known.withdrawn:
+        elif there in known.withdrawn:
             report.withdrawn += 1
-        elif run_id in known.ids:
-            report.of(known.ids[run_id]).already_present += 1
+        elif there is not None:
+            report.of(known.ids[there]).already_present += 1
             report.already_present += 1
         else:
             new.append(frames)
             report.of(name).imported += 1
             report.imported += 1
-        taken.add(run_id)
+        taken[read.run_id] = read
+        if isinstance(read, Read) and read.processes_id is not None:
+            taken.setdefault(read.processes_id, read)
     return new
+
+
+def _other_with_its_id(read: AnyRead, taken: Mapping[str, AnyRead]) -> Problem | None:
+    """Whether another result of this import has the id that stands in this one, and says something else."""
+    first = taken.get(read.run_id)
+    if not (isinstance(read, Read) and isinstance(first, Read) and read.has_own_id):
+        return None
+    if content_id(read.result) == content_id(first.result):
+        return None
+    text = f"{first.sources[0]['uri']} has the same id, {read.run_id}, and other content"
+    return Problem("conflicting_id", "", text)
 
 
 def _frames(read: AnyRead, hardware_id: str, zones: Zones) -> Frames | Problem:
@@ -192,7 +256,7 @@ def _frames(read: AnyRead, hardware_id: str, zones: Zones) -> Frames | Problem:
             encode_key(row[name])
     except UsageError as error:
         return Problem("bad_key", "", str(error).replace("\n", "; "))
-    except (OverflowError, ValueError, pl.exceptions.PolarsError) as error:
+    except (*MALFORMED, pl.exceptions.PolarsError) as error:
         said = str(error).split("\n", 1)[0]
         return Problem("contract", "", f"a figure that no table can hold: {said}")
     try:

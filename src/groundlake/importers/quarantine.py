@@ -38,6 +38,7 @@ WHAT_TO_DO = {
     "bad_key": "give the device or model a name that can be a folder",
     "contract": "correct the values, or measure again",
     "no_experiment": "move it out of the tree: it is no result of an experiment",
+    "conflicting_id": "decide which is right and remove the other, or give one of them another experiment_id",
     "torn_sidecar": "copy the sidecar again, or remove it: the result is imported without power readings then",
     "unknown_device": "say with --hw ID on which device it was measured",
     "incomplete": "copy all files of the result again, or measure again",
