@@ -76,8 +76,8 @@ def test_a_benchmark_is_imported_and_summed_up_by_the_command_line(cli: Cli, tmp
         "backend": "pytorch",
         "backend_version": "2.4.1",
         "num_processes": 1,
-        "num_requests": 3,
-        "warmup_requests": 10,
+        "num_requests": 6,  # 3 calls of 2 prompts
+        "warmup_requests": 20,
         "max_new_tokens": 5,
         "input_tokens": 96,  # 3 calls of 2 prompts with 16 tokens
         "output_tokens": 30,
@@ -202,6 +202,7 @@ def test_figures_over_several_processes_name_how_the_tool_made_them(tmp_path: Pa
     row = lake.frame("experiments").row(0, named=True)
     rules = {each["figure"]: each["rule"] for each in row["aggregation_rules"]}
     assert row["num_processes"] == 2
+    assert (row["num_requests"], row["warmup_requests"]) == (None, None)  # whether each has the whole batch
     assert rules["energy"].startswith("mean over processes; each measures the machine")
     assert (row["input_tokens"], row["output_tokens"]) == (None, None)
 

@@ -132,14 +132,15 @@ class _Reader:
         rules = [{"figure": figure, "rule": rule} for figure, rule in RULES.items()]
         inputs, outputs = self._tokens()
         version = text_setting(self.environment, ("optimum_benchmark_version",))
+        warmups = self.check.whole(self.scenario.get("warmup_runs"), "config: scenario.warmup_runs")
         columns = {
             "result_schema_version": version or "unknown",
             "backend": text_setting(self.backend, ("name",)) or "unknown",
             "backend_version": text_setting(self.backend, ("version",)),
             "measurement_methodology": "total",
             "num_processes": self._processes,
-            "num_requests": self._calls,
-            "warmup_requests": self.check.whole(self.scenario.get("warmup_runs"), "config: scenario.warmup_runs"),
+            "num_requests": self._prompts_of(self._calls),
+            "warmup_requests": self._prompts_of(warmups),
             "max_new_tokens": self._new_tokens,
             "input_tokens": inputs,
             "output_tokens": outputs,
@@ -155,7 +156,7 @@ class _Reader:
             layout=LAYOUT,
             sources=sources,
             content={"config": self.config, "report": self.data["report"]},
-            ledger=self._ledger(columns, version),
+            ledger=self._ledger(columns, version, warmups),
             experiment=columns | ({"experiment_id": name} if name else {}),
             rows={
                 "latency_samples": self.report.samples,
@@ -168,7 +169,7 @@ class _Reader:
             other=without(self.data, ("config", "report")) | self.report.left,
         )
 
-    def _ledger(self, columns: dict[str, Any], version: str | None) -> dict[str, Any]:
+    def _ledger(self, columns: dict[str, Any], version: str | None, warmups: int | None) -> dict[str, Any]:
         backend, device = columns["backend"], text_setting(self.backend, ("device",))
         decides = {name: self.config.get(name) for name in ("backend", "scenario", "launcher")}
         return {
@@ -181,8 +182,8 @@ class _Reader:
             "python_version": text_setting(self.environment, ("python_version",)),
             "torch_version": columns["backend_version"] if backend == "pytorch" else None,
             "os": text_setting(self.environment, ("platform",)),
-            "warmup_runs": columns["warmup_requests"],
-            "timed_runs": columns["num_requests"],
+            "warmup_runs": warmups,
+            "timed_runs": self._calls,
         }
 
     @property
@@ -239,6 +240,10 @@ class _Reader:
     def _calls(self) -> int | None:
         """Calls whose latencies were measured, of all processes."""
         return next((count for target in CALLS if (count := self._count(target))), None)
+
+    def _prompts_of(self, calls: int | None) -> int | None:
+        """Requests of some calls, a whole batch in each; with several processes nothing says whether each has it."""
+        return None if calls is None or not self._batch or self._processes != 1 else calls * self._batch
 
     def _latencies_of_tokens(self) -> int | None:
         """Times between two tokens in all calls of generate, where the settings fix their number."""
