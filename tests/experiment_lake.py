@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -16,19 +16,23 @@ NOON = dt.datetime(2026, 1, 1, 12)  # noqa: DTZ001 - the lake keeps naive UTC
 Rows = list[dict[str, object]]
 
 
-def experiment(
-    lake: Lake,
+def experiment(lake: Lake, **columns: Any) -> str:
+    """Write a good experiment as `made` makes it, and return the id of its run."""
+    ledger, frames = made(**columns)
+    return lake.write(ledger, **frames)
+
+
+def made(
     *,
     hour: float = 0,
     run: Mapping[str, object] | None = None,
     facts: Mapping[str, Rows] | None = None,
     power: pl.DataFrame | None = None,
     **figures: object,
-) -> str:
-    """Write a good experiment, `hour` hours after noon of 1 January 2026, and return the id of its run.
+) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
+    """Make a good experiment, `hour` hours after noon of 1 January 2026, as `Lake.write_many` takes it.
 
     Args:
-        lake: Where it goes.
         hour: When it began.
         run: Columns of the ledger.
         facts: Rows of its other tables, by table.
@@ -62,7 +66,7 @@ def experiment(
     frames = {name: frame(rows) for name, rows in {"experiments": [row], **(facts or {})}.items()}
     if power is not None:
         frames["power_timeseries"] = power
-    return lake.write(ledger, **frames)
+    return ledger, frames
 
 
 def frame(rows: Sequence[Mapping[str, object]]) -> pl.DataFrame:

@@ -62,17 +62,22 @@ HEAD = (
     *("study", "cycle", "started_at", "config_hash", "measurement_methodology", "num_processes", "concurrency"),
 )
 TOTALS = (
-    *("num_requests", "failed_requests", "warmup_requests", "input_tokens", "output_tokens", "total_tokens"),
+    *("num_requests", "answered_requests", "failed_requests", "warmup_requests"),
+    *("input_tokens", "output_tokens", "total_tokens"),
     *("wall_time_s", "inference_time_s", "flops", "flops_estimate_method", "flops_confidence", "peak_memory_bytes"),
     *("model_memory_bytes", "throttled", "throttled_s", "max_temperature_c", "overlap_verified", "devices_verified"),
+    "is_representative",
 )
 RATIOS = {
     "output_tokens_per_s": "tokens of answers over the wall clock",
     "total_tokens_per_s": "tokens of prompts and answers over the wall clock",
+    "output_tokens_per_inference_s": "tokens of answers over the time of inference, summed over processes",
+    "total_tokens_per_inference_s": "tokens of prompts and answers over the same time",
     "process_tokens_per_s_sum": "sum of the processes' own throughputs, as recorded",
     "process_tokens_per_s_mean": "mean of the processes' own throughputs, as recorded",
     "energy_per_output_token_j": "energy over tokens of answers",
     "energy_per_total_token_j": "energy over tokens of prompts and answers",
+    "energy_per_answered_request_j": "energy, that of failed requests too, over answered requests",
 }
 """Ratios that are easily taken for one another, with what they are."""
 
@@ -222,7 +227,8 @@ def compare(
     """Compare experiments: means and spreads of both sides, and the 95 % interval of their difference.
 
     A and B are each a run id (or its first 8 characters), an experiment id, a study, or
-    column=value,... (any column of experiment_summary). Three repeats a side are the least.
+    column=value,... (any column of experiment_summary). Three repeats a side are the least. Where energies, tokens or
+    windows were measured differently there is no verdict, and the remark says why.
     """
     import polars as pl
 
@@ -237,7 +243,8 @@ def compare(
     else:
         keys = rows.columns[rows.columns.index("differs_in") + 1 :]
         told = [name for name in keys if rows[name].n_unique() > 1]
-        print_rows(rows.select(pl.exclude(set(keys) - set(told))).select(*told, pl.exclude(told)))
+        empty = {"remark"} if rows["remark"].null_count() == rows.height else set()
+        print_rows(rows.select(pl.exclude(set(keys) - set(told) | empty)).select(*told, pl.exclude(told)))
         print(f"A: {a}, {of_a.height} experiments; B: {b}, {of_b.height}; difference: B less A, Welch, 95 %")
         if alone:
             print(f"{alone} of them are in no row: the other side has no such configuration")

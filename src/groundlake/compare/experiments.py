@@ -26,19 +26,29 @@ FIGURES = {
 }
 """Columns of experiment_summary that are compared, with their units."""
 
-CONFIGURATION = ("hardware_id", "model", "precision", "batch", "backend", "concurrency", "max_new_tokens")
+HASH = "config_hash"
+SETTINGS = ("model", "precision", "batch", "backend", "num_processes", "concurrency", "max_new_tokens")
+"""Columns that a hash of the settings is made of, too: where one of them differs, so does the hash."""
+
+CONFIGURATION = ("hardware_id", *SETTINGS, HASH)
 """Columns that make experiments repeats of one another."""
 
+WINDOW = "measurement_methodology"
 MEANING = {
-    "energy_per_output_token_j": ("energy_scope", "energy_source", "energy_method"),
-    "output_tokens_per_s": (),
-} | dict.fromkeys(("ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p99_ms"), ("token_timing",))
+    "energy_per_output_token_j": ("energy_scope", "energy_source", "energy_method", WINDOW),
+    "output_tokens_per_s": (WINDOW,),
+} | dict.fromkeys(("ttft_p50_ms", "ttft_p95_ms", "itl_p50_ms", "itl_p99_ms"), ("token_timing", WINDOW))
 """Columns that say what a figure means: two of different meaning are not the same quantity."""
+
+CONDITIONS = ("backend_version", "thermal_profile", "software_fingerprint")
+"""Columns about what an experiment ran on and with: where they differ that is said, and no reason to keep silent."""
 
 MIN_REPEATS = 3
 """Repeats of a side below which nothing is concluded."""
 
 TOO_FEW = f"too few repeats: at least {MIN_REPEATS} a side"
+
+NUMBERS = {"batch", "num_processes", "concurrency", "max_new_tokens"}
 
 SCHEMA: dict[str, Any] = {
     "figure": pl.String,
@@ -54,8 +64,9 @@ SCHEMA: dict[str, Any] = {
     "b_n": pl.Int64,
     "a_sd": pl.Float64,
     "b_sd": pl.Float64,
+    "remark": pl.String,
     "differs_in": pl.String,
-} | {name: pl.Int64 if name in {"batch", "concurrency", "max_new_tokens"} else pl.String for name in CONFIGURATION}
+} | {name: pl.Int64 if name in NUMBERS else pl.String for name in CONFIGURATION}
 
 
 def select_experiments(summary: pl.DataFrame, text: str) -> pl.DataFrame:
@@ -105,7 +116,12 @@ def compare_experiments(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     """Compare two sides, configuration by configuration.
 
     Experiments of a side that agree in all columns of `CONFIGURATION` are repeats. Where each side has one value of a
-    column, a difference in it is what is compared, and is named; configurations are paired by all other columns.
+    column, a difference in it is what is compared, and is named; configurations are paired by all other columns. Where
+    a setting is what is compared, hashes of the settings differ for it and pair nothing; experiments of one side that
+    differ in them are no repeats still.
+
+    What was measured differently is not the same quantity (`MEANING`): where runs of a side differ in it the side has
+    no mean, and where the sides do there is no verdict and no difference; `remark` says why.
 
     Args:
         a: Rows of experiment_summary.
@@ -113,7 +129,8 @@ def compare_experiments(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
 
     Returns:
         A row for each figure of each pair. `difference` is that of the means, b less a, with the 95 % interval of
-        Welch (Biometrika 34, 1947). Without three repeats a side there is none.
+        Welch (Biometrika 34, 1947). Without three repeats a side there is none. `a_n` and `b_n` are the values of a
+        side, also where they have no mean.
 
     Raises:
         UsageError: No configuration of one side has a partner on the other.
@@ -122,7 +139,8 @@ def compare_experiments(a: pl.DataFrame, b: pl.DataFrame) -> pl.DataFrame:
     if both:
         raise UsageError(f"run {min(both)} is on both sides: choose sides that share none")
     contrast = [name for name in CONFIGURATION if a[name].n_unique() == b[name].n_unique() == 1]
-    paired_by = [name for name in CONFIGURATION if name not in contrast]
+    is_other = any(name in contrast and a[name][0] != b[name][0] for name in SETTINGS)
+    paired_by = [name for name in CONFIGURATION if name not in contrast and not (name == HASH and is_other)]
     of_a, of_b = _groups(a, paired_by), _groups(b, paired_by)
     shared = [key for key in of_a if key in of_b]
     if not shared:
@@ -148,11 +166,54 @@ def _groups(side: pl.DataFrame, keys: Sequence[str]) -> dict[tuple[object, ...],
 def _rows(a: pl.DataFrame, b: pl.DataFrame) -> Iterator[dict[str, Any]]:
     configuration = {name: b[name][0] for name in CONFIGURATION}
     for figure, unit in FIGURES.items():
-        ours, theirs = a[figure].drop_nulls().to_list(), b[figure].drop_nulls().to_list()
-        if not ours and not theirs:
+        ours, theirs = (side.filter(pl.col(figure).is_not_null()) for side in (a, b))
+        if ours.is_empty() and theirs.is_empty():
             continue
-        known = {"figure": figure, "unit": unit, "differs_in": _differences(a, b, figure), **configuration}
-        yield known | _contrast(ours, theirs)
+        mixed = [_mixed(side, (HASH, *MEANING[figure])) for side in (ours, theirs)]
+        silent = [
+            f"no mean of {name}: {text} differs between its runs"
+            for name, text in zip("AB", mixed, strict=True)
+            if text
+        ]
+        if not silent and (differing := _other_meaning(ours, theirs, figure)):
+            silent = [f"no verdict: {differing} is not the same on both sides"]
+        also = [
+            f"{name}: {text} differs"
+            for name, side in zip("AB", (a, b), strict=True)
+            if (text := _mixed(side, CONDITIONS))
+        ]
+        if a[HASH].null_count() or b[HASH].null_count():
+            also.append(f"not all runs have a {HASH}: nobody knows whether their settings are the same")
+        yield {
+            "figure": figure,
+            "unit": unit,
+            "differs_in": _differences(
+                a, b, (*CONFIGURATION, *CONDITIONS), _differences(ours, theirs, MEANING[figure])
+            ),
+            "remark": "; ".join(silent + also) or None,
+            **configuration,
+            **_contrast(ours[figure].to_list(), theirs[figure].to_list()),
+            **({} if not silent else _silence(mixed)),
+        }
+
+
+def _silence(mixed: Sequence[str | None]) -> dict[str, object]:
+    """Take back what nobody can say: a verdict and the difference, and the mean of a side whose runs are mixed."""
+    unsaid = ["verdict", "difference", "change_percent", "difference_ci_lower", "difference_ci_upper"]
+    unsaid += [f"{side}_{part}" for side, text in zip("ab", mixed, strict=True) if text for part in ("mean", "sd")]
+    return dict.fromkeys(unsaid)
+
+
+def _mixed(side: pl.DataFrame, columns: Sequence[str]) -> str | None:
+    """Columns of which a side has several values, with these."""
+    return ", ".join(f"{name} ({_values(side, name)})" for name in columns if side[name].n_unique() > 1) or None
+
+
+def _other_meaning(a: pl.DataFrame, b: pl.DataFrame, figure: str) -> str | None:
+    """Columns in which what a figure means differs between two sides that have one value of each."""
+    if a.is_empty() or b.is_empty():
+        return None
+    return " and ".join(name for name in MEANING[figure] if a[name][0] != b[name][0]) or None
 
 
 def _contrast(a: Sequence[float], b: Sequence[float]) -> dict[str, object]:
@@ -179,11 +240,15 @@ def _contrast(a: Sequence[float], b: Sequence[float]) -> dict[str, object]:
     return told | {"difference_ci_lower": low, "difference_ci_upper": high, "verdict": verdict}
 
 
-def _differences(a: pl.DataFrame, b: pl.DataFrame, figure: str) -> str | None:
-    """Columns in which the sides differ, with the values of both: of the configuration, and of what a figure means."""
+def _differences(a: pl.DataFrame, b: pl.DataFrame, columns: Sequence[str], *also: str | None) -> str | None:
+    """Columns in which the sides differ, with the values of both."""
     told = []
-    for name in (*CONFIGURATION, *MEANING[figure]):
-        ours, theirs = (sorted({"unknown" if v is None else str(v) for v in side[name]}) for side in (a, b))
-        if ours != theirs:
-            told.append(f"{name}: {' or '.join(ours)} → {' or '.join(theirs)}")
-    return "; ".join(told) or None
+    for name in columns:
+        ours, theirs = _values(a, name), _values(b, name)
+        if ours != theirs and ours and theirs:
+            told.append(f"{name}: {ours} → {theirs}")
+    return "; ".join([*told, *filter(None, also)]) or None
+
+
+def _values(side: pl.DataFrame, column: str) -> str:
+    return " or ".join(sorted({"unknown" if value is None else str(value) for value in side[column]}))
