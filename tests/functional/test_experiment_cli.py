@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from experiment_lake import made
 from experiments import WARMUP, environment, extended, full_result, single
 from processes import process
 
@@ -106,10 +107,27 @@ def test_a_baseline_above_the_energy_adjusts_to_nothing_and_is_told(tmp_path: Pa
     assert (row["energy_adjusted_j"], row["energy_above_baseline_j"]) == ("0.0", "-20.0")
 
 
+def test_the_use_of_gpus_is_their_mean_in_per_cent_whatever_its_unit() -> None:
+    def told(*figures: tuple[str, str, float, str]) -> float | None:
+        names = ("metric", "statistic", "value", "value_unit")
+        facts = [{"phase": "all"} | dict(zip(names, figure, strict=True)) for figure in figures]
+        facts.append(
+            {"phase": "warmup", "metric": "gpu_utilization", "statistic": "mean", "value": 7.0, "value_unit": "%"}
+        )
+        (value,) = unwritten([made(facts={"experiment_metrics": facts})])["gpu_util_mean_pct"]
+        return value
+
+    assert told(("gpu_utilization", "mean", 45.5, "%")) == 45.5
+    two = [("gpu_utilization", "mean", share, "1") for share in (0.5, 0.75)]
+    assert told(*two, ("gpu_utilization", "max", 0.99, "1"), ("gpu_utilization", "count", 9.0, "1")) == 62.5
+    assert told(("nvidia_gpu_utilization", "mean", 0.25, "1")) == 25.0
+    assert told(("gpu_utilization", "mean", 3.0, "furlong")) is None
+
+
 def test_csv_of_a_lake_of_folders_and_of_results_is_the_same(tmp_path: Path) -> None:
     results = [full_result(), single(run=1), adjusted()]
-    for made in results:
-        made.save(tmp_path / "results")
+    for each in results:
+        each.save(tmp_path / "results")
     lake = Lake(tmp_path / "lake")
     import_experiments(lake, [tmp_path / "results"])
     of_lake = csv_text(csv_table(lambda query: lake.sql(query).pl()))

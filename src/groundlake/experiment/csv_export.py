@@ -66,11 +66,16 @@ ROWS = f"""
         SELECT
             hardware_id,
             run_id,
-            max(CASE WHEN metric = 'gpu_utilization' AND statistic = 'mean' THEN value END) AS gpu_util_mean_pct,
+            avg(
+                CASE
+                    WHEN metric IN ('gpu_utilization', 'nvidia_gpu_utilization') AND statistic IN ('mean', 'value')
+                        THEN CASE value_unit WHEN '%' THEN value WHEN '1' THEN 100 * value END
+                END
+            ) AS gpu_util_mean_pct,
             max(CASE WHEN metric = 'effective_batch_size' THEN value END) AS batch_effective_size,
             max(CASE WHEN metric = 'kv_cache_hit_rate' THEN value END) AS kv_cache_hit_rate
         FROM experiment_metrics
-        WHERE process_index IS NULL
+        WHERE process_index IS NULL AND phase = 'all'
         GROUP BY hardware_id, run_id
     )
     SELECT
@@ -95,6 +100,7 @@ ROWS = f"""
         s.concurrency,
         s.max_new_tokens,
         s.num_requests,
+        s.answered_requests,
         s.failed_requests,
         s.warmup_requests,
         s.input_tokens,
@@ -103,6 +109,8 @@ ROWS = f"""
         s.output_tokens_per_s,
         s.total_tokens_per_s,
         s.requests_per_s,
+        s.output_tokens_per_inference_s,
+        s.total_tokens_per_inference_s,
         s.process_tokens_per_s_sum,
         s.process_tokens_per_s_mean,
         s.recorded_tokens_per_second,
@@ -131,6 +139,7 @@ ROWS = f"""
         s.overlap_verified AS temporal_overlap_verified,
         s.devices_verified AS gpu_attribution_verified,
         s.num_warnings,
+        s.is_representative,
         s.energy_j AS energy_raw_j,
         s.energy_source,
         s.energy_method,
@@ -143,6 +152,7 @@ ROWS = f"""
         s.baseline_age_s AS energy_baseline_age_s,
         s.energy_per_output_token_j,
         s.energy_per_total_token_j,
+        s.energy_per_answered_request_j,
         s.throttled AS thermal_throttle_detected,
         s.throttled_s AS thermal_throttle_duration_sec,
         s.max_temperature_c AS thermal_max_temp_c,
@@ -204,11 +214,11 @@ def csv_text(rows: pl.DataFrame) -> str:
     return text.getvalue()
 
 
-def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
+def export_csv(results: Sequence[ExperimentResult | ExperimentRun], path: Path) -> Path:
     """Write results as CSV, one row each in their order, with what the views of a lake would say of them.
 
     Args:
-        results: What was measured; without any, no file is written.
+        results: What was measured, or the runs as they go into a lake; without any, no file is written.
         path: Where to; its folder is made when missing, and a file that is there is replaced.
 
     Returns:
@@ -219,7 +229,10 @@ def export_csv(results: Sequence[ExperimentResult], path: Path) -> Path:
     """
     if not results:
         return path
-    runs = [ExperimentRun.of(result, hardware_of(result) or "unknown") for result in results]
+    runs = [
+        each if isinstance(each, ExperimentRun) else ExperimentRun.of(each, hardware_of(each) or "unknown")
+        for each in results
+    ]
     named = [replace(run, run_id=run.identity or content_id(run.result)) for run in runs]
     once = {run.run_id: run.to_frames() for run in named}
     rows = csv_table(partial(_ask, list(once.values())))
