@@ -23,6 +23,9 @@ if TYPE_CHECKING:
     from groundlake.store import Lake
 
 LOOK_PERIOD_S = 0.2
+MAX_BASELINE_AGE_S = 3600.0
+"""Age of an idle baseline, in s, above which an experiment of a study takes a new one: the room warms, fans settle."""
+
 DONE, FAILED, MISSING = "done", "failed", "missing"
 
 
@@ -111,6 +114,8 @@ def run_study(
 ) -> StudyResult:
     """Write the plan of a study, and run each of its experiments that has no good run yet.
 
+    Experiments with the same device and sensors share an idle baseline until it is `MAX_BASELINE_AGE_S` old.
+
     Args:
         lake: Where the plan and the runs go.
         study: What is to be run.
@@ -128,6 +133,11 @@ def run_study(
     running = _Running(lake, study, result, retry_failed, doubts_of, on_event, should_stop)
     running.run()
     return result
+
+
+def young(baseline: IdleBaseline | None, now_s: float) -> IdleBaseline | None:
+    """Return a baseline that may be taken off at this moment of `time.perf_counter`; None where it is too old."""
+    return None if baseline is None or now_s - baseline.ended_s > MAX_BASELINE_AGE_S else baseline
 
 
 @dataclass
@@ -180,7 +190,7 @@ class _Running:
             self.lake,
             plan,
             session_id=self.study.name,
-            baseline=self.baselines.get(sitting),
+            baseline=young(self.baselines.get(sitting), time.perf_counter()),
             doubts=self.doubts_of(plan),
             on_event=on_event,
             kept=(UsageError, MissingDependencyError),
