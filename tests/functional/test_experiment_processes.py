@@ -177,6 +177,11 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], str]] = {
         "effective_config: Input should be a valid",
     ),
     "tokens without end": (result(total_tokens=10**400), "contract"),
+    "half a character": (result(measurement_config_hash="a\ud83d"), "lone surrogate"),
+    "a batch without end": (
+        result(effective_config={"model": "gpt2", "pytorch": {"batch_size": 10**400}}),
+        "no table can hold",
+    ),
     "an id that is a number": (result(experiment_id=5), "experiment_id: Input should be a valid string"),
     "a process number that is text": (lambda folder: raw(folder, 0, process_index=[0]), "process_index: Input should"),
 }

@@ -257,16 +257,22 @@ def _frames(read: AnyRead, hardware_id: str, zones: Zones) -> Frames | Problem:
     except UsageError as error:
         return Problem("bad_key", "", str(error).replace("\n", "; "))
     except (*MALFORMED, pl.exceptions.PolarsError) as error:
-        said = str(error).split("\n", 1)[0]
-        return Problem("contract", "", f"a figure that no table can hold: {said}")
+        return _too_large(error)
     try:
         prepared = prepare(row, frames)
         for name in prepared.frames:
             FACT_TABLES[name].check(fact_frame(FACT_TABLES[name], [prepared], "checked"))
         Runs.check(ledger_frame([prepared], "checked"))
-    except ContractViolationError as error:
+    except (ContractViolationError, UsageError) as error:
         return Problem("contract", "", str(error).replace("\n", "; "))
+    except (*MALFORMED, pl.exceptions.PolarsError) as error:
+        return _too_large(error)
     return row, frames
+
+
+def _too_large(error: Exception) -> Problem:
+    said = str(error).split("\n", 1)[0]
+    return Problem("contract", "", f"a figure that no table can hold: {said}")
 
 
 def _write(lake: Lake, new: list[Frames], tell: Progress) -> None:
