@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 from experiment_runs import HANG, one, plan_of
-from llm_server import LlmServer, Reply, chunk, error, event, stream, usage, whole
+from llm_server import MODEL, LlmServer, Reply, chunk, error, event, stream, usage, whole
 
 from groundlake.experiment import ExperimentResult
 from groundlake.experiment.runner import Event, run_experiment
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 pytest.importorskip("httpx2", reason="httpx2 is not installed: pip install 'groundlake[experiment]'")
@@ -114,6 +115,18 @@ def test_answers_that_nobody_counted_have_no_number_of_tokens_and_a_warning(prom
     row = one(lake, "select num_requests, failed_requests, output_tokens, output_tokens_per_s from experiment_summary")
     assert row == {"num_requests": 8, "failed_requests": 0, "output_tokens": None, "output_tokens_per_s": None}
     assert [doubt.observed for doubt in outcome.doubts if doubt.code == "tokens_not_counted"] == [4.0]
+
+
+def test_an_energy_of_tokens_that_nobody_counted_is_not_said_to_be_of_none(
+    cli: Callable, prompts: Path, tmp_path: Path
+) -> None:
+    trace = tmp_path / "gpu.csv"
+    trace.write_text("timestamp_s,rail,energy_counter_j\n" + "\n".join(f"{at / 1000},cpu,{at}" for at in range(60000)))
+    with LlmServer(*[answered("a b c")] * 60) as server:
+        told = ("--backend", "openai", "--model", MODEL, "--base-url", server.url, "--device", "cpu", "--power", trace)
+        options = ("--n", "40", "--power-hz", "200", "--baseline", "0", "--hw", "bench")
+        done = cli("experiment", "run", "--prompts", prompts, *told, *options)
+    assert "energy               nobody counted the tokens: " in done.stdout
 
 
 def test_a_request_that_hangs_fails_alone(prompts: Path, lake_root: Path) -> None:

@@ -95,7 +95,8 @@ def _energy(row: dict[str, Any], outcome: Outcome) -> str:
     if row["energy_j"] is None:
         return f"unknown: {outcome.why_no_energy}"
     of_token = row["energy_per_output_token_j"]
-    per = "no tokens came" if of_token is None else f"{_number(of_token)} J per token of answers"
+    none = "nobody counted the tokens" if row["output_tokens"] is None else "no tokens came"
+    per = none if of_token is None else f"{_number(of_token)} J per token of answers"
     told = f"{row['energy_source']} {row['energy_scope']}, {row['energy_method']}"
     above = row["energy_above_baseline_j"]
     idle = "" if above is None else f"; {_number(above)} J above idle"
