@@ -103,6 +103,7 @@ def test_a_local_model_is_measured_and_the_lake_and_the_result_say_the_same(
     assert result.latency_stats.itl_full_p99_ms == pytest.approx(row["itl_p99_ms"])
     # The energy is the counter's over the window, to one of its steps at each end.
     window_s = one(lake, "select measured_window_s from runs where kind = 'llm_inference'")["measured_window_s"]
+    assert window_s == pytest.approx(row["wall_time_s"], abs=1e-5), "one window, from the first start to the last end"
     assert row["energy_j"] == result.total_energy_j == pytest.approx(WATTS * window_s, abs=0.05 * WATTS)
     assert (row["energy_source"], row["energy_scope"], row["energy_method"]) == ("replay", "cpu", "counter")
     assert row["baseline_power_w"] == pytest.approx(WATTS, rel=0.2)
@@ -117,9 +118,11 @@ def test_a_local_model_is_measured_and_the_lake_and_the_result_say_the_same(
     run = lake.runs("bench").filter(kind="llm_inference").row(0, named=True)
     assert (run["session_id"], run["run_index"], run["note"], run["status"]) == ("night", 2, "door open", "ok")
     assert run["config_hash"] == result.measurement_config_hash
-    assert [text.split(":")[0] for text in run["warnings"]] == ["short_duration", "few_prompts"]
+    late = {"power_gap", "sensor_too_slow"}  # on a busy machine the recorder comes late, and that is told, too
+    codes = [code for text in run["warnings"] if (code := text.split(":")[0]) not in late]
+    assert codes == ["short_duration", "few_prompts"]
     doubts = lake.frame("measurement_warnings").sort("code")
-    assert doubts["code"].to_list() == ["few_prompts", "short_duration"]
+    assert set(doubts["code"]) - late == {"few_prompts", "short_duration"}
     assert sorted(doubts["observed"]) == sorted(each.observed for each in result.measurement_doubts)
     assert lake.check() == []
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from groundlake.experiment.doubting import seen_of
+from groundlake.experiment.doubting import about_power, seen_of
 from groundlake.experiment.energy import RUN_ENERGY, Energies
 from groundlake.experiment.plan import ExperimentPlan
 from groundlake.experiment.prompts import Prompts
@@ -63,7 +63,7 @@ def test_the_drift_is_that_of_one_device_that_worked_within_the_window(
     heat = heat_of(power, device="cuda", gpus=gpus)
     assert (heat.first_c, heat.last_c, heat.highest_c) == (first, last, highest)
     watched = Watched(device="cuda", is_remote=False, before={"temperature_c": 1.0}, after={"temperature_c": 99.0})
-    seen = seen_of(PLAN, power, Energies(), watched, has_baseline=True, gpus=gpus)
+    seen = seen_of(PLAN, power, Energies(), watched, gpus=gpus)
     assert (seen.first_temperature_c, seen.last_temperature_c) == (first, last)
 
 
@@ -96,3 +96,13 @@ def test_gpus_of_a_trace_without_indices_have_those_in_their_names() -> None:
     kept = sidecar(record(gpu(None, (1, 2), rail="gpu1"), gpu(None, (1, 2), rail="gpu0")), device="cuda", gpus=[0])
     assert kept is not None
     assert kept["gpu_index"].unique().sort().to_list() == [0, 1]
+
+
+def test_a_rail_that_fell_silent_is_told_with_what_is_missing() -> None:
+    whole, short = gpu(0, (35.0, 36.0)), gpu(1, (35.0, 36.0)).filter(pl.col("timestamp_s") < WINDOW_S - 1)
+    told = {"source": "nvml", "rail": "gpu", "requested_period_s": STEP_S, "failed_reads": 0, "gaps": 0}
+    series = ({**told, "device_index": 0}, {**told, "device_index": 1, "gaps": 2})
+    power = PowerRecord(rows=pl.concat([whole, short]), window_s=WINDOW_S, series=series, notes=())
+    (doubt,) = about_power(power)
+    assert (doubt.code, doubt.observed) == ("power_gap", 2.0)
+    assert doubt.seen == "readings of nvml gpu are missing: 0 failed reads, 2 gaps, none at the end of the window"

@@ -296,7 +296,7 @@ def _measure(settings: Settings, work: _Work, *, wait: bool, force: bool) -> Non
         print(f"saved: {place}")
     if target is not None:
         target.introduce(lake)
-    finish(settings, lake)
+    finish(settings, lake, "experiment_summary")
     if work.not_saved is not None:
         raise work.not_saved
     if work.failed:

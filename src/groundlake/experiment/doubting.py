@@ -25,7 +25,6 @@ def seen_of(
     known: Energies,
     watched: Watched,
     *,
-    has_baseline: bool,
     gpus: Sequence[int] | None = None,
 ) -> Seen:
     """Gather what the rules judge.
@@ -35,7 +34,6 @@ def seen_of(
         power: Readings of the sensors.
         known: What is known of the energy.
         watched: State of the machine around the window.
-        has_baseline: Whether the idle power was read.
         gpus: GPUs that worked; None for all that there are.
     """
     device = None if watched.device is None else watched.device.split(":", 1)[0]
@@ -50,7 +48,7 @@ def seen_of(
         last_temperature_c=heat.last_c if is_read else (watched.after or {}).get("temperature_c"),
         persistence_mode=watched.settings.get("persistence_mode"),
         ecc_enabled=watched.settings.get("ecc_enabled"),
-        baseline_taken=has_baseline if known.whole is None else known.has_baseline,
+        baseline_taken=None if known.whole is None else known.has_baseline,
         throttled_s=throttle.throttle_duration_sec if throttle is not None and reasons else None,
         throttle_reasons=reasons,
         sensor_period_s=known.sensor_period_s,
@@ -78,6 +76,21 @@ def about_answers(answers: Sequence[Generation], failures: Counter[str]) -> list
             )
         )
     return made
+
+
+def about_power(power: PowerRecord) -> list[Doubt]:
+    """Say of which rails readings are missing: a process that takes all cores keeps the recorder waiting."""
+    return [
+        Doubt(
+            code="power_gap",
+            seen=f"readings of {gap.rail} are missing: {gap}",
+            advice="The view run_energy says whether its energy still holds; leave a core free, or lower --power-hz.",
+            observed=float(gap.failed_reads + gap.gaps),
+            threshold=0.0,
+            unit="1",
+        )
+        for gap in power.gaps()
+    ]
 
 
 def about_prompts(plan: ExperimentPlan) -> list[Doubt]:

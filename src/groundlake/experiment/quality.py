@@ -90,7 +90,7 @@ def _short(seen: Seen) -> Iterator[Doubt]:
         yield Doubt(
             code="short_duration",
             seen=f"the measurement took {seen.duration_s:.1f}s, less than the {MIN_DURATION_S:.0f}s recommended",
-            advice="Measure more prompts, or longer answers, for a stable energy.",
+            advice="Measure more prompts, or longer answers, for stable figures.",
             observed=seen.duration_s,
             threshold=MIN_DURATION_S,
             unit="s",

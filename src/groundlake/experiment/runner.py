@@ -241,11 +241,15 @@ class _Attempt:
             self.watched.begin()
             with PowerWatch(plan.sensors, plan.power_hz) as watch:
                 self.on_event(Event("measuring", 0, total))
-                started_at, start_s = dt.datetime.now().astimezone(), time.perf_counter()
+                begun_at, begun_s = dt.datetime.now().astimezone(), time.perf_counter()
                 watch.mark()
                 crew.go()
                 ended = crew.wait_ended()
                 watch.mark()
+            # The processes know when they worked: this one had to wake up first.
+            start_s, end_s = min(each.started_s for each in ended), max(each.ended_s for each in ended)
+            started_at = begun_at + dt.timedelta(seconds=start_s - begun_s)
+            watch.narrow(start_s, end_s)
             self.watched.end()
             self.on_event(Event("putting results together", total, total))
             measured = crew.results()
@@ -311,10 +315,13 @@ class _Attempt:
             power,
             known,
             self.watched,
-            has_baseline=self.baseline is not None,
             gpus=gpus_used(self.plan, found),
         )
-        about = [*doubting.about_prompts(self.plan), *doubting.about_answers(found.generations, self.failures)]
+        about = [
+            *doubting.about_power(power),
+            *doubting.about_prompts(self.plan),
+            *doubting.about_answers(found.generations, self.failures),
+        ]
         return [*self.doubts, *quality.doubts(seen), *about]
 
     def _all_failed(self, found: Found) -> str:

@@ -9,8 +9,6 @@ from itertools import islice
 from statistics import fmean, median, stdev
 from typing import TYPE_CHECKING
 
-import polars as pl
-
 from groundlake.system import THROTTLES
 
 if TYPE_CHECKING:
@@ -43,9 +41,6 @@ PASSES_FOR_VARIATION = 5
 
 LOW_CLOCK, VERY_LOW_CLOCK = 0.9, 0.7
 """Shares of the GPU's highest clock under load; preflight judges with the same ones."""
-
-SILENT_PERIODS = 3
-"""Periods without a reading before the end of the window, as between two readings."""
 
 HELD_SHARE = 0.01
 """Share of the time of all passes: the driver counts in steps of its own, and a single one means little."""
@@ -87,25 +82,14 @@ def doubts_about(record: MeasurementRecord, measured: Measured, settings: SweepS
 
 def _power_gaps(power: PowerRecord) -> Iterator[Doubt]:
     """Readings that failed, came late, or ended before the window did."""
-    ends = {
-        (source, rail, index): last_s
-        for source, rail, index, last_s in power.rows.group_by("source", "rail", "device_index")
-        .agg(pl.col("timestamp_s").max())
-        .iter_rows()
-    }
-    for series in power.series:
-        missing = series["failed_reads"] + series["gaps"]
-        end_s = ends.get((series["source"], series["rail"], series["device_index"]), 0.0)
-        silent = end_s < power.window_s - SILENT_PERIODS * series["requested_period_s"]
-        if missing or silent:
-            yield Doubt(
-                code="power_gap",
-                meaning=f"readings of {series['source']} {series['rail']} are missing",
-                observed=f"{series['failed_reads']} failed reads, {series['gaps']} gaps"
-                + (", none at the end of the window" if silent else ""),
-                threshold="none at all",
-                advice="run_energy says whether the energy still holds; look at the sensor, or at what kept it waiting",
-            )
+    for gap in power.gaps():
+        yield Doubt(
+            code="power_gap",
+            meaning=f"readings of {gap.rail} are missing",
+            observed=str(gap),
+            threshold="none at all",
+            advice="run_energy says whether the energy still holds; look at the sensor, or at what kept it waiting",
+        )
 
 
 def _noisy_subgraphs(record: MeasurementRecord) -> Iterator[Doubt]:

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import polars as pl
 from typing_extensions import Self
 
 from groundlake.errors import UsageError
@@ -15,13 +16,36 @@ from groundlake.power import Recorder, open_sensors
 if TYPE_CHECKING:
     from types import TracebackType
 
-    import polars as pl
-
     from groundlake.power import Sampler, SeriesFacts
 
 AUTO, NONE = "auto", "none"
 TRACE_SUFFIXES = (".csv", ".parquet")
 MIN_HZ, MAX_HZ = 0.2, 1000.0
+
+
+SILENT_PERIODS = 3
+"""A rail whose last reading lies this many periods before the end of the window said nothing about the end."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """What is missing of one rail's readings.
+
+    Attributes:
+        rail: Source and name of the rail.
+        failed_reads: Reads without an answer.
+        gaps: Pairs of readings too far apart.
+        is_silent_at_end: Whether there is none at the end of the window.
+    """
+
+    rail: str
+    failed_reads: int
+    gaps: int
+    is_silent_at_end: bool
+
+    def __str__(self) -> str:
+        end = ", none at the end of the window" if self.is_silent_at_end else ""
+        return f"{self.failed_reads} failed reads, {self.gaps} gaps{end}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +63,26 @@ class PowerRecord:
     window_s: float
     series: tuple[dict[str, Any], ...]
     notes: tuple[str, ...]
+
+    def gaps(self) -> list[Gap]:
+        """Rails of which readings failed, came late, or ended before the window did."""
+        ends = {
+            (source, rail, index): last_s
+            for source, rail, index, last_s in self.rows.group_by("source", "rail", "device_index")
+            .agg(pl.col("timestamp_s").max())
+            .iter_rows()
+        }
+        found = []
+        for series in self.series:
+            end_s = ends.get((series["source"], series["rail"], series["device_index"]), 0.0)
+            gap = Gap(
+                rail=f"{series['source']} {series['rail']}",
+                failed_reads=series["failed_reads"],
+                gaps=series["gaps"],
+                is_silent_at_end=end_s < self.window_s - SILENT_PERIODS * series["requested_period_s"],
+            )
+            found += [gap] if gap.failed_reads or gap.gaps or gap.is_silent_at_end else []
+        return found
 
     def ledger_columns(self) -> dict[str, object]:
         """Columns of the run that say what its power readings are."""
@@ -108,14 +152,19 @@ class PowerWatch:
             self._recorder.settle()
         self._recorder.__exit__(kind, error, trace)
 
-    def mark(self, at_s: float | None = None) -> None:
-        """Note an end of the measured window: called once at its start, and once at its end.
+    def mark(self) -> None:
+        """Note the present moment: called once at the start of the measured window, and once at its end."""
+        self._marks_s.append(self._recorder.now())
+        self._recorder.phase = self._phase
+
+    def narrow(self, start_s: float, end_s: float) -> None:
+        """Take these moments for the ends of the window: other processes know better when their work began and ended.
 
         Args:
-            at_s: Moment of the recorder's clock, where another process did the work; None is the present one.
+            start_s: On the clock of `time.perf_counter`, which processes of one machine share.
+            end_s: The same.
         """
-        self._marks_s.append(self._recorder.now() if at_s is None else at_s)
-        self._recorder.phase = self._phase
+        self._marks_s = [start_s, end_s]
 
     def record(self) -> PowerRecord:
         """Return what was read, once the block has ended and both ends were marked."""
