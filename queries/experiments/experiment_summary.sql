@@ -154,12 +154,6 @@ tokens AS (
     FROM runs r
     JOIN experiments e ON e.hardware_id = r.hardware_id AND e.run_id = r.run_id
     WHERE r.status = 'ok' AND r.kind = 'llm_inference'
-),
-answers AS (
-    SELECT q.hardware_id, q.run_id, q.answered_requests, q.failed_requests
-    FROM requests q
-    JOIN tokens t ON t.hardware_id = q.hardware_id AND t.run_id = q.run_id
-    WHERE q.known_requests = t.num_requests
 )
 SELECT
     t.hardware_id,
@@ -254,7 +248,7 @@ SELECT
 FROM tokens t
 LEFT JOIN experiment_energy j ON j.hardware_id = t.hardware_id AND j.run_id = t.run_id
 LEFT JOIN processes p ON p.hardware_id = t.hardware_id AND p.run_id = t.run_id
-LEFT JOIN answers q ON q.hardware_id = t.hardware_id AND q.run_id = t.run_id
+LEFT JOIN requests q ON q.hardware_id = t.hardware_id AND q.run_id = t.run_id AND q.known_requests = t.num_requests
 LEFT JOIN latencies l ON l.hardware_id = t.hardware_id AND l.run_id = t.run_id
 LEFT JOIN operations o ON o.hardware_id = t.hardware_id AND o.run_id = t.run_id
 LEFT JOIN doubts d ON d.hardware_id = t.hardware_id AND d.run_id = t.run_id
