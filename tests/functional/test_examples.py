@@ -167,4 +167,4 @@ def test_a_small_language_model_is_measured_at_two_batch_sizes(tmp_path: Path) -
     assert done.returncode == 0, done.stderr
     rows = Lake(tmp_path / "lake").sql("select batch, output_tokens, num_ttft from experiment_summary order by batch")
     assert rows.rows() == [(1, 128, 8), (4, 128, 8)]
-    assert len(re.findall(r"result.json: first token p95 [\d.]+ ms", done.stdout)) == 2
+    assert len(re.findall(r"result.json first token p95 [\d.]+ ms", done.stdout)) == 2
