@@ -39,7 +39,8 @@ HardwareOption = Annotated[str | None, typer.Option("--hw", metavar="ID", help="
 LIST = """
     SELECT
         r.run_id, r.started_at, r.status, r.hardware_id, r.model, r.precision, r.batch, s.backend, s.study, s.cycle,
-        s.num_processes, s.concurrency, s.max_new_tokens, s.num_requests, s.output_tokens, s.output_tokens_per_s, s.energy_per_output_token_j, s.energy_scope,
+        s.num_processes, s.concurrency, s.max_new_tokens, s.num_requests, s.output_tokens, s.output_tokens_per_s,
+        s.energy_per_output_token_j, s.energy_scope,
         s.ttft_p50_ms, s.itl_p50_ms, s.num_warnings, s.experiment_id, r.error
     FROM runs r
     LEFT JOIN experiment_summary s ON s.hardware_id = r.hardware_id AND s.run_id = r.run_id
