@@ -73,6 +73,7 @@ def session(spark_ready: None, tmp_path_factory: pytest.TempPathFactory) -> Iter
         "spark.sql.shuffle.partitions": "1",
         "spark.sql.session.timeZone": "America/New_York",
         "spark.sql.warehouse.dir": str(folder),
+        "spark.driver.memory": "3g",  # the plans of all views of one session
         "spark.driver.bindAddress": "127.0.0.1",
         "spark.driver.host": "127.0.0.1",
     }
