@@ -139,18 +139,18 @@ def test_a_result_folder_holds_what_the_lake_holds_and_importing_it_adds_nothing
     with LlmServer() as server:
         done = cli(
             *("experiment", "run", "--backend", "openai", "--model", MODEL, "--base-url", server.url),
-            *("--prompts", prompts, "--n", "12", "--concurrency", "4", "--warmup", "2"),
+            *("--prompts", prompts, "--n", "60", "--concurrency", "4", "--warmup", "2"),
             *("--hw", "bench", "--device", "cpu", "--precision", "int4", "--name", "quick"),
-            *("--power", counters, "--power-hz", "100", "--baseline", "0.1"),
+            *("--power", counters, "--power-hz", "400", "--baseline", "0.1"),
             *("--repeat", "2", "--save", "results", "--export-csv", "out/all.csv"),
         )
-        assert len(server.received) == 2 * (12 + 4), "a connection for each request that is in flight is opened before"
+        assert len(server.received) == 2 * (60 + 4), "a connection for each request that is in flight is opened before"
     lake = Lake(lake_root)
     rows = lake.sql("select * from experiment_summary order by cycle").pl()
     assert rows["cycle"].to_list() == [1, 2]
     assert rows["configuration"].n_unique() == rows["config_hash"].n_unique() == 1
     for row in rows.iter_rows(named=True):
-        assert (row["num_requests"], row["output_tokens"], row["precision"], row["batch"]) == (12, 60, "int4", 0)
+        assert (row["num_requests"], row["output_tokens"], row["precision"], row["batch"]) == (60, 300, "int4", 0)
         assert f"next: lake experiment show {row['run_id']}" in done.stdout
         assert f"{row['output_tokens_per_s']:.4g} of answers" in done.stdout
         assert f"p50 {row['ttft_p50_ms']:.4g} ms, p95 {row['ttft_p95_ms']:.4g} ms" in done.stdout
