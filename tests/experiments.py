@@ -106,6 +106,11 @@ def environment(gpu: str = "NVIDIA A100-SXM4-80GB") -> EnvironmentSnapshot:
     return EnvironmentSnapshot(
         python_version="3.11.9",
         installed_packages=["numpy==2.2.1", "torch==2.5.0"],
+        os="Linux-6.8",
+        torch_version="2.5.0",
+        driver_version="550.54",
+        machine_fingerprint="aaaa",
+        software_fingerprint="bbbb",
         tool_version="0.8.0",
         cuda_version="12.4",
         cuda_version_source="torch",

@@ -168,6 +168,12 @@ def test_a_result_folder_holds_what_the_lake_holds_and_importing_it_adds_nothing
     report = import_experiments(lake, [tmp_path / "results"])
     assert "there already            2" in "\n".join(report.lines())
     assert Lake(lake_root).runs().height == before
+    other = Lake(tmp_path / "other")
+    import_experiments(other, [tmp_path / "results"])
+    same = (
+        "select run_id, configuration, device, energy_scope, energy_j, config_hash from experiment_summary order by 1"
+    )
+    assert other.sql(same).rows() == lake.sql(same).rows(), "a run means the same in every lake"
     assert lake.check() == []
 
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 MIB = 2**20
+LEDGER_FACTS = ("os", "torch_version", "driver_version", "machine_fingerprint", "software_fingerprint")
+"""Columns of the ledger that a result carries, so that it means the same in every lake."""
 
 
 def snapshot(
@@ -41,6 +43,7 @@ def snapshot(
         cuda_version=software.get("cuda_version"),
         cuda_version_source="torch" if software.get("cuda_version") else None,
         hardware=_hardware(software, gpu, state or {}),
+        **{name: software.get(name) for name in LEDGER_FACTS},
     )
 
 

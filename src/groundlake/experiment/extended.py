@@ -242,6 +242,11 @@ class EnvironmentSnapshot(Model):
         cuda_version: CUDA that was found.
         cuda_version_source: Where: torch, version_txt, nvcc.
         hardware: What was seen of the hardware; None without a GPU.
+        os: Operating system and kernel.
+        torch_version: PyTorch.
+        driver_version: Driver of the device.
+        machine_fingerprint: Hash of the machine's fixed properties.
+        software_fingerprint: Hash of the versions that can change a timing: repeats share it.
     """
 
     python_version: str
@@ -250,3 +255,8 @@ class EnvironmentSnapshot(Model):
     cuda_version: str | None = None
     cuda_version_source: str | None = None
     hardware: EnvironmentMetadata | None = None
+    os: str | None = None
+    torch_version: str | None = None
+    driver_version: str | None = None
+    machine_fingerprint: str | None = None
+    software_fingerprint: str | None = None

@@ -180,6 +180,7 @@ class ExperimentPlan:
             "concurrency": None if is_local else self.concurrency,
             "processes": self.processes,
             "device": self.device,
+            "thermal_profile": self.thermal_profile,
             "dtype": self.dtype if is_local else None,
             "precision": self.precision,
             "base_url": self.base_url,

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from groundlake.experiment.reading import KEPT
 from groundlake.hardware.cpu_peak import slugify
 from groundlake.hardware.registry import registry
+from groundlake.machine import is_device
 from groundlake.schemas import NO_KEY
 
 if TYPE_CHECKING:
@@ -115,6 +116,14 @@ def gpu_name_of(result: ExperimentResult) -> str | None:
     return next((name for name in told if name.strip()), None)
 
 
+def device_of(result: ExperimentResult) -> str | None:
+    """Kind of device the model ran on: as the settings say it, else cuda where a GPU is named."""
+    told = text_setting(result.effective_config, ("device",))
+    if told is not None and is_device(told):
+        return told.split(":", 1)[0]
+    return "cuda" if gpu_name_of(result) else None
+
+
 def hardware_of(result: ExperimentResult) -> str | None:
     """Id of the device: as the settings say it, else that of the GPU's name in the registry, else a name made of it."""
     told = text_setting(result.effective_config, HARDWARE_NAMES)
@@ -175,7 +184,11 @@ def versions(snapshot: EnvironmentSnapshot | None) -> dict[str, object]:
     return {
         "python_version": snapshot.python_version,
         "tool_version": snapshot.tool_version,
-        "torch_version": packages.get("torch"),
+        "os": snapshot.os,
+        "torch_version": snapshot.torch_version or packages.get("torch"),
         "cuda_version": snapshot.cuda_version or (snapshot.hardware.cuda.version if snapshot.hardware else None),
-        "driver_version": snapshot.hardware.cuda.driver_version if snapshot.hardware else None,
+        "driver_version": snapshot.driver_version
+        or (snapshot.hardware.cuda.driver_version if snapshot.hardware else None),
+        "machine_fingerprint": snapshot.machine_fingerprint,
+        "software_fingerprint": snapshot.software_fingerprint,
     }
