@@ -16,8 +16,8 @@ from pydantic import BaseModel
 from groundlake.experiment import EnergyMetrics, ExperimentResult, aggregate
 from groundlake.experiment.extended import EnergyBreakdown
 from groundlake.experiment.quality import Seen, doubts
-from groundlake.experiment.rows import EnergyRow, ExperimentRun
-from groundlake.experiment.statements import EnergyStatement, MeasurementDoubt
+from groundlake.experiment.rows import ExperimentRun
+from groundlake.experiment.statements import EnergyStatement
 from groundlake.intake import fact_frame, prepare
 from groundlake.schemas import FACT_TABLES
 
@@ -207,7 +207,7 @@ def test_a_baseline_above_the_energy_is_not_clamped(
 
 
 def test_the_energies_of_a_runner_stand_in_for_those_of_the_result() -> None:
-    measured = EnergyRow(energy_j=47.5, scope="gpu", source="nvml", method="power_integral", window_s=10.0)
+    measured = EnergyStatement(energy_j=47.5, scope="gpu", source="nvml", method="power_integral", window_s=10.0)
     rows = frames_of(ExperimentRun.of(single(), "a100", energy=[measured]))[1]["energy_estimates"]
     assert rows.select("energy_j", "source", "method", "phase").rows() == [(47.5, "nvml", "power_integral", "all")]
 
@@ -352,13 +352,13 @@ def test_processes_know_their_devices() -> None:
 
 def test_statements_and_doubts_that_a_result_keeps_are_its_rows_wherever_it_is_imported(tmp_path: Path) -> None:
     """A runner knows scope, window and baseline, which totals do not tell."""
-    measured = EnergyRow(
+    measured = EnergyStatement(
         energy_j=30.0, scope="cpu", source="rapl", method="counter", window_s=10.5, baseline_age_s=-3.5, note="package"
     )
     found = doubts(Seen(duration_s=30.0, num_prompts=3, baseline_taken=True))
     made = single(
-        energy_statements=[EnergyStatement.of(measured)],
-        measurement_doubts=[MeasurementDoubt.of(each) for each in found],
+        energy_statements=[measured],
+        measurement_doubts=list(found),
         measurement_warnings=[*map(str, found), "mig: a slice"],
     )
     here, here_frames = frames_of(ExperimentRun.of(made, "a100", energy=[measured], doubts=found))

@@ -9,10 +9,10 @@ import pytest
 
 from groundlake.experiment.assembling import Found, Gpu, processes_of, result_of
 from groundlake.experiment.energy import Energies
-from groundlake.experiment.energy_rows import EnergyRow
 from groundlake.experiment.messages import Ended, Measured, Ready
 from groundlake.experiment.plan import ExperimentPlan
 from groundlake.experiment.prompts import Prompts
+from groundlake.experiment.statements import EnergyStatement
 from groundlake.llm.generation import Failure, Generation
 
 if TYPE_CHECKING:
@@ -119,8 +119,10 @@ def test_one_answer_of_unknown_length_makes_the_length_of_all_unknown() -> None:
 
 def test_processes_on_gpus_of_their_own_have_their_own_energy() -> None:
     common = {"scope": "gpu", "source": "nvml", "method": "counter", "window_s": 10.0}
-    each = [EnergyRow(energy_j=energy, device_index=index, **common) for index, energy in ((0, 300.0), (3, 500.0))]
-    whole = EnergyRow(energy_j=800.0, **common)
+    each = [
+        EnergyStatement(energy_j=energy, device_index=index, **common) for index, energy in ((0, 300.0), (3, 500.0))
+    ]
+    whole = EnergyStatement(energy_j=800.0, **common)
     energies = Energies(rows=(*each, whole), whole=whole)
     own = (Gpu(index=0, uuid="GPU-a", name="H"), Gpu(index=3, uuid="GPU-d", name="H"))
     result = made(found([answer(0, 0.1)], [answer(0, 0.2)], gpus=own), energies)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from groundlake.experiment.energy import Baseline, Energies
-    from groundlake.experiment.energy_rows import EnergyRow
     from groundlake.experiment.messages import Ended, Measured, Ready
     from groundlake.experiment.plan import ExperimentPlan
+    from groundlake.experiment.statements import EnergyStatement
     from groundlake.llm.generation import Generation
 
 MS = 1000.0
@@ -268,7 +268,7 @@ def _energy(energies: Energies, found: Found, index: int, tokens: int | None) ->
     """Energy of one process: that of the only one, or of a GPU that is its alone; shared sensors cannot be split."""
     gpu = found.gpus[index]
     of_own_gpu = gpu is not None and [each.index for each in found.gpus if each is not None].count(gpu.index) == 1
-    row: EnergyRow | None = None
+    row: EnergyStatement | None = None
     if len(found.ended) == 1:
         row = energies.whole
     elif of_own_gpu and gpu is not None and energies.whole is not None and energies.whole.scope == GPU:

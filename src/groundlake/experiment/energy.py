@@ -6,11 +6,11 @@ What a rail took comes from the view `run_energy`, so that it equals what the la
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from groundlake.experiment.energy_rows import EnergyRow
 from groundlake.experiment.extended import EnergyBreakdown
+from groundlake.experiment.statements import EnergyStatement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,13 +79,13 @@ class Energies:
         has_baseline: Whether the idle power of that sensor is known.
     """
 
-    rows: tuple[EnergyRow, ...] = ()
-    whole: EnergyRow | None = None
+    rows: tuple[EnergyStatement, ...] = ()
+    whole: EnergyStatement | None = None
     why_not: str | None = None
     sensor_period_s: float | None = None
     has_baseline: bool = False
 
-    def of_gpu(self, index: int | None) -> EnergyRow | None:
+    def of_gpu(self, index: int | None) -> EnergyStatement | None:
         """Estimate of one GPU; None where there is none."""
         return next((row for row in self.rows if row.scope == GPU and row.device_index == index is not None), None)
 
@@ -121,8 +121,8 @@ def energies(
         scope = scope_of(rail)
         if scope is not None:
             by_scope.setdefault((scope, rail["source"]), []).append(rail)
-    rows: list[EnergyRow] = []
-    totals: list[tuple[EnergyRow, list[Rail]]] = []
+    rows: list[EnergyStatement] = []
+    totals: list[tuple[EnergyStatement, list[Rail]]] = []
     for (scope, source), members in by_scope.items():
         for method in (COUNTER, INTEGRAL):
             each = [_row(rail, scope, method, uuids, baseline) for rail in members]
@@ -146,7 +146,7 @@ def energies(
     )
 
 
-def breakdown(whole: EnergyRow | None, baseline: Baseline | None) -> EnergyBreakdown | None:
+def breakdown(whole: EnergyStatement | None, baseline: Baseline | None) -> EnergyBreakdown | None:
     """Energy less what the idle device takes in the same time, clamped at 0 and as it is; None without an energy."""
     if whole is None:
         return None
@@ -172,13 +172,15 @@ def worked(rail: Rail, device: str | None, gpus: Sequence[int] | None) -> bool:
     return gpus is None or rail["device_index"] is None or rail["device_index"] in gpus
 
 
-def _row(rail: Rail, scope: str, method: str, uuids: dict[int, str], baseline: Baseline | None) -> EnergyRow | None:
+def _row(
+    rail: Rail, scope: str, method: str, uuids: dict[int, str], baseline: Baseline | None
+) -> EnergyStatement | None:
     """What one rail took; None where the sensor cannot tell."""
     energy = rail["counter_energy_j"] if method == COUNTER else rail["energy_j"]
     if energy is None:
         return None
     power = rail["baseline_power_w"] if baseline is not None else None
-    return EnergyRow(
+    return EnergyStatement(
         energy_j=energy,
         scope=scope,
         source=rail["source"],
@@ -195,8 +197,8 @@ def _row(rail: Rail, scope: str, method: str, uuids: dict[int, str], baseline: B
 
 
 def _sum(
-    scope: str, source: str, method: str, each: Sequence[EnergyRow | None], gpus: Sequence[int] | None
-) -> EnergyRow | None:
+    scope: str, source: str, method: str, each: Sequence[EnergyStatement | None], gpus: Sequence[int] | None
+) -> EnergyStatement | None:
     """Energy of all devices in a scope; None where that of one is not known: a partial sum is never given."""
     rows = [row for row in each if row is not None]
     if not rows or len(rows) < len(each):
@@ -205,8 +207,7 @@ def _sum(
         return None  # one that worked has no sensor
     powers = [row.baseline_power_w for row in rows]
     above = [row.energy_above_baseline_j for row in rows]
-    return replace(
-        rows[0],
+    return rows[0].changed(
         scope=scope,
         source=source,
         method=method,
@@ -221,14 +222,14 @@ def _sum(
     )
 
 
-def _note(scope: str, rows: Sequence[EnergyRow], gpus: Sequence[int] | None) -> str | None:
+def _note(scope: str, rows: Sequence[EnergyStatement], gpus: Sequence[int] | None) -> str | None:
     names = [row.device_index for row in rows if row.device_index is not None]
     if scope == GPU and gpus is None and names:
         return f"all GPUs of the machine ({names}): the server does not say which of them it uses"
     return f"sum over {scope} {names}" if len(names) > 1 else None
 
 
-def _module(known: Sequence[Rail], baseline: Baseline | None) -> list[tuple[EnergyRow, list[Rail]]]:
+def _module(known: Sequence[Rail], baseline: Baseline | None) -> list[tuple[EnergyStatement, list[Rail]]]:
     """Energy of a module whose input has no rail of its own."""
     parts = [rail for rail in known if rail["rail"] in PARTS_OF_A_MODULE]
     if len(parts) != len(PARTS_OF_A_MODULE) or any(rail["rail"] == "VDD_IN" for rail in known):
@@ -237,7 +238,7 @@ def _module(known: Sequence[Rail], baseline: Baseline | None) -> list[tuple[Ener
     total = _sum(MACHINE, parts[0]["source"], INTEGRAL, each, None)
     if total is None:
         return []
-    return [(replace(total, note=f"sum of {' + '.join(PARTS_OF_A_MODULE)}"), parts)]
+    return [(total.changed(note=f"sum of {' + '.join(PARTS_OF_A_MODULE)}"), parts)]
 
 
 def _all(values: Sequence[float | None]) -> float | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
 from math import isclose
 from typing import TYPE_CHECKING
 
+from groundlake.experiment.statements import REPORTED, UNKNOWN, EnergyStatement
 from groundlake.schemas.experiment import ENERGY_METHODS
 
 if TYPE_CHECKING:
@@ -15,54 +15,11 @@ if TYPE_CHECKING:
     from groundlake.experiment.metrics import EnergyMetrics
     from groundlake.experiment.result import ExperimentResult, RawProcessResult
 
-UNKNOWN = "unknown"
-REPORTED = "reported"
 SAME_SUM = 1e-9
 """Relative difference up to which a total is the sum of its parts: they were added in another order."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class EnergyRow:
-    """One statement about the energy of an experiment: a row of `energy_estimates` without its keys.
-
-    Attributes:
-        energy_j: Energy, in J.
-        scope: What it is of: gpu, cpu, ram, soc, machine or process.
-        source: Who says so: nvml, rapl, zeus, codecarbon, ...; unknown where the result does not tell.
-        method: power_integral, counter, reported or sum_of_processes.
-        process_index: Process it is about; None for all.
-        device_index: Index of the device; None for all in the scope.
-        device_uuid: Identity of the device.
-        phase: Part of the work it covers.
-        window_start_s: Begin, in s from the start of the measurement.
-        window_s: Length of time it covers, in s.
-        baseline_power_w: Idle power, in W.
-        baseline_method: How the baseline came about.
-        baseline_age_s: Its age at the start of the measurement, in s.
-        energy_above_baseline_j: Energy less the baseline's, not clamped at 0, in J.
-        emissions_kg_co2: Emissions as a tool reports them, in kg.
-        note: What is doubtful about it.
-    """
-
-    energy_j: float
-    scope: str
-    source: str = UNKNOWN
-    method: str = REPORTED
-    process_index: int | None = None
-    device_index: int | None = None
-    device_uuid: str | None = None
-    phase: str = "all"
-    window_start_s: float | None = None
-    window_s: float | None = None
-    baseline_power_w: float | None = None
-    baseline_method: str | None = None
-    baseline_age_s: float | None = None
-    energy_above_baseline_j: float | None = None
-    emissions_kg_co2: float | None = None
-    note: str | None = None
-
-
-def energy_rows(result: ExperimentResult, *, age_at_end: bool = False) -> list[EnergyRow]:
+def energy_rows(result: ExperimentResult, *, age_at_end: bool = False) -> list[EnergyStatement]:
     """Every statement of a result about energy.
 
     Args:
@@ -74,12 +31,12 @@ def energy_rows(result: ExperimentResult, *, age_at_end: bool = False) -> list[E
     return [*_of_all(result, age_at_end=age_at_end), *rows, *_of_devices(result)]
 
 
-def _of_process(process: RawProcessResult, *, age_at_end: bool) -> Iterator[EnergyRow]:
+def _of_process(process: RawProcessResult, *, age_at_end: bool) -> Iterator[EnergyStatement]:
     told = process.energy_metrics
     known = told.method in ENERGY_METHODS
     notes = [process.energy_measurement_warning]
     notes += [None if known or told.method is None else f"method of the tool: {told.method}"]
-    common = EnergyRow(
+    common = EnergyStatement(
         energy_j=0.0,
         scope="process",
         source=told.source or UNKNOWN,
@@ -90,7 +47,7 @@ def _of_process(process: RawProcessResult, *, age_at_end: bool) -> Iterator[Ener
     )
     breakdown = process.energy_breakdown
     if told.total_energy_j is not None:
-        total = replace(common, energy_j=told.total_energy_j, emissions_kg_co2=told.emissions_kg_co2)
+        total = common.changed(energy_j=told.total_energy_j, emissions_kg_co2=told.emissions_kg_co2)
         if breakdown is not None and _same(breakdown.raw_j, told.total_energy_j):
             total = _above(total, breakdown, process.timestamps.duration_sec, age_at_end=age_at_end)
             breakdown = None
@@ -99,38 +56,38 @@ def _of_process(process: RawProcessResult, *, age_at_end: bool) -> Iterator[Ener
     for scope, energy in parts.items():
         if energy is not None:
             own = {"device_index": process.gpu_id, "device_uuid": process.gpu_uuid} if scope == "gpu" else {}
-            yield replace(common, energy_j=energy, scope=scope, **own)  # type: ignore[arg-type] # each is right
+            yield common.changed(energy_j=energy, scope=scope, **own)
     if breakdown is not None:
-        alone = replace(common, energy_j=breakdown.raw_j, note="raw_j of the breakdown, which is not the total")
+        alone = common.changed(energy_j=breakdown.raw_j, note="raw_j of the breakdown, which is not the total")
         yield _above(alone, breakdown, process.timestamps.duration_sec, age_at_end=age_at_end)
 
 
-def _of_all(result: ExperimentResult, *, age_at_end: bool) -> Iterator[EnergyRow]:
+def _of_all(result: ExperimentResult, *, age_at_end: bool) -> Iterator[EnergyStatement]:
     """The total of all processes, with its baseline; and the raw energy of the breakdown where that is another."""
     breakdown, total = result.energy_breakdown, result.total_energy_j
     common = _common(result)
     if total is not None:
-        row = replace(common, energy_j=total)
+        row = common.changed(energy_j=total)
         if breakdown is None or _same(breakdown.raw_j, total):
             row = _above(row, breakdown, result.duration_sec, age_at_end=age_at_end)
             row = _with_adjusted(row, result)
             breakdown = None
         yield row
     if breakdown is not None:
-        alone = replace(
-            common, energy_j=breakdown.raw_j, method=REPORTED, note="raw_j of the breakdown, which is not the total"
+        alone = common.changed(
+            energy_j=breakdown.raw_j, method=REPORTED, note="raw_j of the breakdown, which is not the total"
         )
         yield _above(alone, breakdown, result.duration_sec, age_at_end=age_at_end)
 
 
-def _common(result: ExperimentResult) -> EnergyRow:
+def _common(result: ExperimentResult) -> EnergyStatement:
     """What the total of a result rests on: the one process, the sum of several, or nobody tells."""
     told = [process.energy_metrics for process in result.process_results]
     sources = {each.source for each in told}
     source = (sources.pop() if len(sources) == 1 else None) or UNKNOWN
     scopes = {_only_part(each) for each in told}
     scope = (scopes.pop() if len(scopes) == 1 else None) or "process"
-    row = EnergyRow(energy_j=0.0, scope=scope, source=source)
+    row = EnergyStatement(energy_j=0.0, scope=scope, source=source)
     parts = [each.total_energy_j for each in told]
     known = [part for part in parts if part is not None]
     if (
@@ -141,10 +98,9 @@ def _common(result: ExperimentResult) -> EnergyRow:
     ):
         return row
     if len(parts) > 1:
-        return replace(row, method="sum_of_processes")
+        return row.changed(method="sum_of_processes")
     only = told[0]
-    return replace(
-        row,
+    return row.changed(
         method=only.method if only.method in ENERGY_METHODS else REPORTED,
         window_s=only.duration_sec,
         emissions_kg_co2=only.emissions_kg_co2,
@@ -161,18 +117,18 @@ def _only_part(told: EnergyMetrics) -> str | None:
     return scope if _same(energy, told.total_energy_j) else None
 
 
-def _with_adjusted(row: EnergyRow, result: ExperimentResult) -> EnergyRow:
+def _with_adjusted(row: EnergyStatement, result: ExperimentResult) -> EnergyStatement:
     """Add what stands in the result itself, where its breakdown does not say it."""
     power = result.baseline_power_w if row.baseline_power_w is None else row.baseline_power_w
     above = row.energy_above_baseline_j
     if above is None:
         above = _unclamped(row.energy_j, result.energy_adjusted_j, power, result.duration_sec)
-    return replace(row, baseline_power_w=power, energy_above_baseline_j=above)
+    return row.changed(baseline_power_w=power, energy_above_baseline_j=above)
 
 
 def _above(
-    row: EnergyRow, breakdown: EnergyBreakdown | None, duration_s: float | None, *, age_at_end: bool
-) -> EnergyRow:
+    row: EnergyStatement, breakdown: EnergyBreakdown | None, duration_s: float | None, *, age_at_end: bool
+) -> EnergyStatement:
     """Add the baseline of a breakdown."""
     if breakdown is None:
         return row
@@ -182,8 +138,7 @@ def _above(
     age = breakdown.baseline_cache_age_sec
     if age is not None and age_at_end:
         age = None if duration_s is None else age - duration_s
-    return replace(
-        row,
+    return row.changed(
         baseline_power_w=breakdown.baseline_power_w,
         baseline_method=breakdown.baseline_method,
         baseline_age_s=age,
@@ -205,19 +160,21 @@ def _unclamped(
     return None
 
 
-def _of_devices(result: ExperimentResult) -> Iterator[EnergyRow]:
+def _of_devices(result: ExperimentResult) -> Iterator[EnergyStatement]:
     source = _common(result).source
     of_each = result.energy_per_device_j or []
     gpus = result.multi_gpu
     for index, energy in enumerate(of_each):
-        yield EnergyRow(energy_j=energy, scope="gpu", source=source, device_index=index)
+        yield EnergyStatement(energy_j=energy, scope="gpu", source=source, device_index=index)
     if gpus is None:
         return
     if gpus.energy_per_gpu_j != of_each:
         for index, energy in enumerate(gpus.energy_per_gpu_j):
-            yield EnergyRow(energy_j=energy, scope="gpu", source=source, device_index=index, note="of multi_gpu")
+            yield EnergyStatement(energy_j=energy, scope="gpu", source=source, device_index=index, note="of multi_gpu")
     if result.total_energy_j is None:  # else it would stand beside the total as another one
-        yield EnergyRow(energy_j=gpus.energy_total_j, scope="gpu", source=source, note="sum over GPUs, of multi_gpu")
+        yield EnergyStatement(
+            energy_j=gpus.energy_total_j, scope="gpu", source=source, note="sum over GPUs, of multi_gpu"
+        )
 
 
 def _same(one: float, other: float) -> bool:

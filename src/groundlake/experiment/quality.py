@@ -8,6 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from groundlake.experiment.base import Model
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -54,8 +56,7 @@ class Seen:
     drift_threshold_c: float = MAX_DRIFT_C
 
 
-@dataclass(frozen=True, kw_only=True)
-class Doubt:
+class Doubt(Model):
     """One warning, as a row of the lake and as a sentence of a result.
 
     Attributes:
@@ -65,6 +66,7 @@ class Doubt:
         observed: The figure; None where there is none.
         threshold: Where the rule begins, in the same unit.
         unit: Unit of both.
+        rules_version: Version of the rules that raised it.
     """
 
     code: str
@@ -73,6 +75,7 @@ class Doubt:
     observed: float | None = None
     threshold: float | None = None
     unit: str | None = None
+    rules_version: str = RULES_VERSION
 
     def __str__(self) -> str:
         return f"{self.code}: {self.seen}. {self.advice}"

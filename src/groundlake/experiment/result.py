@@ -22,9 +22,10 @@ from groundlake.experiment.extended import (
 from groundlake.experiment.latency import LatencyStatistics
 from groundlake.experiment.metrics import ComputeMetrics, EnergyMetrics, FlopsResult, InferenceMetrics
 from groundlake.experiment.model_info import ModelInfo
+from groundlake.experiment.quality import Doubt
 from groundlake.experiment.request import RequestRecord
 from groundlake.experiment.sidecar import FILE, Readings, digest, encoded
-from groundlake.experiment.statements import EnergyStatement, MeasurementDoubt
+from groundlake.experiment.statements import EnergyStatement
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -235,7 +236,7 @@ class ExperimentResult(Model):
     environment_snapshot: EnvironmentSnapshot | None = None
     energy_statements: list[EnergyStatement] = Field(default_factory=list)
     measurement_warnings: list[str] = Field(default_factory=list)
-    measurement_doubts: list[MeasurementDoubt] = Field(default_factory=list)
+    measurement_doubts: list[Doubt] = Field(default_factory=list)
     warmup_excluded_samples: Count | None = None
     reproducibility_notes: str = "Accuracy of the energy is that of its sensor: NVML power is good to about 5 W."
     timeseries_file: str | None = Field(default=None, serialization_alias="timeseries")

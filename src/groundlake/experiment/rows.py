@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import datetime as dt
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from groundlake.experiment import settings
-from groundlake.experiment.energy_rows import EnergyRow, energy_rows
+from groundlake.experiment.energy_rows import energy_rows
 from groundlake.experiment.flops_rows import flops_rows
 from groundlake.experiment.identity import EXPERIMENTS, content_id, is_uuid
 from groundlake.experiment.leftover import leftover, sampled_latencies
 from groundlake.experiment.metric_rows import metric_rows
-from groundlake.experiment.statements import MeasurementDoubt
+from groundlake.experiment.statements import EnergyStatement
 from groundlake.experiment.totals import in_bytes, incomplete, memory_bytes, num_requests, token_totals, warmup_requests
 from groundlake.schemas import FACT_TABLES
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from groundlake.experiment.result import AggregationMetadata, ExperimentResult, RawProcessResult
     from groundlake.power.watch import PowerRecord
 
-__all__ = ["EXPERIMENTS", "KIND", "EnergyRow", "ExperimentRun", "content_id"]
+__all__ = ["EXPERIMENTS", "KIND", "ExperimentRun", "content_id"]
 
 KIND = "llm_inference"
 OURS = "groundlake"
@@ -65,7 +65,7 @@ class ExperimentRun:
     run_id: str | None = None
     power: PowerRecord | None = None
     doubts: Sequence[Doubt] = ()
-    energy: Sequence[EnergyRow] = ()
+    energy: Sequence[EnergyStatement] = ()
     ledger: Mapping[str, object] = field(default_factory=dict)
     columns: Mapping[str, object] = field(default_factory=dict)
     layout: str | None = None
@@ -105,7 +105,7 @@ class ExperimentRun:
                 for request in process.requests
             ],
             "latency_samples": list(_latency_samples(self.result)),
-            "energy_estimates": [asdict(each) for each in self.energy or self._told_energy()],
+            "energy_estimates": [each.model_dump() for each in self.energy or self._told_energy()],
             "flops_estimates": list(flops_rows(self.result)),
             "experiment_metrics": metric_rows(self.result),
             "measurement_warnings": list(self._warnings()),
@@ -117,11 +117,8 @@ class ExperimentRun:
             frames["power_timeseries"] = readings
         return row, frames
 
-    def _told_energy(self) -> list[EnergyRow]:
-        kept = self.result.energy_statements
-        if kept:
-            return [EnergyRow(**each.model_dump()) for each in kept]
-        return energy_rows(self.result, age_at_end=self._is_foreign)
+    def _told_energy(self) -> list[EnergyStatement]:
+        return self.result.energy_statements or energy_rows(self.result, age_at_end=self._is_foreign)
 
     @property
     def _is_foreign(self) -> bool:
@@ -274,7 +271,7 @@ class ExperimentRun:
 
     def _warnings(self) -> Iterator[dict[str, object]]:
         """The doubts with their figures, then the texts that are none of them."""
-        kept = [MeasurementDoubt.of(doubt) for doubt in self.doubts] or self.result.measurement_doubts
+        kept = list(self.doubts) or self.result.measurement_doubts
         for doubt in kept:
             yield {
                 "process_index": None,

@@ -21,7 +21,6 @@ from groundlake.experiment.plan import TRANSFORMERS, config_hash
 from groundlake.experiment.readiness import AllFailedError, refuse_a_dead_endpoint, require_backend
 from groundlake.experiment.rows import KIND, ExperimentRun
 from groundlake.experiment.running import Crew, ProcessLostError
-from groundlake.experiment.statements import EnergyStatement, MeasurementDoubt
 from groundlake.experiment.watching import Watched, idle_baseline
 from groundlake.layout import new_id
 from groundlake.memory import ask_unwritten
@@ -302,8 +301,8 @@ class _Attempt:
             "effective_config": assembling.settings_of(self.plan, precision),
             "measurement_warnings": [*made.measurement_warnings, *map(str, seen)],
             "environment_snapshot": snapshot(found.ready[0].software, self.watched.settings, self.watched.before),
-            "energy_statements": [EnergyStatement.of(row) for row in known.rows],
-            "measurement_doubts": [MeasurementDoubt.of(doubt) for doubt in seen],
+            "energy_statements": list(known.rows),
+            "measurement_doubts": list(seen),
             "thermal_throttle": self.watched.throttle(power.window_s, sensed.heat_of(power, **worked).highest_c),
         }
         return made.model_copy(update=extra).with_timeseries(sensed.sidecar(power, **worked))

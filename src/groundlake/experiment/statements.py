@@ -1,15 +1,13 @@
-"""What a result says about its energy and its doubts so that it means the same in every lake that it comes into."""
+"""What is said about an energy, in a result and in a lake: it means the same in every lake that it comes into."""
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import Any
 
 from groundlake.experiment.base import Amount, Count, Model
 
-if TYPE_CHECKING:
-    from groundlake.experiment.energy_rows import EnergyRow
-    from groundlake.experiment.quality import Doubt
+UNKNOWN = "unknown"
+REPORTED = "reported"
 
 
 class EnergyStatement(Model):
@@ -18,7 +16,7 @@ class EnergyStatement(Model):
     Attributes:
         energy_j: Energy, in J.
         scope: What it is of: gpu, cpu, ram, soc, machine or process.
-        source: Who says so: nvml, rapl, ...
+        source: Who says so: nvml, rapl, zeus, codecarbon, ...; unknown where the result does not tell.
         method: power_integral, counter, reported or sum_of_processes.
         process_index: Process it is about; None for all.
         device_index: Index of the device; None for all in the scope.
@@ -36,8 +34,8 @@ class EnergyStatement(Model):
 
     energy_j: Amount
     scope: str
-    source: str
-    method: str
+    source: str = UNKNOWN
+    method: str = REPORTED
     process_index: Count | None = None
     device_index: Count | None = None
     device_uuid: str | None = None
@@ -51,40 +49,6 @@ class EnergyStatement(Model):
     emissions_kg_co2: Amount | None = None
     note: str | None = None
 
-    @classmethod
-    def of(cls, row: EnergyRow) -> EnergyStatement:
-        """Keep a row of `energy_estimates`."""
-        return cls(**asdict(row))
-
-
-class MeasurementDoubt(Model):
-    """One doubt about a measurement with its figures, as a row of `measurement_warnings` has them.
-
-    Attributes:
-        code: Name of the rule.
-        seen: What was seen, in words.
-        advice: What to do.
-        observed: The figure; None where there is none.
-        threshold: Where the rule begins, in the same unit.
-        unit: Unit of both.
-        rules_version: Version of the rules that raised it.
-    """
-
-    code: str
-    seen: str
-    advice: str
-    observed: float | None = None
-    threshold: float | None = None
-    unit: str | None = None
-    rules_version: str
-
-    @classmethod
-    def of(cls, doubt: Doubt) -> MeasurementDoubt:
-        """Keep a doubt that the present rules raised."""
-        from groundlake.experiment.quality import RULES_VERSION
-
-        return cls(**asdict(doubt), rules_version=RULES_VERSION)
-
-    def __str__(self) -> str:
-        """The same sentence as that of the doubt, which stands in `measurement_warnings`."""
-        return f"{self.code}: {self.seen}. {self.advice}"
+    def changed(self, **fields: Any) -> EnergyStatement:  # noqa: ANN401 - any of the fields
+        """Return the same statement with other values in these fields."""
+        return EnergyStatement(**self.model_dump() | fields)
