@@ -97,3 +97,20 @@ class Cli:
 def cli(tmp_path: Path) -> Cli:
     """The command line, run in a temporary folder."""
     return Cli(tmp_path)
+
+
+@pytest.fixture
+def disk_of(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mount a small file system: `disk_of("1m")` is a folder of 1 MiB."""
+    place = tmp_path / "disk"
+
+    def make(size: str) -> Path:
+        place.mkdir()
+        mount = ["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place]
+        mounted = shutil.which("mount") and subprocess.run(mount, check=False, capture_output=True).returncode == 0
+        need("root", present=bool(mounted), reason="a small file system cannot be mounted here (it needs root)")
+        return place
+
+    yield make
+    if place.is_mount():
+        subprocess.run(["umount", place], check=True)

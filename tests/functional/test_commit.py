@@ -26,7 +26,7 @@ from groundlake.schemas import Runs, SubgraphTimings
 from groundlake.store import RUNS_PER_LEDGER_FILE, Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 RUN = {"hardware_id": "dev", "precision": "fp32", "model": "net", "batch": 1}
@@ -274,19 +274,9 @@ def test_a_folder_that_may_not_be_written_leaves_no_trace_of_the_run(read_only: 
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
     """A file system of 1 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
-    try:
-        mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("a small file system cannot be mounted here (it needs root)")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    return disk_of("1m")
 
 
 def test_a_full_disk_loses_nothing_acknowledged_and_leaves_no_rubbish(small_disk: Path, timings) -> None:

@@ -28,7 +28,7 @@ from groundlake.schemas import TABLES
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from pathlib import Path
 
     from conftest import Cli
@@ -312,19 +312,9 @@ def test_folders_that_are_being_written_and_other_files_are_left_alone(tmp_path:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
     """A file system of 1 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
-    try:
-        mounted = subprocess.run(mount, check=False, capture_output=True).returncode == 0
-    except FileNotFoundError:
-        mounted = False
-    if not mounted:
-        pytest.skip("a small file system cannot be mounted here (it needs root)")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    return disk_of("1m")
 
 
 def test_a_full_disk_leaves_whole_experiments_only(small_disk: Path, tmp_path: Path) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import multiprocessing
 import os
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -276,15 +275,9 @@ def _assert_ended(watched: list[int]) -> None:
 
 
 @pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+def small_disk(disk_of: Callable[[str], Path]) -> Path:
     """A file system of 8 MiB."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=8m", "tmpfs", place]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here (it needs root)")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    return disk_of("8m")
 
 
 def test_a_disk_that_fills_up_midway_leaves_the_lake_whole_and_the_saved_result_readable(

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import select
-import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from groundlake.measure.occupancy import occupied
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 MODELS = """
 import multiprocessing
@@ -332,15 +331,9 @@ def test_options_that_mean_nothing_are_refused(
 
 
 @pytest.fixture
-def full_disk(tmp_path: Path) -> Iterator[Path]:
+def full_disk(disk_of: Callable[[str], Path]) -> Path:
     """A file system of 1 MiB: too small for a sweep."""
-    place = tmp_path / "disk"
-    place.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", place]
-    if shutil.which("mount") is None or subprocess.run(mount, check=False, capture_output=True).returncode:
-        pytest.skip("a small file system cannot be mounted here (it needs root)")
-    yield place
-    subprocess.run(["umount", place], check=True)
+    return disk_of("1m")
 
 
 def test_a_disk_without_room_is_found_before_anything_is_measured(
