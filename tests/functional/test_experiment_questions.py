@@ -90,6 +90,14 @@ def test_the_cheapest_configuration_meets_the_objective_in_every_repeat(lake: La
     assert ask(lake, "cheapest_within_slo", columns, ttft_p95_ms=1) == []
 
 
+def test_a_repeat_without_an_energy_can_break_the_objective(lake: Lake) -> None:
+    repeat(lake, 100.0, facts={"experiment_requests": [request(0, 100.0, 20.0)]})
+    assert ask(lake, "cheapest_within_slo", "batch num_runs") == [(1, 1)]
+    late = {"experiment_requests": [request(0, 900.0, 20.0)], "energy_estimates": []}
+    repeat(lake, 100.0, facts=late)
+    assert ask(lake, "cheapest_within_slo", "batch") == []
+
+
 def test_energies_of_two_scopes_or_models_are_never_ranked_together(lake: Lake) -> None:
     for scope, joules in (("gpu", 100.0), ("machine", 200.0)):
         experiment(lake, facts={"energy_estimates": [energy(joules, scope=scope)]})
