@@ -30,7 +30,7 @@ this_run AS (
     CROSS JOIN newest n
     CROSS JOIN params p
     WHERE g.run_id = coalesce(NULLIF(p.run_id, 'newest'), n.run_id)
-    QUALIFY row_number() OVER (ORDER BY g.place) = 1
+    QUALIFY rank() OVER (ORDER BY g.place) = 1
 ),
 other_run AS (
     SELECT g.hardware_id, g.run_id

@@ -30,5 +30,5 @@ SELECT
     num_hardware_ids,
     first_recorded_at,
     last_recorded_at,
-    row_number() OVER (PARTITION BY estimator ORDER BY first_run_id DESC) = 1 AS is_latest
+    row_number() OVER (PARTITION BY estimator ORDER BY first_run_id DESC, estimator_version DESC) = 1 AS is_latest
 FROM versions

@@ -27,7 +27,7 @@ SELECT
     predicted
 FROM figures
 WHERE predicted IS NOT NULL
-QUALIFY row_number() OVER (
+QUALIFY rank() OVER (
     PARTITION BY hardware_id, precision, model, batch, estimator, estimator_version, subgraph_id, quantity
     ORDER BY estimate_run_id
 ) = 1

@@ -1,6 +1,7 @@
 -- One row for each lower precision of a model on one hardware id and batch size, beside fp32, from the latest run of
 -- each. Runs that were timed or counted by different methods, or on different kinds of device, are shown with the
--- verdict not_comparable and have no speed-up. A speed-up below 1 means that the lower precision is slower, which is the
+-- verdict not_comparable and have no speed-up. Where the parts of one run were not timed singly, as in int8 networks whose
+-- operations were merged across parts, only the whole models are compared, with the verdict end_to_end_only. A speed-up below 1 means that the lower precision is slower, which is the
 -- rule on CPUs.
 -- example: select model, batch, precision, speedup from precision_speedup where verdict = 'comparable'
 -- column fp32_latency_ms [ms]: total_latency_ms of the fp32 run
@@ -8,8 +9,8 @@
 -- column speedup [1]: fp32_latency_ms / latency_ms; NULL when not comparable
 -- column fp32_end_to_end_latency_ms [ms]: end_to_end_latency_ms of the fp32 run
 -- column end_to_end_speedup [1]: Ratio of the end-to-end latencies; NULL when one was not timed, or not comparable
--- column verdict: comparable or not_comparable
--- column reason: Why the two runs are not comparable; NULL when they are
+-- column verdict: comparable, end_to_end_only or not_comparable
+-- column reason: Why the two runs are not comparable, or only end to end; NULL when they are
 -- column fp32_timing_method: timing_method of the fp32 run
 -- column fp32_flops_method: flops_method of the fp32 run
 -- column fp32_run_id: The fp32 run
@@ -27,9 +28,14 @@ SELECT
     base.end_to_end_latency_ms AS fp32_end_to_end_latency_ms,
     low.end_to_end_latency_ms,
     CASE
-        WHEN c.reason IS NULL THEN base.end_to_end_latency_ms / NULLIF(low.end_to_end_latency_ms, 0)
+        WHEN coalesce(c.reason, 'parts of one were not timed singly') = 'parts of one were not timed singly'
+            THEN base.end_to_end_latency_ms / NULLIF(low.end_to_end_latency_ms, 0)
     END AS end_to_end_speedup,
-    CASE WHEN c.reason IS NULL THEN 'comparable' ELSE 'not_comparable' END AS verdict,
+    CASE
+        WHEN c.reason IS NULL THEN 'comparable'
+        WHEN c.reason = 'parts of one were not timed singly' THEN 'end_to_end_only'
+        ELSE 'not_comparable'
+    END AS verdict,
     c.reason,
     low.timing_method,
     base.timing_method AS fp32_timing_method,
@@ -45,9 +51,16 @@ JOIN latest_runs base
 CROSS JOIN LATERAL (
     SELECT
         CASE
-            WHEN low.timing_method <> base.timing_method THEN 'timed by different methods'
-            WHEN low.flops_method IS DISTINCT FROM base.flops_method THEN 'counted by different methods'
+            WHEN
+                low.timing_method <> base.timing_method
+                AND NOT (low.timing_method = 'end_to_end' AND low.num_subgraphs IS NULL)
+                AND NOT (base.timing_method = 'end_to_end' AND base.num_subgraphs IS NULL)
+                THEN 'timed by different methods'
+            -- What follows a plus says how bytes are counted; the cut and the FLOPs are those of the method before it.
+            WHEN split_part(low.flops_method, '+', 1) IS DISTINCT FROM split_part(base.flops_method, '+', 1)
+                THEN 'counted by different methods'
             WHEN low.device IS DISTINCT FROM base.device THEN 'run on different kinds of device'
+            WHEN low.timing_method <> base.timing_method THEN 'parts of one were not timed singly'
             WHEN low.total_latency_ms IS NULL OR base.total_latency_ms IS NULL THEN 'a latency is missing'
         END AS reason
 ) AS c

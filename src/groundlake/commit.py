@@ -36,6 +36,9 @@ ROW_GROUP_ROWS = 122_880
 """Rows that a reader skips or reads together, as many as DuckDB itself takes: a hundredth of millions of readings is
 found in a quarter of the time that Arrow's groups of a million take, in no more bytes."""
 
+BYTES_IN_GROUP = 4 * 2**20
+"""Bytes of a group of rows with pictures: a reader that wants some of them in their order has no others in memory."""
+
 ROWS_TRIED = 65_536
 """Rows on which the two encodings of a column of doubles are tried."""
 
@@ -146,7 +149,7 @@ def stage_part(final: Path, rows: pa.Table) -> Staged:
         try:
             # Arrow's own copy of the schema would be a fifth of a small file; the footer's says the same.
             with pq.ParquetWriter(file, rows.schema, store_schema=False, **options) as writer:
-                writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+                writer.write_table(rows, row_group_size=_rows_in_group(rows))
                 writer.add_key_value_metadata(rows.schema.metadata)
             file.flush()
             os.fsync(file.fileno())
@@ -157,15 +160,33 @@ def stage_part(final: Path, rows: pa.Table) -> Staged:
     return Staged(temporary, final)
 
 
+def _rows_in_group(rows: pa.Table) -> int:
+    """Return how many rows a reader skips or reads together: fewer where each holds a picture."""
+    if not _pictures(rows):
+        return ROW_GROUP_ROWS
+    return int(max(1, min(ROW_GROUP_ROWS, BYTES_IN_GROUP * rows.num_rows // max(1, rows.nbytes))))
+
+
+def _pictures(rows: pa.Table) -> list[str]:
+    """Columns of bytes, which no reader looks for a value in, and of which hardly two are equal."""
+    from pyarrow import types
+
+    return [field.name for field in rows.schema if types.is_binary(field.type) or types.is_large_binary(field.type)]
+
+
 def _encodings(rows: pa.Table) -> dict[str, object]:
     """Choose how a part is written: quickly where it is small, tightly where it is large."""
+    pictures = _pictures(rows)
+    others = [path for field in rows.schema if field.name not in pictures for path in _leaves(field)]
+    known = others if pictures else True  # of pictures, the least and the greatest would be written into every group
     if rows.num_rows < ROWS_WORTH_ENCODING:
-        return {"compression": "snappy", "use_dictionary": False, "write_statistics": False}
+        return {"compression": "snappy", "use_dictionary": False, "write_statistics": known if pictures else False}
     split = _better_split(rows)
     return {
         "compression": "zstd",
-        "use_dictionary": [path for field in rows.schema if field.name not in split for path in _leaves(field)],
+        "use_dictionary": [path for path in others if path not in split],
         "use_byte_stream_split": split,
+        "write_statistics": known,
     }
 
 
@@ -234,8 +255,17 @@ def sync_folders(folders: Iterable[Path], root: Path) -> None:
         _sync_folder(folder)
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a small file as a whole: readers see the old content or the new, never a part of it."""
+def write_atomically(path: Path, content: bytes, another: str = "--root") -> None:
+    """Write a small file as a whole: readers see the old content or the new, never a part of it.
+
+    Args:
+        path: The file; its folder is there.
+        content: What it will hold.
+        another: What chooses the folder, for the message where it cannot be written.
+
+    Raises:
+        LakeEnvironmentError: It cannot be written.
+    """
     temporary = path.with_name(f"{path.name}.{os.getpid()}{STAGED_SUFFIX}")
     try:
         with temporary.open("wb") as file:
@@ -247,7 +277,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
-        raise environment_error(error, path) from error
+        raise environment_error(error, path, another) from error
 
 
 def ensure_anchor(root: Path, table: type[Table]) -> None:
@@ -288,15 +318,15 @@ def require_room(root: Path, room_bytes: int) -> None:
         raise environment_error(error, root) from error
 
 
-def environment_error(error: OSError, where: Path) -> LakeEnvironmentError:
-    """Translate an error of the operating system into one that says what to do."""
+def environment_error(error: OSError, where: Path, another: str = "--root") -> LakeEnvironmentError:
+    """Translate an error of the operating system into one that says what to do; `another` chooses the place."""
     advice = {
         errno.ENOSPC: "the disk is full: free some space and run the command again",
         errno.EDQUOT: "the quota is used up: free some space and run the command again",
-        errno.EROFS: "the file system is read-only: choose another --root",
-        errno.EACCES: "no permission: check the owner of the folder, or choose another --root",
-        errno.ENOTDIR: "a part of this path is a file: choose another --root",
-        errno.EPERM: "no permission: check the owner of the folder, or choose another --root",
+        errno.EROFS: f"the file system is read-only: choose another {another}",
+        errno.EACCES: f"no permission: check the owner of the folder, or choose another {another}",
+        errno.ENOTDIR: f"a part of this path is a file: choose another {another}",
+        errno.EPERM: f"no permission: check the owner of the folder, or choose another {another}",
     }
     reason = advice.get(error.errno or 0, "nothing was committed; mend the cause and run the command again")
     return LakeEnvironmentError(f"cannot write {error.filename or where}: {error.strerror or error}\n{reason}")

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 Number = TypeVar("Number", int, float)
 
-FOLDERS = ("views", "experiments", "estimators", "validation", "reports")
-"""Folders of `queries/`: the lake's own views, LLM experiments, estimators, estimators beside measurements, further
-questions."""
+FOLDERS = ("views", "experiments", "transition", "calibration", "estimators", "validation", "reports")
+"""Folders of `queries/`: the lake's own views, LLM experiments, KV-cache budgets, calibration sets, estimators,
+estimators beside measurements, further questions."""
 
 PARAMS = "params"
 """Name of the one-row view with a query's parameters."""

@@ -37,6 +37,7 @@ _TYPES: dict[type[pl.DataType], str] = {
     pl.Float64: "DOUBLE",
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP_NTZ",  # naive, as DuckDB's TIMESTAMP: the session's time zone never shifts it
+    pl.Binary: "BINARY",
 }
 
 RAW = "_parts"

@@ -312,13 +312,17 @@ class Lake:
 
     # ------------------------------------------------------------------ keep
 
-    def bind_views(self) -> Path:
-        """Write the view file beside the root, replacing an older one atomically; returns its path."""
+    def bind_views(self, *, only_if_stale: bool = False) -> Path:
+        """Write the view file beside the root, replacing an older one atomically; returns its path.
+
+        Args:
+            only_if_stale: Leave a file alone that holds what would be written.
+        """
         from groundlake.viewfile import write_view_file
 
         self._require()
         self.create()
-        return write_view_file(self.root, self.view_file)
+        return write_view_file(self.root, self.view_file, only_if_stale=only_if_stale)
 
     def check(self) -> list[Finding]:
         """Compare the ledger, the files and the contracts; an empty list means that all is well."""

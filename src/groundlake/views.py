@@ -31,6 +31,7 @@ _SQL_TYPES = {
     pl.Float64: "DOUBLE",
     pl.Boolean: "BOOLEAN",
     pl.Datetime: "TIMESTAMP",
+    pl.Binary: "BLOB",
 }
 
 
@@ -157,9 +158,9 @@ def element_views() -> dict[str, View]:
     for table in FACT_TABLES.values():
         for element in table.elements():
             (spec,) = (spec for spec in table.columns() if spec.name == element.column)
-            columns = {
+            columns = {name: str(column_comment(name, [table])) for name in scalar_columns(table)} | {
                 "position": "Place of the value in the list, from 0 [1]",
-                element.value: f"One value. The list: {spec.description} [{spec.unit}]",
+                element.value: f"One value. The list: {spec.description}" + (f" [{spec.unit}]" if spec.unit else ""),
             }
             found[element.view] = View(
                 element.view,
@@ -188,6 +189,11 @@ def all_views(root: Path) -> dict[str, View]:
     views = raw | base_views() | {"quarantine": quarantine} | written_views()
     views["help"] = help_view([view for view in views.values() if not view.name.endswith("_parts")])
     return {name: views[name] for name in creation_order(views)}
+
+
+def is_raw(view: View) -> bool:
+    """Whether a view names files: it is of one lake, and all others are the same in each."""
+    return view.name.endswith("_parts") or view.name == "quarantine"
 
 
 def help_view(views: Iterable[View]) -> View:

@@ -48,8 +48,9 @@ def test_a_view_bound_while_the_tables_were_empty_sees_the_first_rows(lake: Lake
 
 def test_every_view_and_every_column_has_a_comment(lake: Lake, shell) -> None:
     view_file = lake.bind_views()
-    for columns in ("view_name from duckdb_views()", "table_name, column_name from duckdb_columns()"):
-        kind = f"select {columns} where not internal and (comment is null or trim(comment) = '')"
+    of_columns = "table_name, column_name from duckdb_columns() where not ends_with(table_name, '_parts')"
+    for columns in ("view_name from duckdb_views() where true", of_columns):
+        kind = f"select {columns} and not internal and (comment is null or trim(comment) = '')"
         assert shell("-readonly", view_file, kind) == []
     views = set(shell("-readonly", view_file, "select view_name from duckdb_views() where not internal"))
     parts = {f"{name}_parts" for name in ("runs", *FACT_TABLES)}
@@ -94,6 +95,71 @@ def test_it_can_be_deleted_and_rebuilt_at_any_time(lake: Lake, shell, cli, timin
     assert str(view_file) in cli("views").stdout
     assert shell("-readonly", view_file, "select count(*) from subgraph_timings") == ["2"]
     assert [path.name for path in view_file.parent.glob("lake.db*")] == ["lake.db"]
+
+
+def test_a_file_that_holds_what_would_be_written_is_left_alone(lake: Lake, cli, monkeypatch) -> None:
+    view_file = lake.bind_views()
+    before = view_file.stat().st_ino
+    assert lake.bind_views(only_if_stale=True).stat().st_ino == before
+    cli("init")
+    assert view_file.stat().st_ino == before
+    monkeypatch.setattr("groundlake.viewfile.__version__", "0.0.0")
+    lake.bind_views(only_if_stale=True)
+    assert view_file.stat().st_ino != before
+    before = view_file.stat().st_ino
+    cli("views")
+    assert view_file.stat().st_ino != before
+
+
+def test_a_file_of_other_software_or_of_another_place_is_written_anew(lake: Lake, tmp_path: Path, shell) -> None:
+    lake.view_file.write_bytes(b"not a database")
+    lake.bind_views(only_if_stale=True)
+    assert shell("-readonly", lake.view_file, "select count(*) from runs") == ["0"]
+    (tmp_path / "other").mkdir()
+    moved = Lake(tmp_path / "other" / "lake")
+    moved.write(RUN)
+    shutil.copy(lake.view_file, moved.view_file)
+    moved.bind_views(only_if_stale=True)
+    assert shell("-readonly", moved.view_file, "select count(*) from runs") == ["1"]
+
+
+def test_views_that_are_the_same_in_each_lake_are_bound_once_and_those_of_a_lake_are_its_own(
+    tmp_path: Path, shell, timings, monkeypatch
+) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    first, second = Lake(tmp_path / "first"), Lake(tmp_path / "second")
+    first.write(RUN, subgraph_timings=timings(3))
+    second.write(RUN, subgraph_timings=timings(5))
+    first.bind_views()
+    (kept,) = (tmp_path / "cache").rglob("*.db")
+    written = kept.stat().st_ino
+    assert b"groundlake 0" not in kept.read_bytes()  # the stamp of one lake's file is in no other
+    second.bind_views()
+    assert [path.stat().st_ino for path in (tmp_path / "cache").rglob("*.db")] == [written]
+    columns = "select table_name, column_name, data_type, comment from duckdb_columns() order by all"
+    assert shell("-readonly", first.view_file, columns) == shell("-readonly", second.view_file, columns)
+    for lake, rows in ((first, "3"), (second, "5")):
+        assert shell("-readonly", lake.view_file, "select count(*) from subgraph_timings") == [rows]
+        assert shell("-readonly", lake.view_file, "select num_subgraphs is null from model_summary") == ["true"]
+
+
+@pytest.mark.parametrize("what", ["damaged", "a folder", "no place"])
+def test_a_cache_that_cannot_be_used_is_no_error(what: str, lake: Lake, tmp_path: Path, shell, monkeypatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    lake.bind_views()
+    (kept,) = (tmp_path / "cache").rglob("*.db")
+    if what == "damaged":
+        kept.write_bytes(kept.read_bytes()[:5000])
+    elif what == "a folder":
+        kept.unlink()
+        kept.mkdir()
+    else:
+        shutil.rmtree(tmp_path / "cache")
+        (tmp_path / "cache").write_text("a file")
+    lake.bind_views()
+    assert shell("-readonly", lake.view_file, "select count(*) from runs") == ["0"]
+    if what == "damaged":
+        assert kept.stat().st_size > 5000
 
 
 def test_a_lake_that_was_moved_answers_after_lake_views(lake: Lake, shell, cli, tmp_path: Path, timings) -> None:

@@ -236,6 +236,22 @@ def test_runs_by_different_methods_are_not_comparable(lake: Lake, other: dict[st
     assert scaling == [(None, None, "not_comparable", reason)]
 
 
+def test_a_method_that_counts_other_bytes_only_is_comparable(lake: Lake) -> None:
+    put(lake, flops_method="fx_chain_v1", total_latency_ms=10.0)
+    put(lake, precision="int8", flops_method="fx_chain_v1+int8_bytes", total_latency_ms=4.0)
+    put(lake, precision="bf16", flops_method="export_chain_v1+int8_bytes")
+    rows = lake.sql("select precision, speedup, verdict from precision_speedup order by precision").rows()
+    assert rows == [("bf16", None, "not_comparable"), ("int8", 2.5, "comparable")]
+
+
+def test_where_parts_were_not_timed_singly_only_the_whole_models_are_compared(lake: Lake) -> None:
+    put(lake, total_latency_ms=10.0, end_to_end_latency_ms=8.0)
+    unknown = {"total_latency_ms": None, "num_subgraphs": None}
+    put(lake, precision="int8", timing_method="end_to_end", end_to_end_latency_ms=2.0, **unknown)
+    rows = lake.sql("select speedup, end_to_end_speedup, verdict, reason from precision_speedup").rows()
+    assert rows == [(None, 4.0, "end_to_end_only", "parts of one were not timed singly")]
+
+
 def test_batch_scaling_compares_with_the_smallest_batch(lake: Lake) -> None:
     put(lake, [subgraph(0, flops=1000)], batch=2, total_latency_ms=4.0)
     put(lake, [subgraph(0, flops=4000)], batch=8, total_latency_ms=8.0)

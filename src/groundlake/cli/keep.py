@@ -17,7 +17,7 @@ def init(settings: Settings) -> None:
     """Make an empty lake and its view file; does nothing to a lake that is there."""
     lake = settings.lake
     lake.create()
-    print(f"{lake.root}  (data)\n{lake.bind_views()}  (views)")
+    print(f"{lake.root}  (data)\n{lake.bind_views(only_if_stale=True)}  (views)")
 
 
 @command(app, KEEP)

@@ -84,5 +84,5 @@ def print_report(
 def finish(settings: Settings, lake: Lake, view: str = "model_summary") -> None:
     """End work that wrote runs: merge a ledger that has become loose, write the view file, say how to ask for them."""
     lake.compact_runs(at_least=LOOSE_LEDGER_FILES)
-    path = lake.bind_views()
+    path = lake.bind_views(only_if_stale=True)
     settings.remark(f"data in {lake.root}, views in {path}\n{how_to_ask(path, view)}")

@@ -104,7 +104,12 @@ def _differ(what: str, a: set[Any], b: set[Any]) -> str | None:
 
 
 def _values(side: Sequence[Figure], name: str, unknown: object) -> set[Any]:
-    return {unknown if figure.run[name] is None else figure.run[name] for figure in side}
+    return {unknown if figure.run[name] is None else _told(name, figure.run[name]) for figure in side}
+
+
+def _told(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
+    """Return what counts of a value: behind a plus, a counting method says how bytes are counted, and no more."""
+    return value.partition("+")[0] if name == "flops_method" else value
 
 
 def _work(side: Sequence[Figure], *, per_input: bool) -> set[Any]:

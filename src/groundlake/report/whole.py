@@ -23,7 +23,7 @@ from groundlake.report import (
 )
 from groundlake.report.figure import Ask, Wanted, check_names, load_converter, where
 from groundlake.report.page import Section, page
-from groundlake.report.snapshot import Snapshot
+from groundlake.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -45,6 +45,19 @@ NAMES = (
     *("estimator_accuracy", "plot_drift", "data_quality"),
 )
 """What the report asks."""
+
+HELD = (
+    "latest_runs",
+    "run_noise",
+    "estimator_error",
+    "efficiency_curves",
+    "roofline_position",
+    "power_profile",
+)
+"""Views that are worked out once: several figures read them."""
+
+LEFT_OUT = {"runs": ("end_to_end_samples_ms",), "subgraph_timings": ("latency_samples_ms", "node_names")}
+"""Raw samples are most of a lake, and no figure shows them."""
 
 MOST_FIGURES = 48
 """Figures of a section: a page with more is too long, and too large."""
@@ -189,7 +202,7 @@ def write_report(lake: Lake, path: Path, hardware: tuple[str, ...] = ()) -> dict
         MissingDependencyError: The extra `plot` is not installed.
     """
     load_converter()
-    snapshot = Snapshot(lake, NAMES)
+    snapshot = Snapshot(lake, NAMES, held=HELD, left_out=LEFT_OUT)
     wanted = Wanted(hardware=hardware)
     check_names(snapshot.ask, wanted)
     sections = [_section(part, snapshot.ask, wanted) for part in PARTS]
