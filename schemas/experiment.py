@@ -23,8 +23,8 @@ CONFIDENCES = ("high", "medium", "low", "unknown")
 RuleStruct = pl.Struct({"figure": pl.String(), "rule": pl.String()})
 
 
-class Experiments(Table):
-    """One LLM inference experiment: its settings, and its totals over all processes."""
+class _OfAnExperiment(Table):
+    """Where the rows of an experiment lie: under its device, precision, model and batch."""
 
     hardware_id: str = column("Device the experiment ran on")
     precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
@@ -32,6 +32,11 @@ class Experiments(Table):
     batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
     run_id: str = column("Run of kind llm_inference the row belongs to")
     part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
+
+
+class Experiments(_OfAnExperiment):
+    """One LLM inference experiment: its settings, and its totals over all processes."""
+
     experiment_id: str = column("Identity of the experiment, as its result names it")
     result_schema_version: str = column("Schema version written in the result")
     result_layout: str = column(
@@ -115,15 +120,9 @@ class Experiments(Table):
         }
 
 
-class ExperimentProcesses(Table):
+class ExperimentProcesses(_OfAnExperiment):
     """One process of an experiment, with its own tokens, times and devices."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     process_index: int = column("Number of the process, from 0", unit="1", ge=0)
     device_index: int = column("Index of its GPU; NULL on a processor", unit="1", nullable=True, ge=0)
     device_uuid: str = column("Identity of its GPU that does not change with the index", nullable=True)
@@ -153,15 +152,9 @@ class ExperimentProcesses(Table):
         }
 
 
-class ExperimentRequests(Table):
+class ExperimentRequests(_OfAnExperiment):
     """One request of an experiment: when it was sent, how long it took, and its tokens."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     process_index: int = column("Process that sent it", unit="1", ge=0)
     request_index: int = column("Number of the request in its process, from 0", unit="1", ge=0)
     phase: str = column("warmup (in no figure) or measure", isin=PHASES)
@@ -207,15 +200,9 @@ class ExperimentRequests(Table):
         return (Element("inter_token_latencies_ms", "inter_token_latencies", "inter_token_latency_ms"),)
 
 
-class LatencySamples(Table):
+class LatencySamples(_OfAnExperiment):
     """Latencies of one process of an imported experiment that does not say which request each belongs to."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     process_index: int = column("Process that measured them; NULL where it is not known", unit="1", nullable=True, ge=0)
     metric: str = column(
         "ttft (to the first token), itl (between tokens), itl_trimmed (without the first and last of each request) or "
@@ -241,15 +228,9 @@ class LatencySamples(Table):
         return (Element("samples_ms", "latency_sample_values", "latency_ms"),)
 
 
-class EnergyEstimates(Table):
+class EnergyEstimates(_OfAnExperiment):
     """One statement about the energy of an experiment: a run has several, of several sources and scopes."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     process_index: int = column("Process it is about; NULL for all of them", unit="1", nullable=True, ge=0)
     source: str = column("Who says so: nvml, rapl, zeus, codecarbon, ..., unknown where the result does not tell")
     method: str = column(
@@ -277,15 +258,9 @@ class EnergyEstimates(Table):
         return "energy_estimates"
 
 
-class FlopsEstimates(Table):
+class FlopsEstimates(_OfAnExperiment):
     """One estimate of the floating-point operations of an experiment, with its method and confidence."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     process_index: int = column("Process it is about; NULL for all of them", unit="1", nullable=True, ge=0)
     flops: float = column("Floating-point operations of the whole work", unit="FLOP", ge=0)
     method: str = column(
@@ -302,15 +277,9 @@ class FlopsEstimates(Table):
         return "flops_estimates"
 
 
-class ExperimentMetrics(Table):
+class ExperimentMetrics(_OfAnExperiment):
     """One summary figure of an imported experiment that no samples stand behind, in long form."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     process_index: int = column("Process it is about; NULL for all of them", unit="1", nullable=True, ge=0)
     phase: str = column("Part of the work it covers: all, prefill, decode, warmup, ...")
     metric: str = column("What it is about: ttft, itl, e2e, kv_cache_hit_rate, gpu_utilization, ...")
@@ -325,15 +294,9 @@ class ExperimentMetrics(Table):
         return "experiment_metrics"
 
 
-class MeasurementWarnings(Table):
+class MeasurementWarnings(_OfAnExperiment):
     """One doubt about an experiment, raised when it was measured: informational, it never fails a run."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     process_index: int = column("Process it is about; NULL for all of them", unit="1", nullable=True, ge=0)
     code: str = column("Name of the rule: short_duration, thermal_drift, ...", str_matches=r"^[a-z][a-z0-9_]*$")
     message: str = column("What was seen and what to do, in a sentence")
@@ -349,15 +312,9 @@ class MeasurementWarnings(Table):
         return "measurement_warnings"
 
 
-class ExperimentSettings(Table):
+class ExperimentSettings(_OfAnExperiment):
     """One setting of an experiment, one fact of its environment, or one package that was installed, as text."""
 
-    hardware_id: str = column("Device the experiment ran on")
-    precision: str = column("Numeric precision of the weights, lower case; none where it is not known")
-    model: str = column("Model that answered")
-    batch: int = column("Prompts in one batch; 0 where it is not known", unit="1", ge=0)
-    run_id: str = column("Run the row belongs to")
-    part: str = column("Id of the file the row lies in; a row is visible where its run names the same part")
     kind: str = column("config, environment (hardware and software) or package", isin=SETTING_KINDS)
     name: str = column("Path of the setting, joined by dots, or name of the package")
     value: str = column("Its value: text as it is, everything else as JSON; NULL where it was null", nullable=True)

@@ -28,6 +28,8 @@ from groundlake.store import Lake
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+pytestmark = pytest.mark.slow  # together they take minutes
+
 pytest.importorskip("httpx2", reason="httpx2 is not installed: pip install 'groundlake[experiment]'")
 
 WATTS = 40.0

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
+pytestmark = pytest.mark.slow  # together they take minutes
+
 pytest.importorskip("httpx2", reason="httpx2 is not installed: pip install 'groundlake[experiment]'")
 
 RUNS = "SELECT * FROM runs WHERE kind = 'llm_inference' ORDER BY started_at"

@@ -184,6 +184,17 @@ def test_what_came_of_an_answer_without_an_end_is_kept(ending: str, code: str) -
         assert (generation.text, len(generation.arrivals_s)) == ("ab", 2)
 
 
+@pytest.mark.parametrize("kind", ["text/event-stream", "application/json"])
+def test_an_answer_without_an_end_is_left_at_the_limit(kind: str) -> None:
+    piece = event(chunk("x" * 2**23)) if kind == "text/event-stream" else b" " * 2**23
+    endless = Reply(headers={"Content-Type": kind}, pieces=[piece] * 12, ending="hang")
+    generation = failed(endless)
+    assert generation.error is not None
+    assert generation.error.code == "malformed"
+    assert "it is longer than 64 MiB, and the rest was not read" in generation.error.message
+    assert len(generation.text) <= 2**26
+
+
 def test_a_server_that_says_nothing_is_left_after_the_timeout() -> None:
     with LlmServer(stream([], ending="hang")) as server:
         generation = ask(server, timeout_s=IMPATIENT_S)

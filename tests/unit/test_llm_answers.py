@@ -7,7 +7,7 @@ import json
 import pytest
 from llm_server import chunk, usage
 
-from groundlake.llm.answers import Answer, MalformedError, ServerSaysError
+from groundlake.llm.answers import Answer, MalformedError, ServerSaysError, value_at
 
 
 def answer(*chunks: object) -> Answer:
@@ -138,3 +138,40 @@ def test_nobody_counts_the_tokens_of_a_whole_answer_without_usage() -> None:
 def test_what_is_no_answer_is_malformed(body: str) -> None:
     with pytest.raises(MalformedError):
         Answer().take_whole(body)
+
+
+def test_a_further_value_is_the_last_one_at_its_place() -> None:
+    taken = Answer(wanted="usage.details[1].kept")
+    for kept in (0.9, None, 0.2):
+        counted = usage(7, 3) | {"details": [{}, {} if kept is None else {"kept": kept}]}
+        taken.take_event(json.dumps({"choices": [], "usage": counted}), 0.0)
+    taken.take_event(json.dumps({"choices": [], "usage": None}), 0.0)
+    assert taken.told == 0.2
+    assert answer({"choices": [], "usage": {"kept": 0.2}}).told is None, "nobody asked for it"
+
+
+@pytest.mark.parametrize(
+    ("path", "found"),
+    [
+        ("a", {"b": [{"c": 0}, [1, 2]]}),
+        ("a.b[0].c", 0),
+        ("a.b[1][1]", 2),
+        ("a-b.x_1", "text"),
+        ("a.b[2]", None),
+        ("a.b.c", None),
+        ("a[0]", None),
+        ("a.b[0].c.d", None),
+        ("z", None),
+    ],
+)
+def test_a_place_in_an_answer_is_named_by_a_path(path: str, found: object) -> None:
+    assert value_at({"a": {"b": [{"c": 0}, [1, 2]]}, "a-b": {"x_1": "text"}}, path) == found
+
+
+def test_a_number_of_tokens_that_no_table_holds_says_nothing() -> None:
+    most = 2**63 - 1
+    assert answer(chunk("a", usage=usage(most, most))).tokens() == (most, "server")
+    taken = answer(chunk("a", usage=usage(10**30, most + 1)))
+    assert (taken.input_tokens, taken.tokens()) == (None, (1, "chunks"))
+    known = answer(chunk("a", usage=usage(7, 3)), chunk("b", usage=usage(10**30, -1)))
+    assert (known.input_tokens, known.tokens()) == (7, (3, "server"))

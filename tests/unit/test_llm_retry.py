@@ -22,7 +22,7 @@ def wait_s(
     return backoff.wait_s(failure, attempts=attempts, asked_s=asked_s, chance=Random(seed))  # noqa: S311 - jitter
 
 
-@pytest.mark.parametrize("code", ["timeout", "connection", "http_429", "http_500", "http_502", "http_503", "http_504"])
+@pytest.mark.parametrize("code", ["timeout", "connection", "http_408", "http_429", "http_500", "http_503", "http_529"])
 def test_what_may_pass_is_tried_again(code: str) -> None:
     assert wait_s(code) is not None
 

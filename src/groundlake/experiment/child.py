@@ -6,36 +6,24 @@ Everything goes back through the pipe. No file is written, so none is left behin
 from __future__ import annotations
 
 import asyncio
-import multiprocessing
-import os
-import signal
-import threading
 import time
 import warnings
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
+from groundlake.child_process import reason_of
 from groundlake.errors import LakeError
 from groundlake.experiment.messages import Ended, Failed, Go, Measured, Progress, Ready
 from groundlake.system import software_facts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
     from multiprocessing.connection import Connection
 
     from groundlake.experiment.messages import Job
     from groundlake.llm.generation import Generation
 
 PROGRESS_PERIOD_S = 0.2
-GPU_ORDER = {"CUDA_DEVICE_ORDER": "PCI_BUS_ID"}
-"""Makes `cuda:1` the GPU that NVML calls 1, so that energy and work are of one GPU."""
-
-FIRST_TO_GO = "800"
-"""When memory runs out, the kernel is to end this process and not the user's shell (0 to 1000)."""
-
-SHOWN_REASON = 500
-"""Characters kept of a failure's reason."""
 
 
 class _Engine(Protocol):
@@ -52,29 +40,13 @@ class _Engine(Protocol):
     def close(self) -> None: ...
 
 
-def serve(connection: Connection, environment: Mapping[str, str], output: str | None) -> None:
-    """Do one job, and end; end at once when the parent does.
+def serve(connection: Connection) -> None:
+    """Do one job, and end.
 
     Args:
         connection: The child's end of the pipe to the parent.
-        environment: Variables of the parent: the server this process was forked from may be older than they are.
-        output: File that takes what libraries print; None lets it through to the parent's stderr.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which stops this process
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.SIG_DFL)
-    with suppress(OSError):
-        os.setpgid(0, 0)  # a group of its own, so that the parent can end what a library starts, too
-    os.environ.clear()
-    os.environ.update({**environment, **GPU_ORDER})  # CUDA reads it when it starts: nothing has started it yet
-    with suppress(OSError):  # stderr may have been closed
-        if output is not None:
-            os.dup2(os.open(output, os.O_WRONLY | os.O_APPEND), 2)
-        os.dup2(2, 1)  # stdout is the parent's result
     warnings.simplefilter("ignore")  # advice of libraries to whoever writes programs with them
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(FIRST_TO_GO)
     with suppress(EOFError, BrokenPipeError):  # the parent has nothing to ask any more
         job: Job = connection.recv()
         try:
@@ -184,18 +156,6 @@ class _Remote:
         self._loop.close()
 
 
-def reason_of(error: BaseException, secret: str | None = None) -> str:
-    """Describe an error in one line, with the line of code that raised it, and without the key."""
-    text = " ".join(str(error).split())[:SHOWN_REASON]
-    if secret:
-        text = text.replace(secret, "***")
-    trace = error.__traceback__
-    while trace is not None and trace.tb_next is not None:
-        trace = trace.tb_next
-    where = f" ({Path(trace.tb_frame.f_code.co_filename).name}:{trace.tb_lineno})" if trace else ""
-    return f"{type(error).__name__}: {text or 'no message'}{where}"
-
-
 def _throttled(connection: Connection, total: int) -> Callable[[int], None]:
     """Report progress now and then: waking the parent at each answer would disturb the next one."""
     last = 0.0
@@ -208,11 +168,3 @@ def _throttled(connection: Connection, total: int) -> Callable[[int], None]:
             connection.send(Progress(done))
 
     return report
-
-
-def _end_with_parent() -> None:
-    """End when the parent does, even while a model runs or hangs: nobody would read the result."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        parent.join()
-        os._exit(1)

@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from groundlake import __version__
+from groundlake.child_process import reason_of
 from groundlake.commit import require_room
 from groundlake.errors import ContractViolationError, LakeError
 from groundlake.experiment import assembling, doubting, quality, sensed
 from groundlake.experiment.assembling import Found
-from groundlake.experiment.child import reason_of
 from groundlake.experiment.energy import RUN_ENERGY, Baseline, Energies, energies
 from groundlake.experiment.environment import snapshot
 from groundlake.experiment.jobs import gpu_of, gpus_used, job_of

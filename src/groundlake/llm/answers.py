@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from groundlake.llm.generation import EMPTY, MALFORMED, TRUNCATED, Failure
 
@@ -14,8 +15,11 @@ if TYPE_CHECKING:
     from groundlake.llm.generation import TokenCounter
 
 DONE = "[DONE]"
+MOST = 2**63 - 1
+"""The largest number that tables hold."""
 SHOWN = 300
 """Characters of a server's words that a message repeats."""
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 class MalformedError(ValueError):
@@ -48,6 +52,8 @@ class Answer:
         finish_reason: Why it ended, by the server.
         done: Whether the server said that nothing more comes.
         streamed: Whether it came in chunks.
+        wanted: Where a further value stands, such as `usage.kv_kept`; "" for none.
+        told: That value, as it came last; None where it never did.
     """
 
     parts: list[str] = field(default_factory=list)
@@ -58,6 +64,8 @@ class Answer:
     finish_reason: str | None = None
     done: bool = False
     streamed: bool = True
+    wanted: str = ""
+    told: object = None
 
     def take_event(self, data: str, moment_s: float) -> None:
         """Take in one event of a stream that came at `moment_s`.
@@ -125,6 +133,9 @@ class Answer:
         if chunk.get("error") is not None:
             raise server_says(chunk["error"])
         self._usage(chunk.get("usage"))
+        if self.wanted:
+            found = value_at(chunk, self.wanted)
+            self.told = self.told if found is None else found
         tokens = False
         for choice in _typed(chunk.get("choices"), list, "choices") or ():
             tokens |= self._choice(_typed(choice, dict, "a choice") or {}, of)
@@ -163,6 +174,18 @@ def load_object(text: str) -> dict[str, Any]:
     return value
 
 
+def value_at(value: Any, path: str) -> Any:  # noqa: ANN401 - any JSON
+    """Return what stands at a path such as `usage.details[0].kept`; None where nothing does."""
+    for name, number in re.findall(r"([^.\[\]]+)|\[(\d+)\]", path):
+        if name and isinstance(value, dict):
+            value = value.get(name)
+        elif number and isinstance(value, list) and int(number) < len(value):
+            value = value[int(number)]
+        else:
+            return None
+    return value
+
+
 def server_says(error: object) -> ServerSaysError:
     """Return what an error object says; servers write `{"message": ..., "code": ...}`, or the message alone."""
     if not isinstance(error, dict):
@@ -181,7 +204,7 @@ def shortened(text: str) -> str:
 
 def _whole_characters(text: str) -> str:
     """Put halves of characters together; JSON may hold a half alone, which no file can: it becomes U+FFFD."""
-    if any("\ud800" <= character <= "\udfff" for character in text):
+    if _HALF.search(text):
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
 
@@ -203,5 +226,6 @@ def _typed(value: object, kind: type, name: str) -> Any:  # noqa: ANN401 - a val
 
 
 def _count(value: object, otherwise: int | None) -> int | None:
-    """Return a number of tokens; what is none says nothing."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else otherwise
+    """Return a number of tokens; what is none, or one that no file could keep, says nothing."""
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return cast("int", value) if is_number and 0 <= cast("int", value) <= MOST else otherwise

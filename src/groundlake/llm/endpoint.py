@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import ssl
 from typing import TYPE_CHECKING, Any
 
 from groundlake.errors import LakeEnvironmentError, MissingDependencyError, UsageError
@@ -60,6 +61,8 @@ class OpenAiEndpoint:
         backoff: How long to wait between attempts; its own `max_attempts` counts then.
         clock: Tells the time and waits.
         seed: Of the jitter of the waits; None leaves it to chance.
+        pacing: Limits that other endpoints of the same server share; those of this one do not count then.
+        wanted: Where in an answer a further value stands, such as `usage.kv_kept`: it becomes `Generation.told`.
 
     Raises:
         UsageError: An address, a key or a number that cannot be meant.
@@ -84,6 +87,8 @@ class OpenAiEndpoint:
         backoff: Backoff | None = None,
         clock: Clock | None = None,
         seed: int | None = None,
+        pacing: Pacing | None = None,
+        wanted: str = "",
     ) -> None:
         require_httpx2()
         for name, limit in (("timeout_s", timeout_s), ("read_timeout_s", read_timeout_s)):
@@ -102,7 +107,10 @@ class OpenAiEndpoint:
         self._secrets = [value for value in (api_key, *self._headers.values()) if value and len(value) >= SECRET_LENGTH]
         self._extra_body = dict(extra_body or {})
         self._clock = clock or SystemClock()
-        self._pacing = Pacing(self._clock, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute)
+        self._pacing = pacing or Pacing(
+            self._clock, requests_per_minute=requests_per_minute, tokens_per_minute=tokens_per_minute
+        )
+        self._wanted = wanted
         self._chance = random.Random(seed)  # noqa: S311 - spreads requests in time, no secret
         self._client: httpx2.AsyncClient | None = None
 
@@ -112,6 +120,9 @@ class OpenAiEndpoint:
     async def __aenter__(self) -> Self:
         import httpx2
 
+        is_local = is_loopback(self.base_url)
+        # Reading the certificates of the system takes 0.1 s, and no connection of this client would ever need them.
+        verify = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_local and self.base_url.startswith("http:") else True
         headers = {"Accept-Encoding": "identity", **self._headers}  # packed chunks would wait for each other
         if self._api_key is not None:
             headers["Authorization"] = f"Bearer {self._api_key}"
@@ -119,7 +130,8 @@ class OpenAiEndpoint:
             headers=headers,
             timeout=httpx2.Timeout(self._read_timeout_s, connect=min(CONNECT_S, self._read_timeout_s), pool=None),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=None, keepalive_expiry=KEEP_S),
-            trust_env=not is_loopback(self.base_url),
+            trust_env=not is_local,
+            verify=verify,
         )
         await self._client.__aenter__()
         return self
@@ -204,7 +216,7 @@ class OpenAiEndpoint:
     def _exchange(self) -> Exchange:
         if self._client is None:
             raise UsageError("the endpoint is not open: ask it within `async with`, or through ask_all")
-        return Exchange(self._client, self._clock, self._secrets)
+        return Exchange(self._client, self._clock, self._secrets, self._wanted)
 
     def _settle(self, exchange: Exchange, thought: float) -> None:
         """Count the tokens that were really used against the limit, where they are known."""
@@ -253,6 +265,7 @@ def _generation(exchange: Exchange, failure: Failure | None, attempts: list[Atte
         finish_reason=answer.finish_reason,
         error=failure,
         attempts=tuple(attempts),
+        told=answer.told,
     )
 
 

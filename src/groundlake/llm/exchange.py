@@ -22,6 +22,7 @@ WHOLE = ("application/json", "text/html")
 """Content types of what is no stream. All others are read as one: some servers do not say what they send."""
 MAX_ERROR_BYTES = 64 * 2**10
 MAX_ANSWER_BYTES = 64 * 2**20
+"""A longer answer, whole or in chunks, is none: without a limit a server could fill the memory."""
 HIDDEN = "***"
 DRAIN_S = 0.25
 """As long is waited for the end of a stream behind its last event, so that the connection can be used again."""
@@ -34,6 +35,7 @@ class Exchange:
         client: An open client.
         clock: Tells the time.
         secrets: What no text may show, whatever a server repeats.
+        wanted: Where in the answer a further value stands; "" for none.
 
     Attributes:
         answer: What came, also of an answer that was cut off.
@@ -43,12 +45,12 @@ class Exchange:
         ended_s: When its answer was complete, or failed.
     """
 
-    def __init__(self, client: httpx2.AsyncClient, clock: Clock, secrets: Sequence[str] = ()) -> None:
+    def __init__(self, client: httpx2.AsyncClient, clock: Clock, secrets: Sequence[str] = (), wanted: str = "") -> None:
         self._client = client
         self._clock = clock
         self._secrets = secrets
         self._kept = ""
-        self.answer = Answer()
+        self.answer = Answer(wanted=wanted)
         self.status: int | None = None
         self.retry_after_s: float | None = None
         self.sent_s = self.ended_s = clock.now()
@@ -103,7 +105,7 @@ class Exchange:
             if failure is not None:
                 return failure
             if response.headers.get("Content-Type", "").startswith(WHOLE):
-                self.answer.take_whole(await self._text(response, MAX_ANSWER_BYTES))
+                self.answer.take_whole(await self._text(response, MAX_ANSWER_BYTES, is_wanted_whole=True))
                 self.ended_s = self._clock.now()
             else:
                 await self._read_stream(response)
@@ -113,7 +115,7 @@ class Exchange:
         async with self._client.stream("GET", url) as response:
             failure = await self._begun(response, url)
             if failure is None:
-                self._kept = await self._text(response, MAX_ANSWER_BYTES)
+                self._kept = await self._text(response, MAX_ANSWER_BYTES, is_wanted_whole=True)
         return failure
 
     async def _begun(self, response: httpx2.Response, url: str) -> Failure | None:
@@ -131,8 +133,12 @@ class Exchange:
 
         events = EventStream()
         pieces = response.aiter_bytes()
+        came = 0
         async for piece in pieces:
             moment_s = self._clock.now()
+            came += len(piece)
+            if came > MAX_ANSWER_BYTES:
+                raise _too_long()
             for data in events.feed(piece):
                 self.answer.take_event(self._hide(data), moment_s)
                 self.ended_s = moment_s
@@ -142,12 +148,18 @@ class Exchange:
             async for _ in pieces:
                 pass
 
-    async def _text(self, response: httpx2.Response, limit: int) -> str:
-        """Return the body, as much of it as the limit allows."""
+    async def _text(self, response: httpx2.Response, limit: int, *, is_wanted_whole: bool = False) -> str:
+        """Return the body, as much of it as the limit allows.
+
+        Raises:
+            MalformedError: The limit ends it, and its end is wanted.
+        """
         body = bytearray()
         async for piece in response.aiter_bytes():
             body += piece
             if len(body) > limit:
+                if is_wanted_whole:
+                    raise _too_long()
                 break
         return self._hide(body[:limit].decode("utf-8", "replace"))
 
@@ -155,3 +167,7 @@ class Exchange:
         for secret in self._secrets:
             text = text.replace(secret, HIDDEN)
         return text
+
+
+def _too_long() -> MalformedError:
+    return MalformedError(f"it is longer than {MAX_ANSWER_BYTES // 2**20} MiB, and the rest was not read")

@@ -116,6 +116,7 @@ class Generation:
         finish_reason: `stop`, `length`, `content_filter` or what else the server says.
         error: Why it is no answer; None for an answer.
         attempts: All sendings of the request; () for a model in this process.
+        told: The further value of the answer that an endpoint was looked at for; None where it has none.
     """
 
     text: str
@@ -130,6 +131,7 @@ class Generation:
     finish_reason: str | None = None
     error: Failure | None = None
     attempts: tuple[Attempt, ...] = ()
+    told: object = None
 
     @property
     def ok(self) -> bool:

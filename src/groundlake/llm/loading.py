@@ -177,9 +177,28 @@ def load_tokenizer(source: str, *, download: bool) -> Any:  # noqa: ANN401 - tra
     transformers = import_transformers()
     with _in_words(source, "tokenizer", download=download):
         tokenizer = transformers.AutoTokenizer.from_pretrained(source, local_files_only=not download)
-    if not len(tokenizer):
+    if not len(tokenizer) or _is_made_up(tokenizer, source):
         raise UsageError(f"model {source}: it has no tokenizer; save one into the same folder")
     return tokenizer
+
+
+def _is_made_up(tokenizer: Any, source: str) -> bool:  # noqa: ANN401 - transformers has no types
+    """Whether there is no file of a vocabulary: some releases (5.2) then make a tokenizer that knows no words.
+
+    The kind of the model alone decides of which type that one is, and all its words are unknown.
+    """
+    from huggingface_hub import try_to_load_from_cache
+
+    names = set(tokenizer.vocab_files_names.values())
+    folder = Path(source) if Path(source).is_dir() else None
+    if folder is None:
+        found = try_to_load_from_cache(source, "config.json")
+        folder = Path(found).parent if isinstance(found, str) else None
+    if folder is None or not names:  # one of bytes needs no file
+        return False
+    return not any((folder / name).is_file() for name in (*names, "tekken.json")) and not any(
+        folder.glob("tokenizer.*")
+    )
 
 
 @contextmanager

@@ -16,8 +16,9 @@ if TYPE_CHECKING:
 
     from groundlake.llm.generation import Failure
 
-TRANSIENT = frozenset({TIMEOUT, CONNECTION, *(f"http_{status}" for status in (429, 500, 502, 503, 504))})
-"""Codes of failures that may pass. A request that is wrong stays wrong: 400, 401, 403, 404, 422 are not among them."""
+TRANSIENT = frozenset({TIMEOUT, CONNECTION, *(f"http_{status}" for status in (408, 409, 429, *range(500, 600)))})
+"""Codes of failures that may pass: gateways have numbers of their own above 500, such as 529 for "overloaded". A
+request that is wrong stays wrong: 400, 401, 403, 404, 422 are not among them."""
 
 
 def is_transient(failure: Failure) -> bool:
