@@ -1,0 +1,1 @@
+"""The settings of an evaluation: reading, merging, checking and hashing them."""

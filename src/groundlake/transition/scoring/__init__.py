@@ -1,0 +1,1 @@
+"""Scoring: tasks with their metrics, failures by name, and the scores of a group."""

@@ -1,0 +1,383 @@
+"""Checks that an evaluation is done: what each stage has to leave behind, and that the stages agree with each other.
+
+It reads the lake and the folder of the group, and changes neither. A stage that is missing is a failed check, as is
+everything that needs it.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import polars as pl
+
+from groundlake.query_files import quoted
+from groundlake.schemas.transition import ALL_BINS, COMPARISONS
+from groundlake.snapshot import Snapshot
+from groundlake.transition.analysis.tables import COLUMNS
+from groundlake.transition.configuration.variables import HIDDEN
+from groundlake.transition.data.prepare import group_folder
+from groundlake.transition.data.prepared import Prepared, read_prepared
+from groundlake.transition.inference.guard import MODEL_FILES
+from groundlake.transition.inference.identity import epoch_hash
+from groundlake.transition.scope import looked_at
+from groundlake.transition.scoring.answer import scorer_version
+from groundlake.transition.scoring.tasks import find_task
+from groundlake.transition.standing import LastAnalysis, hash_of
+from groundlake.transition.verification.check import Check, judged
+from groundlake.transition.verification.files import manifest_checks, report_checks
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from groundlake.store import Lake
+    from groundlake.transition.configuration.settings import Settings
+
+NAMES: Final = (
+    *("prepare.manifest", "prepare.tables", "prepare.settings"),
+    *("run.requests", "run.outcomes", "run.examples", "run.settings", "run.budgets", "run.stored_settings"),
+    *("run.secrets", "score.answers", "score.failures", "analyze.current", "analyze.intervals", "analyze.verdicts"),
+    *("report.files", "report.plots", "report.tree"),
+)
+"""The definition of done, in the order of the stages; a name never changes its meaning."""
+
+HELD: Final = ("kv_current_runs", "kv_current_datasets", "kv_budgets", "kv_current_requests")
+NEEDED: Final = (
+    *HELD,
+    *("kv_run_summary", "kv_integrity", "kv_runs", "kv_bin_stats", "kv_scores", "kv_current_analyses", "kv_intervals"),
+    *("kv_transitions", "runs"),
+)
+LEFT_OUT: Final = {
+    "kv_examples": ("question", "context", "answers"),
+    "kv_responses": ("text", "reasoning", "kept_entries"),
+    "kv_scores": ("normalized_answer", "normalized_gold"),
+}
+
+OFF = "kept_fraction_off"
+STRANGER = "request_without_example"
+SCORED = "score_without_answer"
+ALWAYS: Final = ("accuracy_all", "failure_rate")
+"""Subjects of intervals that every bin with requests has; the others need an answer."""
+
+TOLERANCE = 1e-9
+RUN, SCORE, ANALYZE = "lake kv run", "lake kv score", "lake kv analyze"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Facts:
+    """What the lake has of a group.
+
+    Attributes:
+        settings: The settings of now.
+        prepared: Its data set.
+        requests: Rows of `kv_current_requests`.
+        summary: Rows of `kv_run_summary`.
+        violations: Rows of `kv_integrity`.
+        runs: Rows of `kv_runs`, those that count no longer included.
+        bins: Rows of `kv_bin_stats`.
+        scored: Requests and runs whose answers have a score.
+        analysis: Its last analysis.
+        intervals: Rows of `kv_intervals` of that one.
+        verdicts: Rows of `kv_transitions` of that one.
+    """
+
+    settings: Settings
+    prepared: Prepared
+    requests: pl.DataFrame
+    summary: pl.DataFrame
+    violations: pl.DataFrame
+    runs: pl.DataFrame
+    bins: pl.DataFrame
+    scored: pl.DataFrame
+    analysis: LastAnalysis | None
+    intervals: pl.DataFrame
+    verdicts: pl.DataFrame
+
+    @property
+    def selected(self) -> pl.DataFrame:
+        """Requests of examples that are in the data set."""
+        return self.requests.filter("is_selected")
+
+
+def verify(settings: Settings, lake: Lake) -> list[Check]:
+    """Check a group against the definition of done.
+
+    Args:
+        settings: Which group, and what was to be asked.
+        lake: Where it is; one that is not there fails every check.
+
+    Returns:
+        One check for each of `NAMES`, in their order.
+
+    Raises:
+        CorruptLakeError: A part of the lake cannot be read.
+        MissingDependencyError: The metric of the task needs a library that is not installed.
+    """
+    group = str(settings.output.exp_group_id)
+    prepared = read_prepared(lake, group)
+    if prepared is None:
+        detail = f"group {group} is not prepared in {lake.root}; lake kv prepare first"
+        return [Check(name=name, passed=False, detail=detail) for name in NAMES]
+    facts = _read(settings, lake, prepared)
+    folder = group_folder(settings)
+    analysis = facts.analysis.run_id if facts.analysis else None
+    return [
+        *manifest_checks(folder, prepared),
+        _preparation(facts),
+        *_run_checks(facts),
+        *_stored_checks(facts),
+        *_score_checks(facts),
+        *_analysis_checks(facts),
+        *report_checks(folder, analysis=analysis),
+    ]
+
+
+def _read(settings: Settings, lake: Lake, prepared: Prepared) -> _Facts:
+    group = quoted(prepared.exp_group_id)
+    state = Snapshot(lake, NEEDED, held=HELD, left_out=LEFT_OUT, only=looked_at(settings))
+
+    def rows(table: str, chosen: str = "*", more: str = "") -> pl.DataFrame:
+        return state.ask(f"SELECT {chosen} FROM {table} WHERE exp_group_id = {group} {more}")  # noqa: S608 - names and literals
+
+    # A row that names no group belongs to the one whose run holds it.
+    own = f"OR exp_group_id IS NULL AND run_id IN (SELECT run_id FROM runs WHERE session_id = {group})"  # noqa: S608 - a literal
+    last = rows("kv_current_analyses", "run_id, config_hash").to_dicts()
+    analysis = LastAnalysis(**last[0]) if last else None
+    of_it = f"AND run_id = {quoted(analysis.run_id if analysis else '')}"
+    return _Facts(
+        settings=settings,
+        prepared=prepared,
+        requests=rows("kv_current_requests"),
+        summary=rows("kv_run_summary"),
+        violations=rows("kv_integrity", more=own),
+        runs=rows("kv_runs", "run_id, settings_hash, settings_json, base_url"),
+        bins=rows("kv_bin_stats"),
+        scored=rows("kv_scores", "request_id, answer_run_id AS run_id"),
+        analysis=analysis,
+        intervals=rows("kv_intervals", more=of_it),
+        verdicts=rows("kv_transitions", more=of_it),
+    )
+
+
+def _preparation(facts: _Facts) -> Check:
+    ours, theirs = facts.settings.settings_hash("prepare"), facts.prepared.settings_hash
+    return judged(
+        "prepare.settings",
+        [] if ours == theirs else [f"prepared with other settings: expected {ours}, found {theirs}"],
+        fine="prepared with these settings",
+        mend="lake kv prepare",
+    )
+
+
+def _run_checks(facts: _Facts) -> Iterator[Check]:
+    planned = len(facts.prepared.examples) * facts.settings.decoding.repeats
+    yield judged(
+        "run.requests",
+        [text for budget in facts.settings.kv.budgets for text in _of_budget(facts, budget)],
+        fine=f"each of {len(facts.settings.kv.budgets)} budgets has {planned} requests: answers and failures",
+        mend=RUN,
+    )
+    rows = facts.violations.filter(~pl.col("violation").is_in([OFF, STRANGER, SCORED]))
+    counted = rows.group_by("violation").len().sort("violation")
+    yield judged(
+        "run.outcomes",
+        [f"{each['violation']}: expected none, found {each['len']}" for each in counted.to_dicts()],
+        fine="each request ended in one answer or in one failure, and all that belongs to a request has one",
+        mend="kv_integrity names the rows; retract their run and lake kv run again",
+    )
+    yield judged(
+        "run.examples",
+        list(_strangers(facts)),
+        fine="each request is of an example of the data set, and asked once at a budget",
+        mend="give the evaluation another output.exp_group_id, or lake kv run --force begins it anew",
+    )
+    yield judged(
+        "run.settings",
+        list(_other_settings(facts)),
+        fine="asked under these settings, of this data set",
+        mend="restore the settings, or lake kv run --force begins the group anew",
+    )
+    yield _applied(facts)
+
+
+def _of_budget(facts: _Facts, budget: float) -> Iterator[str]:
+    """Say what is wrong with the number of the requests of a budget."""
+    keys = {each.example.example_id for each in facts.prepared.examples}
+    repeats = range(1, facts.settings.decoding.repeats + 1)
+    planned = {(example, repeat) for example in keys for repeat in repeats}
+    rows = facts.selected.filter(pl.col("budget") == budget)
+    states = {state: rows.filter(pl.col("state") == state).height for state in ("answered", "failed")}
+    ended = rows.filter(pl.col("state").is_in(list(states)))
+    there = set(ended.select("example_id", "repeat").rows())
+    found = f"{states['answered']} answers and {states['failed']} failures"
+    if planned - there:
+        yield f"budget {budget:g}: expected {len(planned)} requests, found {found}: {len(planned - there)} are missing"
+
+
+def _strangers(facts: _Facts) -> Iterator[str]:
+    strangers = facts.violations.filter(pl.col("violation") == STRANGER).height
+    if strangers:
+        yield f"{strangers} requests are of examples that the group never had"
+    twice = facts.selected.group_by("budget", "example_id", "repeat").len().filter(pl.col("len") > 1)
+    for row in twice.sort("budget", "example_id").to_dicts():
+        yield f"budget {row['budget']:g}: example {row['example_id']} is there {row['len']} times, expected once"
+
+
+def _other_settings(facts: _Facts) -> Iterator[str]:
+    if facts.runs.is_empty():
+        yield "nothing was asked yet"
+        return
+    latest = facts.runs.join(facts.requests, on="run_id", how="semi")["settings_json"].to_list()
+    ours = epoch_hash(facts.settings, facts.prepared, _parsed(latest[0]).get(MODEL_FILES) if latest else None)
+    counted = facts.runs.join(facts.requests, on="run_id", how="semi")["settings_hash"].unique().sort().to_list()
+    if counted != [ours]:
+        found = ", ".join(counted) or "no run that counts"
+        yield f"asked under other settings, or of another data set: expected {ours}, found {found}"
+
+
+def _applied(facts: _Facts) -> Check:
+    """Check that no budget was shown not to be applied. That nothing shows it is no failure, and is said."""
+    off = facts.violations.filter(pl.col("violation") == OFF)
+    counted = set(facts.requests["run_id"].to_list())
+    off = off.filter(pl.col("run_id").is_in(list(counted)))
+    problems = [
+        f"budget {row['expected']:g}: request {row['request_id']} kept {row['seen']:.4g} of the cache"
+        for row in off.sort("expected", "request_id").to_dicts()
+    ]
+    states = facts.summary.sort("budget", descending=True).select("budget", "budget_state", "num_refuted").to_dicts()
+    problems += [
+        f"budget {row['budget']:g}: expected none, found {row['num_refuted']} answers to which it was not applied"
+        for row in states
+        if row["budget_state"] == "false"
+    ]
+    if facts.summary.is_empty():
+        problems = ["nothing was asked yet"]
+    unknown = [f"{row['budget']:g}" for row in states if row["budget_state"] == "unknown"]
+    silent = f"no budget was shown not to be applied; of {', '.join(unknown)} nothing shows it, as the report says"
+    return judged(
+        "run.budgets",
+        problems,
+        fine=silent if unknown else "each budget was shown to be applied, by what was read back",
+        mend="the engine does not do what it is told: mend it, and give the evaluation another output.exp_group_id",
+    )
+
+
+def _stored_checks(facts: _Facts) -> Iterator[Check]:
+    """Check the settings that are stored with the runs."""
+    stored = [(row["run_id"], _parsed(row["settings_json"])) for row in facts.runs.sort("run_id").to_dicts()]
+    sections = set(type(facts.settings).model_fields)
+    missing = [
+        f"run {run_id}: expected {', '.join(sorted(sections))}, found no {', '.join(sorted(sections - set(told)))}"
+        for run_id, told in stored
+        if sections - set(told)
+    ]
+    nothing = [] if stored else ["nothing was asked yet"]
+    yield judged(
+        "run.stored_settings", nothing + missing, fine=f"{len(stored)} runs hold their resolved settings", mend=RUN
+    )
+    addresses = dict(facts.runs.select("run_id", "base_url").rows())
+    shown = [
+        f"run {run_id} holds a secret"
+        for run_id, told in stored
+        if facts.settings.reveals([told, addresses[run_id]]) or _shows_headers(told)
+    ]
+    yield judged(
+        "run.secrets",
+        nothing + shown,
+        fine="no run holds a key, a password or the value of a header",
+        mend="change the secret, and retract the run",
+    )
+
+
+def _parsed(text: str) -> dict[str, Any]:
+    try:
+        told = json.loads(text)
+    except ValueError:
+        return {}
+    return told if isinstance(told, dict) else {}
+
+
+def _shows_headers(told: dict[str, Any]) -> bool:
+    headers = (told.get("engine") or {}).get("headers") or {}
+    return any(value != HIDDEN for value in headers.values())
+
+
+def _score_checks(facts: _Facts) -> Iterator[Check]:
+    version = scorer_version(find_task(facts.prepared.task))
+    answers = facts.selected.filter(pl.col("state") == "answered")
+    unscored = answers.filter(~pl.col("is_scored")).height
+    other = answers.filter(pl.col("is_scored") & (pl.col("scorer_version") != version))
+    problems = [] if facts.selected.height else ["nothing was asked yet, so that there is nothing to score"]
+    if unscored:
+        problems.append(f"expected {answers.height} scores, found {answers.height - unscored}")
+    if other.height:
+        versions = ", ".join(sorted(other["scorer_version"].unique().to_list()))
+        problems.append(f"expected scores by scorer {version}, found {other.height} by {versions}")
+    yield judged(
+        "score.answers", problems, fine=f"each of {answers.height} answers is scored by scorer {version}", mend=SCORE
+    )
+    failures = facts.requests.filter(pl.col("state") == "failed")
+    without = facts.violations.filter(pl.col("violation") == SCORED)["request_id"].to_list()
+    scored = len(
+        {*without, *failures.join(facts.scored, on=["request_id", "run_id"], how="semi")["request_id"].to_list()}
+    )
+    yield judged(
+        "score.failures",
+        [f"expected no score without an answer, found {scored}"] if scored else [],
+        fine=f"none of {failures.height} failures has a score",
+        mend="retract the run of kind kv_score that holds them",
+    )
+
+
+def _analysis_checks(facts: _Facts) -> Iterator[Check]:
+    if facts.analysis is None:
+        for name in ("current", "intervals", "verdicts"):
+            yield Check(name=f"analyze.{name}", passed=False, detail=f"the group is not analysed; {ANALYZE}")
+        return
+    now, made = hash_of(facts.settings, facts.selected.select(list(COLUMNS))), facts.analysis.config_hash
+    yield judged(
+        "analyze.current",
+        [] if now == made else [f"made of other settings or answers: expected {now}, found {made}"],
+        fine="the last analysis was made of what is there",
+        mend=ANALYZE,
+    )
+    expected = _expected_intervals(facts)
+    yield judged(
+        "analyze.intervals",
+        list(_interval_problems(facts, expected)),
+        fine=f"{len(expected)} means have an interval: of each budget, bin with examples and subject",
+        mend=ANALYZE,
+    )
+    there = set(facts.verdicts["comparison"].to_list())
+    yield judged(
+        "analyze.verdicts",
+        [f"expected a verdict by the rule {each}, found none" for each in COMPARISONS if each not in there],
+        fine=f"a verdict by each rule: {', '.join(COMPARISONS)}",
+        mend=ANALYZE,
+    )
+
+
+def _expected_intervals(facts: _Facts) -> dict[tuple[str, int, str], tuple[float, float | None]]:
+    """Return the budget, and the mean by the views, of every interval that there has to be."""
+    expected: dict[tuple[str, int, str], tuple[float, float | None]] = {}
+    for row in facts.bins.filter(pl.col("selected") > 0).to_dicts():
+        for subject in (*ALWAYS, "accuracy", "exact_match"):
+            if subject in ALWAYS or row[subject] is not None:
+                expected[row["budget_id"], row["bin_index"], subject] = (row["budget"], row[subject])
+    return expected
+
+
+def _interval_problems(
+    facts: _Facts, expected: dict[tuple[str, int, str], tuple[float, float | None]]
+) -> Iterator[str]:
+    there = {(row["budget_id"], row["bin_index"], row["subject"]): row["mean"] for row in facts.intervals.to_dicts()}
+    if not expected:
+        yield "expected intervals, and there are no bins with answers"
+    for key, (budget, mean) in sorted(expected.items(), key=lambda item: (-item[1][0], item[0][1:])):
+        bin_index, subject = key[1:]
+        which = f"budget {budget:g}, {'all bins' if bin_index == ALL_BINS else f'bin {bin_index}'}, {subject}"
+        if key not in there:
+            yield f"{which}: expected an interval, found none"
+        elif mean is not None and abs(there[key] - mean) > TOLERANCE:
+            yield f"{which}: expected a mean of {mean:.6g}, found {there[key]:.6g}"

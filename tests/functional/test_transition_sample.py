@@ -1,0 +1,119 @@
+"""Answers to be read by eye: drawn at random, the same ones always, raw beside what counts as right."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from transition_lake import GROUP, asked, lost, prepared, right
+
+from groundlake.errors import UsageError
+from groundlake.store import Lake
+from groundlake.transition.verification.sample import SampleRow, as_frame, sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EXAMPLES = {name: int(name > "f") for name in "abcdefghij"}
+
+
+@pytest.fixture(scope="module")
+def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """Ten examples in two bins, asked at two budgets; one request failed, one answer has no score."""
+    made = Lake(tmp_path_factory.mktemp("sampled") / "lake")
+    prepared(made, EXAMPLES)
+    asked(made, 1.0, {name: right(text=f"\n It's {name}!  ") for name in EXAMPLES} | {"a": lost()}, bins=EXAMPLES)
+    asked(made, 0.5, {name: right(0.25) for name in EXAMPLES} | {"b": right(None)}, bins=EXAMPLES, hour=2)
+    prepared(made, EXAMPLES, group="waiting")
+    return made
+
+
+@pytest.fixture(scope="module")
+def everything(lake: Lake) -> list[SampleRow]:
+    """A sample that is larger than the group."""
+    return sample(lake, GROUP, n=99)
+
+
+def test_a_seed_draws_rows_by_the_hash_of_seed_and_request_and_another_seed_others(
+    lake: Lake, everything: list[SampleRow]
+) -> None:
+    # Written down once, so that no version of Python or of a library draws others.
+    assert [row.request_id for row in everything[:4]] == ["g_0.5_c_1", "g_0.5_a_1", "g_0.5_e_1", "g_1_g_1"]
+    assert sample(lake, GROUP, n=5) == everything[:5]
+    assert sample(lake, GROUP, n=5, seed=2) != everything[:5]
+
+
+def test_rows_do_not_depend_on_the_order_in_which_they_were_written(
+    everything: list[SampleRow], lake_root: Path
+) -> None:
+    other = Lake(lake_root)
+    backwards = dict(reversed(EXAMPLES.items()))
+    asked(other, 0.5, {name: right(0.25) for name in backwards} | {"b": right(None)}, bins=EXAMPLES, hour=2)
+    asked(other, 1.0, {name: right() for name in backwards} | {"a": lost()}, bins=EXAMPLES)
+    prepared(other, backwards)
+    assert [row.request_id for row in sample(other, GROUP, n=99)] == [row.request_id for row in everything]
+
+
+def test_a_sample_that_is_larger_than_the_group_is_all_of_it(everything: list[SampleRow]) -> None:
+    assert {(row.budget, row.example_id) for row in everything} == {(b, e) for b in (1.0, 0.5) for e in EXAMPLES}
+    assert len(everything) == 2 * len(EXAMPLES)
+
+
+def test_a_row_shows_the_raw_answer_beside_what_counts_as_right_and_its_score(
+    everything: list[SampleRow],
+) -> None:
+    rows = {(row.budget, row.example_id): row for row in everything}
+    answered = rows[1.0, "g"]
+    assert (answered.text, answered.answers, answered.question) == ("\n It's g!  ", ("this",), "Which?")
+    assert (answered.metric, answered.accuracy, answered.exact_match, answered.f1) == ("qa_f1", 1.0, 1.0, 1.0)
+    assert (answered.bin_index, answered.prompt_tokens, answered.repeat) == (1, 200, 1)
+    assert (answered.state, answered.finish_reason, answered.failure) == ("answered", "stop", None)
+    failed = rows[1.0, "a"]
+    assert (failed.state, failed.failure, failed.message) == ("failed", "TIMEOUT", "it failed")
+    assert (failed.text, failed.accuracy, failed.metric) == (None, None, None)
+    unscored = rows[0.5, "b"]
+    assert (unscored.text, unscored.accuracy, unscored.normalized_gold) == ("this", None, None)
+
+
+def test_a_budget_and_a_bin_leave_only_their_rows(lake: Lake) -> None:
+    assert {(row.budget, row.bin_index) for row in sample(lake, GROUP, bin_index=1)} == {(1.0, 1), (0.5, 1)}
+    both = sample(lake, GROUP, budget=1.0, bin_index=0, n=99)
+    assert {(row.budget, row.example_id) for row in both} == {(1.0, each) for each in "abcdef"}
+
+
+def test_a_run_or_the_id_of_a_budget_leaves_only_its_rows(lake: Lake) -> None:
+    (run_id, budget_id), *_ = lake.sql("SELECT run_id, budget_id FROM kv_runs WHERE budget = 0.5").rows()
+    for name in (run_id, budget_id):
+        assert {row.budget for row in sample(lake, GROUP, n=99, run_id=name)} == {0.5}
+    with pytest.raises(UsageError, match="run nobody has no request that counts now"):
+        sample(lake, GROUP, run_id="nobody")
+
+
+def test_a_frame_has_the_rows_in_the_order_of_the_sample(everything: list[SampleRow]) -> None:
+    frame = as_frame(everything)
+    assert frame["request_id"].to_list() == [row.request_id for row in everything]
+    assert frame.filter(budget=1.0, example_id="g")["answers"].to_list() == [["this"]]
+    assert as_frame([]).columns == frame.columns
+
+
+@pytest.mark.parametrize(
+    ("asked_for", "told"),
+    [
+        ({"budget": 0.2}, "nothing was asked in budget 0.2\n  there is: 0.5, 1"),
+        ({"bin_index": 7}, "nothing was asked in bin 7\n  there is: 0, 1"),
+        ({"n": 0}, "at least 1 row, got 0"),
+    ],
+)
+def test_what_is_not_there_is_refused_with_what_there_is(lake: Lake, asked_for: dict[str, Any], told: str) -> None:
+    with pytest.raises(UsageError) as refused:
+        sample(lake, GROUP, **asked_for)
+    assert told in str(refused.value)
+
+
+def test_a_group_that_is_not_there_or_was_not_asked_says_so(lake: Lake, lake_root: Path) -> None:
+    with pytest.raises(UsageError, match=f"there is no group nobody\n  there is: {GROUP}, waiting"):
+        sample(lake, "nobody")
+    with pytest.raises(UsageError, match="group waiting: nothing was asked yet\n  lake kv run first"):
+        sample(lake, "waiting")
+    with pytest.raises(UsageError, match="no lake at"):
+        sample(Lake(lake_root), GROUP)
