@@ -281,7 +281,7 @@ def test_what_fails_or_dies_is_a_failed_row_and_the_sweep_goes_on(models: str, l
     wanted = [
         *(Configuration(f"{models}:{name}", "fp32", 1) for name in ("raising", "dying", "exiting")),
         Configuration(f"{models}:tiny", "tf32", 1),
-        Configuration(f"{models}:tiny", "int8", 1),
+        Configuration(f"{models}:tiny", "int4", 1),
         Configuration(f"{models}:tiny", "fp32", 1),
     ]
     result = sweep(lake, settings(), wanted)
@@ -295,7 +295,7 @@ def test_what_fails_or_dies_is_a_failed_row_and_the_sweep_goes_on(models: str, l
     assert "SIGKILL" in reasons[("dying", "fp32")]
     assert reasons[("exiting", "fp32")].endswith("exit code 3; it printed last: the disk of the weights is gone")
     assert "tf32 is a mode of CUDA devices" in reasons[("tiny", "tf32")]
-    assert "int8" in reasons[("tiny", "int8")]
+    assert "int4" in reasons[("tiny", "int4")]
     assert len(reasons) == len(result.failed) == 5
     failed = runs.filter(pl.col("status") == "failed")
     assert failed["timing_method"].unique().to_list() == ["none"]

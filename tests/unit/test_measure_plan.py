@@ -58,7 +58,7 @@ def test_what_is_given_replaces_that_part_of_a_sweep() -> None:
         ({"sweep": "quik"}, "quick, full"),
         (
             {"precisions": ["fp23"]},
-            "there are fp32, tf32, fp16, bf16\n  fp64, fp8, int8, int4 are known, and not run yet",
+            "there are fp32, tf32, fp16, bf16, int8\n  fp64, fp8, int4 are known, and not run yet",
         ),
         ({"input_shape": (3, 0, 32)}, "--input-shape: every size is at least 1, got 3,0,32"),
         ({"models": ["resnet18@3x64x64"], "input_shape": (3, 32, 32)}, "names the shape of its input"),

@@ -51,6 +51,15 @@ def test_efficiency_is_averaged_over_the_samples_and_absent_without_flops() -> N
     assert (row["precision"], row["status"], row["warnings"]) == ("fp32", "ok", None)
 
 
+def test_without_parts_the_whole_model_is_all_that_is_known() -> None:
+    whole = replace(MEASURED, subgraphs=(), subgraph_ms=(), pass_ms=(), timing_method="end_to_end", total_flops=1000)
+    row, frames = Measurement.of(RUN, SETTINGS, whole).to_frames()
+    assert "subgraph_timings" not in frames
+    unknown = ("num_subgraphs", "total_bytes", "total_latency_ms", "total_latency_std_ms", "throughput_fps")
+    assert [row[name] for name in unknown] == [None] * 5
+    assert (row["total_flops"], row["end_to_end_latency_ms"], row["timed_runs"]) == (1000, 3.5, 4)
+
+
 def test_a_time_of_zero_gives_no_efficiency_instead_of_an_infinite_one() -> None:
     measured = replace(MEASURED, subgraph_ms=((0.0, 2.0, 2.0, 2.0), (1.0,) * 4))
     _, frames = Measurement.of(RUN, SETTINGS, measured).to_frames()

@@ -80,8 +80,8 @@ def test_tf32_on_a_cpu_is_refused_and_not_run_as_fp32() -> None:
 
 
 def test_a_precision_that_nothing_here_runs_is_refused_by_name() -> None:
-    with pytest.raises(UsageError, match="int8"):
-        require_precision("int8", "cpu")
+    with pytest.raises(UsageError, match="int4"):
+        require_precision("int4", "cpu")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has a CUDA device")

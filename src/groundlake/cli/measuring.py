@@ -19,8 +19,10 @@ from groundlake.cli.sweep_report import Course, new_name, print_plan, print_resu
 from groundlake.errors import INTERRUPTED, LakeError, UsageError
 
 if TYPE_CHECKING:
+    from groundlake.measure.int8.settings import Int8Settings
     from groundlake.measure.plan import Configuration, SweepSettings
     from groundlake.measure.target import Target
+    from groundlake.store import Lake
 
 
 GIB = 2**30
@@ -48,7 +50,7 @@ def ingest(
         typer.Option("--models", metavar="A,B", help="torchvision models, encoders, own package.module:factory."),
     ] = None,
     precisions: Annotated[
-        str | None, typer.Option("--precisions", metavar="P,Q", help="fp32, tf32, fp16, bf16.")
+        str | None, typer.Option("--precisions", metavar="P,Q", help="fp32, tf32, fp16, bf16, int8.")
     ] = None,
     batches: Annotated[str | None, typer.Option("--batches", metavar="1,4", help="Batch sizes.")] = None,
     input_shape: Annotated[
@@ -57,6 +59,30 @@ def ingest(
             "--input-shape",
             metavar="3,224,224",
             help="Shape of one input; of an encoder, its length. It becomes a part of the model's name.",
+        ),
+    ] = None,
+    calibration_set: Annotated[
+        str | None,
+        typer.Option("--calibration-set", metavar="NAME", help="Set of images that int8 is calibrated with."),
+    ] = None,
+    int8_engine: Annotated[
+        str | None,
+        typer.Option(
+            "--int8-engine", metavar="onednn|x86|fbgemm|qnnpack", help="What runs int8.", show_default="onednn"
+        ),
+    ] = None,
+    evaluation_set: Annotated[
+        str | None,
+        typer.Option(
+            "--evaluation-set",
+            metavar="NAME",
+            help="With int8: prepare calibration images as this registered evaluation does.",
+        ),
+    ] = None,
+    evaluation_data: Annotated[
+        Path | None,
+        typer.Option(
+            "--evaluation-data", metavar="DIR", help="Its images: the accuracy before and after int8 is evaluated."
         ),
     ] = None,
     warmup: Annotated[int, typer.Option("--warmup", help="Passes before timing.")] = 10,
@@ -120,6 +146,7 @@ def ingest(
     """Measure this machine, or import with --from: subgraph timings and summaries go into the lake.
 
     What the lake holds is skipped unless --repeat is given. A model that fails becomes a failed run with its reason.
+    int8 is quantized with a calibration set (--calibration-set), and its kernels are proven.
     Ctrl-C stops behind the current run; the same command goes on later (with --repeat, give it a --session).
     """
     if folder is not None:
@@ -141,6 +168,7 @@ def ingest(
         batches=_numbers("--batches", batches),
         input_shape=None if shape is None else tuple(shape),
     )
+    int8 = _int8(settings.lake, wanted, calibration_set, int8_engine, evaluation_set, evaluation_data)
     target = choose_target(settings.lake, hw, device)
     plan_settings = SweepSettings(
         hardware_id=target.hardware_id,
@@ -162,6 +190,7 @@ def ingest(
         power_hz=power_hz,
         baseline_s=baseline,
         show_output=settings.debug,
+        int8=int8,
     )
     if dry_run:
         print_plan(settings, plan_settings, wanted, target)
@@ -219,6 +248,37 @@ def _import(settings: Settings, folder: Path, hardware_id: str | None, zones: li
             settings.lake, folder, hardware_id=hardware_id, zones=parsed, dry_run=dry_run, on_progress=show
         )
     print_report(settings, report, dry_run=dry_run)
+
+
+def _int8(
+    lake: Lake,
+    wanted: list[Configuration],
+    calibration_set: str | None,
+    engine: str | None,
+    evaluation_set: str | None,
+    evaluation_data: Path | None,
+) -> Int8Settings | None:
+    """Check what int8 is made with; the options for it mean nothing without it."""
+    from groundlake.measure.int8.settings import ENGINES, INT8, choose_int8
+
+    given = {
+        "--calibration-set": calibration_set,
+        "--int8-engine": engine,
+        "--evaluation-set": evaluation_set,
+        "--evaluation-data": evaluation_data,
+    }
+    told = [option for option, value in given.items() if value is not None]
+    if told and not any(each.precision == INT8 for each in wanted):
+        raise UsageError(f"{told[0]} is for int8, which is not measured here; add --precisions int8, or leave it out")
+    if calibration_set is None:
+        return None
+    return choose_int8(
+        lake,
+        calibration_set=calibration_set,
+        engine=engine or ENGINES[0],
+        evaluation_set=evaluation_set,
+        evaluation_data=evaluation_data,
+    )
 
 
 def _names(option: str, text: str | None) -> list[str] | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from groundlake.errors import LakeEnvironmentError, LakeError
 from groundlake.hardware.detection import mode_slug
+from groundlake.measure.int8.settings import INT8
 from groundlake.measure.messages import Failed, Job, Known, Measured, Question
 from groundlake.measure.record import FailedMeasurement, Measurement
 from groundlake.measure.worker import Worker, WorkerLostError, WorkerTimeoutError
@@ -43,7 +44,7 @@ def check_sweep(settings: SweepSettings, todo: Plan) -> Mapping[str, float | Non
         return {}
     try:
         with Worker.running(show_output=settings.show_output) as worker:
-            answer = worker.ask(Question(wanted, settings.device), CHECK_TIMEOUT_S)
+            answer = worker.ask(Question(wanted, settings.device, settings.int8), CHECK_TIMEOUT_S)
     except WorkerLostError as error:
         raise LakeEnvironmentError(
             f"the measuring process was lost while it looked for the device and the models: {error}\n"
@@ -126,4 +127,5 @@ def _job(run: PlannedRun, settings: SweepSettings) -> Job:
         input_shape=wanted.input_shape,
         power=settings.power,
         power_hz=settings.power_hz,
+        int8=settings.int8 if wanted.precision == INT8 else None,
     )

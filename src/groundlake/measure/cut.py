@@ -48,18 +48,8 @@ OPERATION_TYPES: tuple[tuple[str, tuple[str, ...]], ...] = (
 """Types of patterns without a convolution, in the order of the tests: the first hit wins."""
 
 
-class CountingRules(Protocol):
-    """What a way of tracing knows about its nodes; one implementation for each flops_method."""
-
-    flops_method: str
-
-    def kind(self, node: Node) -> str:
-        """Name of the operation as the pair table spells it."""
-        ...
-
-    def flops(self, node: Node) -> int:
-        """Floating-point operations of one execution of the node."""
-        ...
+class ByteRules(Protocol):
+    """What a way of counting bytes knows about the nodes of a graph."""
 
     def value_bytes(self, node: Node) -> int:
         """Bytes of the node's result."""
@@ -71,6 +61,20 @@ class CountingRules(Protocol):
 
     def weight_bytes(self, node: Node) -> int:
         """Bytes of the parameters that the node owns."""
+        ...
+
+
+class CountingRules(ByteRules, Protocol):
+    """What a way of tracing knows about its nodes; one implementation for each flops_method."""
+
+    flops_method: str
+
+    def kind(self, node: Node) -> str:
+        """Name of the operation as the pair table spells it."""
+        ...
+
+    def flops(self, node: Node) -> int:
+        """Floating-point operations of one execution of the node."""
         ...
 
 
@@ -151,11 +155,11 @@ def _describe(number: int, chain: list[Node], rules: CountingRules) -> Subgraph:
         operation_type=operation_type(pattern),
         node_names=tuple(node.name for node in chain),
         flops=sum(rules.flops(node) for node in chain),
-        total_bytes=_bytes(chain, rules),
+        total_bytes=chain_bytes(chain, rules),
     )
 
 
-def _bytes(chain: list[Node], rules: CountingRules) -> int:
+def chain_bytes(chain: list[Node], rules: ByteRules) -> int:
     """Sum what enters, leaves and parametrizes a chain.
 
     A value that two operations of the chain read from outside counts twice; a value used only inside is free.

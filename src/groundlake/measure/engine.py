@@ -16,12 +16,16 @@ from groundlake.measure.cut import in_play
 from groundlake.measure.doubts import Doubt, low_gpu_clock
 from groundlake.measure.enough import SettledMean, never
 from groundlake.measure.inputs import own_shape
+from groundlake.measure.int8.prepare import engine_of, int8_workload
+from groundlake.measure.int8.quantize import require_engine
+from groundlake.measure.int8.settings import INT8, require_shape
 from groundlake.measure.load import HeldBack, system_under_load
 from groundlake.measure.messages import Job, Measured, Question
 from groundlake.measure.precision import DTYPES, numerics, require_device, require_precision
-from groundlake.measure.timing import time_end_to_end, time_subgraphs
+from groundlake.measure.timing import NOT_TIMED, time_end_to_end, time_subgraphs
 from groundlake.measure.trace import TracedModel, trace
-from groundlake.measure.zoo import check_names, load_model, require_input
+from groundlake.measure.workload import Workload
+from groundlake.measure.zoo import check_names, known_shape, load_model, require_input
 from groundlake.power.watch import PowerWatch
 from groundlake.system import gpu_clock_limit_mhz, software_facts, system_state, throttle_events
 from groundlake.vision import import_torchvision
@@ -45,25 +49,31 @@ def check(question: Question) -> dict[str, float | None]:
         FLOPs of one input by name, from what torchvision states; None where it does not.
 
     Raises:
-        MissingDependencyError: The device, or what a model is built with, is missing; or the device is a slice.
+        MissingDependencyError: The device, what a model is built with or what int8 needs is missing; or the device is a
+            slice.
         UsageError: A model is not known, or every run would fail for a reason that is known now.
     """
     require_device(question.device)
     if question.device != "cpu":
         require_whole_gpu()
     check_names(list(dict.fromkeys(each.plain_model for each in question.configurations)))
-    reasons = [_reason_against(each, question.device) for each in question.configurations]
+    if question.int8 is not None and any(each.precision == INT8 for each in question.configurations):
+        require_engine(question.int8.engine)
+    reasons = [_reason_against(each, question) for each in question.configurations]
     if reasons and all(reasons):
         told = "\n".join(dict.fromkeys(reason for reason in reasons if reason))
         raise UsageError(f"no run of this sweep can come to a result\n{told}" if len(set(reasons)) > 1 else told)
     return {each.model: _stated_flops(each) for each in question.configurations}
 
 
-def _reason_against(wanted: Configuration, device: str) -> str | None:
+def _reason_against(wanted: Configuration, question: Question) -> str | None:
     """Why a configuration cannot be measured, as far as that is known before the model is built."""
     try:
-        require_precision(wanted.precision, device)
+        require_precision(wanted.precision, question.device)
         require_input(wanted.plain_model, wanted.input_shape)
+        shape = known_shape(wanted.plain_model, wanted.input_shape)
+        if wanted.precision == INT8 and question.int8 is not None and shape is not None:
+            require_shape(wanted.plain_model, shape, question.int8)
     except LakeError as error:
         return str(error)
     return None
@@ -94,23 +104,24 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
     require_precision(job.precision, job.device)
     before, throttled_before = system_state(job.device), throttle_events()
     torch.manual_seed(SEED)
-    with numerics(job.precision):
-        module, example = _built(job)
-        traced = trace(module, example)
-        warnings = _foreign_types(traced, job.precision)
-        subgraphs = traced.subgraphs()
+    with numerics(job.precision), engine_of(job.int8):
+        work = _workload(job, on_progress)
+        module, example = work.traced.module, work.example
+        left_s = job.time_limit_s - (perf_counter() - start)
         passes: _Passes = {"warmup": job.warmup, "runs": job.runs, "on_progress": on_progress}
         held = HeldBack(job.device)
-        times = time_subgraphs(traced, subgraphs, example, enough=_enough(job), **passes)
+        times = NOT_TIMED
+        if work.timed is not None:
+            times = time_subgraphs(work.traced, work.timed, example, enough=_enough(job, left_s), **passes)
         under_load = system_under_load(job.device, module, example, times.pass_ms)
         with PowerWatch(job.power, job.power_hz) as power:
-            whole = time_end_to_end(module, example, enough=_enough(job), on_border=power.mark, **passes)
+            whole = time_end_to_end(module, example, enough=_enough(job, left_s), on_border=power.mark, **passes)
         of_clocks = (*low_gpu_clock(under_load["gpu_clock_mhz"], gpu_clock_limit_mhz(job.device)), *held.doubts())
     throttled_after = throttle_events()
     return Measured(
         input_shape=tuple(example.shape),
-        subgraphs=subgraphs,
-        flops_method=traced.flops_method,
+        subgraphs=work.subgraphs,
+        flops_method=work.flops_method,
         timing_method=times.timing_method,
         subgraph_ms=times.subgraph_ms,
         pass_ms=times.pass_ms,
@@ -123,7 +134,9 @@ def measure(job: Job, on_progress: Callable[[str, int, int], None]) -> Measured:
         system_after=system_state(job.device),
         power=power.record(),
         throttle_events=_increase(throttled_before, throttled_after),
-        warnings=(*warnings, *of_clocks),
+        warnings=(*work.warnings, *of_clocks),
+        total_flops=work.total_flops,
+        int8=work.int8,
     )
 
 
@@ -140,6 +153,24 @@ class _Passes(TypedDict):
     on_progress: Callable[[str, int, int], None]
 
 
+def _workload(job: Job, on_progress: Callable[[str, int, int], None]) -> Workload:
+    """The model in its precision, on its device, traced and cut."""
+    module, example = _built(job)
+    if job.precision == INT8:
+        return int8_workload(module, example, job.int8, name=job.model, on_progress=on_progress)
+    traced = trace(module, example)
+    subgraphs = traced.subgraphs()
+    return Workload(
+        traced=traced,
+        example=example,
+        subgraphs=subgraphs,
+        timed=subgraphs,
+        flops_method=traced.flops_method,
+        total_flops=sum(each.flops for each in subgraphs),
+        warnings=_foreign_types(traced, job.precision),
+    )
+
+
 def _built(job: Job) -> tuple[torch.nn.Module, torch.Tensor]:
     """The model in its precision, on its device, and an input for it."""
     loaded = load_model(job.model, device=job.device, input_shape=job.input_shape)
@@ -147,9 +178,9 @@ def _built(job: Job) -> tuple[torch.nn.Module, torch.Tensor]:
     return loaded.module.to(dtype), loaded.example(job.batch, dtype=dtype, device=job.device)
 
 
-def _enough(job: Job) -> Callable[[Sequence[float]], bool]:
-    """Rule that ends the timed passes of a phase early."""
-    return SettledMean(job.until_ci, SHARE_OF_TIME * job.time_limit_s) if job.until_ci else never
+def _enough(job: Job, left_s: float) -> Callable[[Sequence[float]], bool]:
+    """Rule that ends the timed passes of a phase early, within what is left of the time limit."""
+    return SettledMean(job.until_ci, SHARE_OF_TIME * left_s) if job.until_ci else never
 
 
 def _foreign_types(traced: TracedModel, precision: str) -> tuple[Doubt, ...]:

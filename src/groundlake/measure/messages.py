@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from groundlake.errors import LakeError
     from groundlake.measure.cut import Subgraph
     from groundlake.measure.doubts import Doubt
+    from groundlake.measure.int8.found import Int8Found
+    from groundlake.measure.int8.settings import Int8Settings
     from groundlake.measure.plan import Configuration
     from groundlake.power.watch import PowerRecord
 
@@ -31,14 +33,16 @@ class Job:
     input_shape: tuple[int, ...] | None = None
     power: str = "none"
     power_hz: float = 20.0
+    int8: Int8Settings | None = None
 
 
 @dataclass(frozen=True)
 class Question:
-    """Asks whether a sweep can start: configurations whose models must be known, and the device."""
+    """Asks whether a sweep can start: configurations whose models must be known, the device, and how int8 is made."""
 
     configurations: tuple[Configuration, ...]
     device: str
+    int8: Int8Settings | None = None
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,7 @@ class Measured:
     """What the measuring process found out about one configuration.
 
     Attributes:
+        subgraphs: Parts of the model; none where parts cannot be timed singly, and timing_method is end_to_end then.
         subgraph_ms: Shape (subgraphs, runs), in ms.
         pass_ms: Shape (runs,): instrumented passes, in ms.
         end_to_end_ms: Shape (runs,): uninstrumented passes, in ms.
@@ -62,6 +67,8 @@ class Measured:
         power: What the power sensors said around the timed passes of the whole model.
         throttle_events: How often the machine held its clocks back during the run; None where it does not say.
         warnings: What is doubtful and only the model shows.
+        total_flops: Floating-point operations of one pass; None where only the subgraphs say.
+        int8: What quantization came to; None in another precision.
     """
 
     input_shape: tuple[int, ...]
@@ -80,6 +87,8 @@ class Measured:
     power: PowerRecord | None = None
     throttle_events: int | None = None
     warnings: tuple[Doubt, ...] = ()
+    total_flops: int | None = None
+    int8: Int8Found | None = None
 
 
 @dataclass(frozen=True)

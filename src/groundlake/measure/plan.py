@@ -8,11 +8,14 @@ import random
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+import polars as pl
+
 from groundlake.errors import UsageError
 from groundlake.ledger import good_runs
 from groundlake.machine import is_device
 from groundlake.measure.enough import LEAST_PASSES
 from groundlake.measure.inputs import name_with_shape, split_name
+from groundlake.measure.int8.settings import INT8, check_wanted, runs_made_alike
 from groundlake.power import DEFAULT_HZ
 from groundlake.power.watch import AUTO, check_source
 
@@ -21,12 +24,13 @@ if TYPE_CHECKING:
 
     from groundlake.measure.cooldown import Cooldown
     from groundlake.measure.doubts import Doubt
+    from groundlake.measure.int8.settings import Int8Settings
     from groundlake.store import Lake
 
-MEASURABLE = ("fp32", "tf32", "fp16", "bf16")
-"""Precisions that can be run on some device."""
+MEASURABLE = ("fp32", "tf32", "fp16", "bf16", INT8)
+"""Precisions that can be run on some device; int8 needs a calibration set."""
 
-NOT_RUN_YET = ("fp64", "fp8", "int8", "int4")
+NOT_RUN_YET = ("fp64", "fp8", "int4")
 """Precisions that runs may be imported under. A sweep accepts them beside others; they become failed rows."""
 
 FULL_BATCHES: dict[str, tuple[int, ...]] = {
@@ -128,6 +132,7 @@ class SweepSettings:
         baseline_s: Length of the idle baseline before the first run, where there is a sensor; 0 takes none.
         doubts: What is doubtful about every run of the sweep, for example that a failed preflight was overruled.
         show_output: Let through what models and torch print while they are measured; it is thrown away otherwise.
+        int8: How int8 is made; None measures no int8.
     """
 
     hardware_id: str
@@ -150,6 +155,7 @@ class SweepSettings:
     baseline_s: float = BASELINE_S
     doubts: tuple[Doubt, ...] = ()
     show_output: bool = False
+    int8: Int8Settings | None = None
 
     def __post_init__(self) -> None:
         passes = ("--runs", self.runs, 1) if self.until_ci is None else ("--max-runs", self.runs, LEAST_PASSES)
@@ -251,10 +257,14 @@ def plan(lake: Lake, settings: SweepSettings, wanted: Iterable[Configuration]) -
     Repetitions go round by round, each round in an order of its own, so that a drift of the machine is not taken for
     a property of the model that happens to come last. The orders follow from the name of the session; a session that
     was interrupted goes on where it stopped.
+
+    Raises:
+        UsageError: int8 is wanted, and there is no calibration set, or it cannot be had with it.
     """
     every = list(dict.fromkeys(wanted))
+    check_wanted(every, settings.int8, settings.device_kind)
     if settings.repeat is None:
-        held = measured_already(lake, settings.hardware_id)
+        held = measured_already(lake, settings.hardware_id, settings.int8)
         runs = [(PlannedRun(each), each in held) for each in every]
     else:
         rounds = range(1, settings.repeat + 1)
@@ -273,16 +283,31 @@ def _done_in_session(lake: Lake, settings: SweepSettings) -> set[PlannedRun]:
     if settings.session is None or not lake.exists:
         return set()
     runs = good_runs(lake.runs(settings.hardware_id)).filter(session_id=settings.session)
+    runs = _made_alike(lake, settings.hardware_id, settings.int8, runs)
     rows = runs.select("model", "precision", "batch", "run_index").iter_rows()
     return {PlannedRun(Configuration(*row[:3]), row[3]) for row in rows}
 
 
-def measured_already(lake: Lake, hardware_id: str) -> set[Configuration]:
-    """Configurations of a device with a good efficiency run, imported ones included."""
+def measured_already(lake: Lake, hardware_id: str, int8: Int8Settings | None = None) -> set[Configuration]:
+    """Configurations of a device with a good efficiency run, imported ones included.
+
+    Args:
+        lake: Where to look.
+        hardware_id: Id of the device.
+        int8: A run in int8 counts if its network was made with the same images, prepared alike, by the same engine.
+    """
     if not lake.exists:
         return set()
-    good = good_runs(lake.runs(hardware_id))
+    good = _made_alike(lake, hardware_id, int8, good_runs(lake.runs(hardware_id)))
     return {Configuration(*row) for row in good.select("model", "precision", "batch").iter_rows()}
+
+
+def _made_alike(lake: Lake, hardware_id: str, int8: Int8Settings | None, runs: pl.DataFrame) -> pl.DataFrame:
+    """Leave out runs in int8 whose network was made otherwise, or nobody knows how."""
+    is_int8 = pl.col("precision") == INT8
+    if int8 is None or runs.filter(is_int8).is_empty():
+        return runs
+    return runs.filter(~is_int8 | pl.col("run_id").is_in(runs_made_alike(lake, hardware_id, int8)))
 
 
 def config_hash(configuration: Configuration, settings: SweepSettings) -> str:
@@ -297,5 +322,7 @@ def config_hash(configuration: Configuration, settings: SweepSettings) -> str:
         "runs": settings.runs,
         "until_ci": settings.until_ci,
     }
+    if configuration.precision == INT8 and settings.int8 is not None:
+        decisive["int8"] = settings.int8.decisive
     text = json.dumps(decisive, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()[:16]

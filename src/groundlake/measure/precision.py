@@ -8,13 +8,21 @@ from typing import TYPE_CHECKING
 import torch
 
 from groundlake.errors import MissingDependencyError, UsageError
+from groundlake.measure.int8.settings import INT8
 from groundlake.measure.plan import MEASURABLE, NOT_RUN_YET
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-DTYPES = {"fp32": torch.float32, "tf32": torch.float32, "fp16": torch.float16, "bf16": torch.bfloat16}
-"""Type of weights and inputs; tf32 is fp32 data with shortened products inside the device."""
+DTYPES = {
+    "fp32": torch.float32,
+    "tf32": torch.float32,
+    "fp16": torch.float16,
+    "bf16": torch.bfloat16,
+    INT8: torch.float32,
+}
+"""Type of a model and its inputs: tf32 is fp32 data with shortened products inside the device, and a network that is
+quantized to int8 converts its input itself."""
 
 AMPERE = (8, 0)
 """First compute capability of NVIDIA GPUs with tf32 and bf16 (NVIDIA A100 architecture whitepaper, 2020)."""
@@ -50,6 +58,8 @@ def require_precision(precision: str, device: str) -> None:
     kind = torch.device(device).type
     if precision == "tf32" and kind != "cuda":
         raise MissingDependencyError("tf32 is a mode of CUDA devices; on a CPU it would be fp32 under another name")
+    if precision == INT8 and kind != "cpu":
+        raise MissingDependencyError(f"int8 is measured on the processor only: torch has no such kernels for {kind}")
     if precision in ("tf32", "bf16") and kind == "cuda":
         capability = torch.cuda.get_device_capability(device)
         if capability < AMPERE:

@@ -9,8 +9,10 @@ import polars as pl
 
 from groundlake import __version__
 from groundlake.ground_truth import MeasurementRecord
+from groundlake.layout import new_id
 from groundlake.machine import gpu_index
 from groundlake.measure.doubts import doubts_about
+from groundlake.measure.int8.found import TABLE, quantization_run
 from groundlake.measure.plan import config_hash
 from groundlake.stats.intervals import summarize
 from groundlake.stats.timed import timed_subgraph
@@ -24,6 +26,10 @@ if TYPE_CHECKING:
     from groundlake.measure.doubts import Doubt
     from groundlake.measure.messages import Measured
     from groundlake.measure.plan import PlannedRun, SweepSettings
+
+END_TO_END = "end_to_end"
+_OF_PARTS = ("num_subgraphs", "total_bytes", "total_latency_ms", "total_latency_std_ms", "throughput_fps")
+"""Columns of a run that nobody knows where parts were not timed singly."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +65,11 @@ class Measurement:
         warnings = tuple(str(doubt) for doubt in every)
         return cls(run=run, settings=settings, measured=measured, record=record, warnings=warnings)
 
+    def int8_in_words(self) -> str | None:
+        """Say what a network in int8 was made with and what that came to; None in another precision."""
+        found, chosen = self.measured.int8, self.settings.int8
+        return None if found is None or chosen is None else found.in_words(chosen)
+
     def refused(self, reason: str) -> FailedMeasurement:
         """Return the failure that this becomes where it cannot be kept."""
         return FailedMeasurement(
@@ -69,6 +80,19 @@ class Measurement:
             duration_s=self.measured.duration_s,
             software=self.measured.software,
         )
+
+    def to_runs(self) -> list[tuple[dict[str, object], dict[str, pl.DataFrame]]]:
+        """Return the run, and beside it that of the quantization its model comes from, if it does."""
+        row, frames = self.to_frames()
+        found, chosen = self.measured.int8, self.settings.int8
+        if found is None or chosen is None:
+            return [(row, frames)]
+        run_id = new_id()
+        attempt = _attempt(
+            self.run, self.settings, self.measured.started_at, self.measured.duration_s, self.measured.software
+        )
+        quantized = quantization_run(attempt, run_id), {TABLE: found.row(chosen, run_id)}
+        return [(row | {"run_id": run_id}, frames), quantized]
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
         """Return the run's columns of the ledger, its subgraph timings with raw samples, and its power readings."""
@@ -93,11 +117,17 @@ class Measurement:
         if measured.power is not None:
             row |= measured.power.ledger_columns()
             frames = {**frames, "power_timeseries": measured.power.rows}
+        if measured.timing_method == END_TO_END:
+            return row | dict.fromkeys(_OF_PARTS) | {"total_flops": measured.total_flops}, _without_timings(frames)
         samples = pl.Series(
             "latency_samples_ms", [list(each) for each in measured.subgraph_ms], dtype=pl.List(pl.Float64)
         )
         timings = frames["subgraph_timings"].with_columns(samples)
         return row, {**frames, "subgraph_timings": timings}
+
+
+def _without_timings(frames: dict[str, pl.DataFrame]) -> dict[str, pl.DataFrame]:
+    return {name: frame for name, frame in frames.items() if name != "subgraph_timings"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +146,10 @@ class FailedMeasurement:
     started_at: datetime
     duration_s: float
     software: dict[str, Any]
+
+    def to_runs(self) -> list[tuple[dict[str, object], dict[str, pl.DataFrame]]]:
+        """Return the run; nothing else came of it."""
+        return [self.to_frames()]
 
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
         """Return the run's columns of the ledger; there are no fact rows, and no pass of it counts."""

@@ -67,12 +67,16 @@ class Event:
 
 @dataclass(frozen=True)
 class Finished:
-    """One finished run; `reason` is None when it was measured, and `warnings` are what is doubtful then."""
+    """One finished run; `reason` is None when it was measured, and `warnings` are what is doubtful then.
+
+    `int8` says of a run in int8 what it was made with, and what that came to.
+    """
 
     run: PlannedRun
     run_id: str
     reason: str | None = None
     warnings: tuple[str, ...] = ()
+    int8: str | None = None
 
 
 @dataclass
@@ -274,7 +278,7 @@ class _Sweep:
             power = outcome.measured.power
             silent = power is not None and not power.series and self.settings.power == AUTO
             self.result.no_power = power.notes if power is not None and silent else ()
-            self.result.done.append(Finished(run, run_id, warnings=outcome.warnings))
+            self.result.done.append(Finished(run, run_id, warnings=outcome.warnings, int8=outcome.int8_in_words()))
             tell(kind="done", run_id=run_id)
         else:
             self.result.failed.append(Finished(run, run_id, outcome.reason))
@@ -283,7 +287,7 @@ class _Sweep:
     def _written(self, outcome: Measurement | FailedMeasurement) -> tuple[str, Measurement | FailedMeasurement]:
         """Commit an outcome; a measurement that its contract refuses is a failure with that reason."""
         try:
-            return self.lake.write_record(outcome), outcome
+            return self.lake.write_many(outcome.to_runs())[0], outcome
         except ContractViolationError as error:
             if not isinstance(outcome, Measurement):
                 raise

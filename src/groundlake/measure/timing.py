@@ -33,6 +33,10 @@ class SubgraphTimes:
     pass_ms: tuple[float, ...]
 
 
+NOT_TIMED = SubgraphTimes(timing_method="end_to_end", subgraph_ms=(), pass_ms=())
+"""Where parts cannot be timed singly."""
+
+
 class Clock(Protocol):
     """A source of marks in the stream of work whose distances are read after the pass."""
 

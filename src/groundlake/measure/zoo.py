@@ -108,6 +108,18 @@ def check_names(names: list[str]) -> None:
             _torchvision_factory(name)
 
 
+def known_shape(name: str, shape: tuple[int, ...] | None) -> tuple[int, ...] | None:
+    """Shape of one input of a model, as far as it is known before the model is built.
+
+    Args:
+        name: Name of the model.
+        shape: Shape that was asked for; it wins.
+    """
+    if shape is not None or ":" not in name:
+        return shape or own_shape(name)
+    return _user_factory(name)[1]
+
+
 def require_input(name: str, shape: tuple[int, ...] | None) -> None:
     """Raise where a model is known, before it is built, not to take inputs of a shape.
 

@@ -1,0 +1,75 @@
+"""Find the function that an evaluation prepares its images with, by its name: `package.module:function`."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from groundlake.errors import UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import ArrayLike, NDArray
+
+FORM = "package.module:function"
+
+
+@contextmanager
+def from_working_directory() -> Iterator[None]:
+    """Let modules of the working directory be imported in the block, as `python -m` does; they come first."""
+    here = str(Path.cwd())
+    sys.path.insert(0, here)
+    importlib.invalidate_caches()
+    try:
+        yield
+    finally:
+        with suppress(ValueError):  # the user's code may have put the path in order
+            sys.path.remove(here)
+
+
+def find_function(named: str) -> Callable[[NDArray[Any]], ArrayLike]:
+    """Import the function that `package.module:function` names; attributes may follow one another behind the colon.
+
+    Args:
+        named: Its name.
+
+    Raises:
+        UsageError: The name has another form, there is no such module or function, or the module fails on import.
+    """
+    module_name, _, path = named.partition(":")
+    if not all(part.isidentifier() for part in (*module_name.split("."), *path.split("."))):
+        raise UsageError(f"--preprocess {named!r}: a function is named as {FORM}")
+    found: Any = _module(named, module_name)
+    for part in path.split("."):
+        try:
+            found = getattr(found, part)
+        except AttributeError:
+            near = difflib.get_close_matches(part, [name for name in dir(found) if not name.startswith("_")], n=3)
+            meant = f"; did you mean {', '.join(near)}?" if near else ""
+            raise UsageError(f"--preprocess {named}: {module_name} has no {part!r}{meant}") from None
+        except (Exception, SystemExit) as error:  # a property, or a module that imports on first use
+            raise UsageError(f"--preprocess {named}: {part!r} fails: {type(error).__name__}: {error}") from error
+    if not callable(found):
+        raise UsageError(f"--preprocess {named}: is no function, but {type(found).__name__}")
+    function: Callable[[NDArray[Any]], ArrayLike] = found
+    return function
+
+
+def _module(named: str, module_name: str) -> object:
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        if error.name is not None and (module_name == error.name or module_name.startswith(f"{error.name}.")):
+            raise UsageError(
+                f"--preprocess {named}: there is no module {error.name!r}, neither installed nor in {Path.cwd()}"
+            ) from None
+        raise UsageError(f"--preprocess {named}: importing {module_name} fails: {error}") from error
+    except (Exception, SystemExit) as error:  # the module is the user's: it may raise anything
+        raise UsageError(
+            f"--preprocess {named}: importing {module_name} fails: {type(error).__name__}: {error}"
+        ) from error

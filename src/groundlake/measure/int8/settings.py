@@ -1,0 +1,329 @@
+"""How int8 is made: with which calibration set, prepared how, by which engine, and what accuracy is of. No torch.
+
+Everything that can be known to be wrong is refused here, before the first run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import polars as pl
+
+from groundlake.calibration import sources
+from groundlake.calibration.reading import open_set, unknown_name
+from groundlake.calibration.streaming import make_feed
+from groundlake.calibration.user_code import find_function, from_working_directory
+from groundlake.errors import UsageError
+from groundlake.measure.inputs import own_shape
+from groundlake.schemas import NO_KEY
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from groundlake.calibration.images import LabelledImages
+    from groundlake.calibration.reading import CalibrationSet, Layout
+    from groundlake.calibration.streaming import Preprocess
+    from groundlake.measure.plan import Configuration
+
+INT8 = "int8"
+ENGINES = ("onednn", "x86", "fbgemm", "qnnpack")
+"""Engines of torch's quantized operations; which of them are there depends on how torch was built."""
+
+CHANNELS = 3
+IMAGE_AXES = 4
+BATCH_SIZE = 50
+"""Images that are calibrated or evaluated with together, of 32 x 32 pixels; fewer of larger ones."""
+
+PIXELS_AT_ONCE = BATCH_SIZE * 64 * 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Int8Settings:
+    """How int8 is made. The measuring process gets it as it is, and reads the images itself.
+
+    Attributes:
+        lake_root: Folder of the lake that has the calibration set.
+        calibration_set: Its name.
+        set_fingerprint: Its fingerprint.
+        num_images: Images in it, all of which calibrate.
+        image_shape: Channels, height and width of an image as the model is given it.
+        preprocessing_fingerprint: Of what the model is given.
+        preprocess: Function of the evaluation that prepares the images, `package.module:function`; None leaves them as
+            the set has them: float32, 0 to 255.
+        returns: Order of the axes of what that function returns.
+        evaluation_set: Evaluation set whose preprocessing that is.
+        evaluation_data: Folder or file with its images; None evaluates nothing.
+        engine: Engine of torch's quantized operations.
+    """
+
+    lake_root: str
+    calibration_set: str
+    set_fingerprint: str
+    num_images: int
+    image_shape: tuple[int, int, int]
+    preprocessing_fingerprint: str
+    preprocess: str | None = None
+    returns: Layout = "NHWC"
+    evaluation_set: str | None = None
+    evaluation_data: str | None = None
+    engine: str = ENGINES[0]
+
+    @property
+    def decisive(self) -> dict[str, str]:
+        """What makes two int8 networks of one model the same."""
+        return {
+            "set_fingerprint": self.set_fingerprint,
+            "preprocessing_fingerprint": self.preprocessing_fingerprint,
+            "engine": self.engine,
+        }
+
+    @property
+    def batch_size(self) -> int:
+        """Images that are calibrated or evaluated with together."""
+        _, height, width = self.image_shape
+        return max(1, min(BATCH_SIZE, PIXELS_AT_ONCE // (height * width)))
+
+    def open(self) -> CalibrationSet:
+        """Open the calibration set.
+
+        Raises:
+            UsageError: It is gone, or another one has its name now.
+        """
+        opened = open_set(Lake(self.lake_root), self.calibration_set)
+        if opened.fingerprint != self.set_fingerprint:
+            raise UsageError(
+                f"calibration set {self.calibration_set} is another one than when the sweep began\n"
+                f"  fingerprint {opened.fingerprint[:16]}..., not {self.set_fingerprint[:16]}...; start the sweep again"
+            )
+        return opened
+
+    def function(self) -> Preprocess | None:
+        """Import the function that prepares images, from the working directory too.
+
+        Raises:
+            UsageError: It is not there any more.
+        """
+        if self.preprocess is None:
+            return None
+        with from_working_directory():
+            return find_function(self.preprocess)
+
+    def evaluation_images(self) -> LabelledImages | None:
+        """Read the images that accuracy is of; None where nothing is evaluated.
+
+        Raises:
+            UsageError: They cannot be read, or are not those that were registered.
+        """
+        if self.evaluation_set is None or self.evaluation_data is None:
+            return None
+        lake = Lake(self.lake_root)
+        return read_registered(lake, registered(lake, self.evaluation_set), self.evaluation_data)
+
+
+def choose_int8(
+    lake: Lake,
+    *,
+    calibration_set: str,
+    engine: str = ENGINES[0],
+    evaluation_set: str | None = None,
+    evaluation_data: str | Path | None = None,
+) -> Int8Settings:
+    """Check what int8 is to be made with.
+
+    Args:
+        lake: It has the calibration set, and the evaluation set if one is named.
+        calibration_set: Name of the set that calibrates.
+        engine: Engine of torch's quantized operations; whether this torch has it is seen by the measuring process.
+        evaluation_set: Name of a registered evaluation set: images are prepared as it prepares them.
+        evaluation_data: Folder or file with its images, for the accuracy before and after.
+
+    Raises:
+        UsageError: There is no such set or engine; both sets share images; the evaluation's function is not the one
+            that was registered any more; the data are other images than those that were registered.
+        LakeNotFoundError: There is no lake.
+    """
+    if engine not in ENGINES:
+        raise UsageError(f"--int8-engine: no engine {engine!r}; there are {', '.join(ENGINES)}")
+    if evaluation_data is not None and evaluation_set is None:
+        raise UsageError(
+            "--evaluation-data: the images of which evaluation set? name it with --evaluation-set\n"
+            "  lake calibration register-eval registers one"
+        )
+    opened = open_set(lake, calibration_set)
+    chosen = Int8Settings(
+        lake_root=str(lake.root),
+        calibration_set=calibration_set,
+        set_fingerprint=opened.fingerprint,
+        num_images=opened.num_samples,
+        image_shape=(opened.channels, opened.height, opened.width),
+        preprocessing_fingerprint=opened.preprocessing_fingerprint,
+        engine=engine,
+    )
+    if evaluation_set is None:
+        return chosen
+    row = registered(lake, evaluation_set)
+    returns, shape = _prepared_shape(row)
+    _refuse_shared(opened, row)
+    if evaluation_data is not None:
+        read_registered(lake, row, evaluation_data)
+    settings = replace(
+        chosen,
+        image_shape=shape,
+        preprocessing_fingerprint=row["preprocessing_fingerprint"],
+        preprocess=row["preprocess"],
+        returns=returns,
+        evaluation_set=evaluation_set,
+        evaluation_data=None if evaluation_data is None else str(evaluation_data),
+    )
+    _refuse_changed_function(settings, opened)
+    return settings
+
+
+def registered(lake: Lake, name: str) -> dict[str, Any]:
+    """Return the row of an evaluation set.
+
+    Raises:
+        UsageError: There is none of that name; similar ones are listed.
+    """
+    sets = lake.frame("evaluation_sets", hardware_id=NO_KEY)
+    found = sets.filter(pl.col("evaluation_set") == name)
+    if found.is_empty():
+        raise unknown_name("evaluation set", name, sets["evaluation_set"], lake, "lake calibration register-eval")
+    return found.row(-1, named=True)
+
+
+def read_registered(lake: Lake, row: dict[str, Any], data: str | Path) -> LabelledImages:
+    """Read the images of an evaluation set, which must be those that were registered, with their labels.
+
+    Args:
+        lake: It has their content hashes.
+        row: Row of the evaluation set.
+        data: Where they lie.
+
+    Raises:
+        UsageError: They cannot be read, or are others.
+    """
+    images = sources.read(row["dataset"], data, split="test")
+    rows = lake.frame("evaluation_samples", hardware_id=NO_KEY, run_id=row["run_id"])
+    wanted = sorted(rows.select("sample_id", "label").iter_rows())
+    got = sorted(zip(images.sample_ids(), images.labels.tolist(), strict=True))
+    if wanted != got:
+        there = len(set(wanted) & set(got))
+        raise UsageError(
+            f"evaluation set {row['evaluation_set']}: {data} has {there} of its {len(set(wanted))} registered images"
+            f" with their labels, and {len(set(got)) - there} others\n"
+            "  accuracy is of the registered images only: give the folder that was registered, or register this one\n"
+            "  under a name of its own (lake calibration register-eval)"
+        )
+    return images
+
+
+def check_wanted(wanted: Iterable[Configuration], int8: Int8Settings | None, device_kind: str) -> None:
+    """Refuse a sweep that asks for int8 and cannot have it.
+
+    Args:
+        wanted: Configurations of the sweep.
+        int8: How int8 is made; None where no calibration set was named.
+        device_kind: cpu or cuda.
+
+    Raises:
+        UsageError: There is no calibration set, the device is not a processor, or a model that is known without being
+            built takes inputs of another shape than the images have.
+    """
+    in_int8 = [each for each in wanted if each.precision == INT8]
+    if not in_int8:
+        return
+    if int8 is None:
+        raise UsageError(
+            "int8 needs a calibration set: activations are scaled by what the network computes for its images\n"
+            "  name one with --calibration-set (lake calibration list), or make one from training images:\n"
+            "  lake calibration build --source cifar10 --data-dir DIR --name NAME"
+        )
+    if device_kind != "cpu":
+        raise UsageError(
+            f"int8 is measured on the processor only: torch has no such kernels for {device_kind}\n"
+            "  measure it with --device cpu, and other precisions in a sweep of their own"
+        )
+    for each in in_int8:
+        shape = each.input_shape or own_shape(each.plain_model)
+        if shape is not None:
+            require_shape(each.plain_model, shape, int8)
+
+
+def require_shape(model: str, shape: Sequence[int], int8: Int8Settings) -> None:
+    """Raise `UsageError` unless a model takes inputs of the shape that the calibration images have."""
+    if tuple(shape) == int8.image_shape:
+        return
+    size = "x".join(map(str, int8.image_shape))
+    prepared = f" as {int8.preprocess} prepares them" if int8.preprocess else ""
+    mend = "  int8 is calibrated with images: measure models of other inputs in another precision"
+    if len(shape) == len(int8.image_shape) and shape[0] == int8.image_shape[0]:
+        mend = (
+            f"  measure it at that size: --models {model}@{size}, or --input-shape {size.replace('x', ',')};\n"
+            "  or build a set of images of that size: lake calibration build"
+        )
+    raise UsageError(
+        f"int8: model {model!r} takes inputs of {'x'.join(map(str, shape))}, and the images of calibration set"
+        f" {int8.calibration_set} are {size}{prepared}\n{mend}"
+    )
+
+
+def runs_made_alike(lake: Lake, hardware_id: str, int8: Int8Settings) -> list[str]:
+    """Ids of the runs of a device that timed a network made as these settings make it, and evaluated if they do."""
+    rows = lake.frame("quantizations", hardware_id=hardware_id)
+    alike = rows.filter(*(pl.col(name) == value for name, value in int8.decisive.items()))
+    if int8.evaluation_data is not None:
+        alike = alike.filter(pl.col("evaluation_set") == int8.evaluation_set, pl.col("accuracy_after").is_not_null())
+    found: list[str] = alike["measured_run_id"].drop_nulls().to_list()
+    return found
+
+
+def feed_arguments(settings: Int8Settings) -> dict[str, Any]:
+    """Arguments that every reader of the calibration images gets; it refuses another preparation."""
+    return {
+        "batch_size": settings.batch_size,
+        "layout": "NCHW",
+        "last": "keep",
+        "preprocess": settings.function(),
+        "returns": settings.returns,
+        "expected": settings.preprocessing_fingerprint,
+    }
+
+
+def _prepared_shape(row: dict[str, Any]) -> tuple[Layout, tuple[int, int, int]]:
+    """Order of the axes of what an evaluation's preprocessing returns, and the shape of an image by channels first."""
+    shape = row["output_shape"]
+    if len(shape) == IMAGE_AXES and shape[3] == CHANNELS:
+        return "NHWC", (shape[3], shape[1], shape[2])
+    if len(shape) == IMAGE_AXES and shape[1] == CHANNELS:
+        return "NCHW", (shape[1], shape[2], shape[3])
+    raise UsageError(
+        f"evaluation set {row['evaluation_set']}: {row['preprocess']} makes arrays of shape {tuple(shape)}\n"
+        f"  int8 is calibrated with images of {CHANNELS} channels: (n, height, width, {CHANNELS}) or channels first"
+    )
+
+
+def _refuse_shared(opened: CalibrationSet, row: dict[str, Any]) -> None:
+    """Raise where an image calibrates and is evaluated."""
+    theirs = opened.lake.frame("evaluation_samples", hardware_id=NO_KEY, run_id=row["run_id"])["sample_id"]
+    shared = len(set(opened.sample_ids) & set(theirs))
+    if shared:
+        raise UsageError(
+            f"calibration set {opened.name} and evaluation set {row['evaluation_set']} share {shared} images:"
+            " accuracy on them says nothing\n"
+            f"  lake calibration verify {opened.name} --against {row['evaluation_set']} names them"
+        )
+
+
+def _refuse_changed_function(settings: Int8Settings, opened: CalibrationSet) -> None:
+    """Raise unless the function prepares images today as it did when it was registered."""
+    try:
+        make_feed(opened, **feed_arguments(settings))
+    except UsageError as error:
+        raise UsageError(
+            f"{error}\n  lake calibration verify {opened.name} --against {settings.evaluation_set} says how;"
+            " register-eval registers it anew"
+        ) from error
