@@ -19,13 +19,14 @@ override HW := $(value HW)
 override FROM := $(value FROM)
 override MODELS := $(value MODELS)
 override PRECISIONS := $(value PRECISIONS)
+override CALIBRATION_SET := $(value CALIBRATION_SET)
 override BATCHES := $(value BATCHES)
 override DEVICE := $(value DEVICE)
 override REPEAT := $(value REPEAT)
 override SWEEP := $(value SWEEP)
 override FORCE := $(value FORCE)
 override TORCH_INDEX := $(or $(value TORCH_INDEX),$(shell cat .venv/.torch-index 2>/dev/null))
-export HW FROM MODELS PRECISIONS BATCHES DEVICE REPEAT SWEEP FORCE TORCH TORCH_INDEX
+export HW FROM MODELS PRECISIONS CALIBRATION_SET BATCHES DEVICE REPEAT SWEEP FORCE TORCH TORCH_INDEX
 
 ifneq ($(filter-out default cpu system,$(TORCH)),)
 $(error TORCH=$(TORCH) is unknown; take default, cpu or system)
@@ -43,7 +44,7 @@ CATEGORIES := unit contract property functional conformance gpu
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@printf '\n%s\n' \
-	  'make ingest takes HW= FROM= MODELS= PRECISIONS= BATCHES= DEVICE= REPEAT= SWEEP=quick|full FORCE=1' \
+	  'make ingest takes HW= FROM= MODELS= PRECISIONS= CALIBRATION_SET= BATCHES= DEVICE= REPEAT= SWEEP=quick|full FORCE=1' \
 	  'make setup takes TORCH=default|cpu|system and TORCH_INDEX= (for cpu); the tests take ARGS= for pytest and JOBS='
 
 setup: $(STAMP) ## create .venv with everything pinned (says first how much it downloads)
@@ -67,21 +68,21 @@ $(STAMP): pyproject.toml constraints.txt
 	  grep -vE "$$leave_out" constraints.txt > .venv/constraints.txt
 	@$(BIN)/python -m pip install -q -c .venv/constraints.txt pip
 	@case "$$TORCH" in \
-	system) echo "setup: downloads about 300 MB into .venv; torch is the one of this system" ;; \
-	cpu) echo "setup: downloads about 500 MB into .venv, 190 MB of them torch's CPU build (less what pip has cached)" ;; \
+	system) echo "setup: downloads about 390 MB into .venv; torch is the one of this system" ;; \
+	cpu) echo "setup: downloads about 590 MB into .venv, 190 MB of them torch's CPU build (less what pip has cached)" ;; \
 	default) plan=$$($(BIN)/python -m pip install -q --dry-run --report - -c .venv/constraints.txt torch) || exit 1; \
 	  case "$$plan" in \
-	  *'"name": "nvidia-'*) echo "setup: downloads about 2.9 GB into .venv, 2.6 GB of them torch with its CUDA libraries (less"; \
-	    echo "  what pip has cached); without an NVIDIA GPU, TORCH=cpu takes 500 MB in all" ;; \
-	  *'"name": "torch"'*) echo "setup: downloads about 500 MB into .venv, 190 MB of them torch (less what pip has cached)" ;; \
-	  *) echo "setup: downloads at most 300 MB into .venv; torch is there already" ;; esac ;; esac
+	  *'"name": "nvidia-'*) echo "setup: downloads about 3 GB into .venv, 2.6 GB of them torch with its CUDA libraries (less"; \
+	    echo "  what pip has cached); without an NVIDIA GPU, TORCH=cpu takes 590 MB in all" ;; \
+	  *'"name": "torch"'*) echo "setup: downloads about 590 MB into .venv, 190 MB of them torch (less what pip has cached)" ;; \
+	  *) echo "setup: downloads at most 390 MB into .venv; torch is there already" ;; esac ;; esac
 	@case "$$TORCH" in \
 	default) $(PIP) torch torchvision ;; \
 	cpu) echo "$$TORCH_INDEX" > .venv/.torch-index; $(PIP) --no-deps --index-url "$$TORCH_INDEX" torch torchvision ;; \
 	system) $(BIN)/python -c 'import torch, torchvision' || { \
 	    echo "TORCH=system: $(PYTHON) cannot import torch and torchvision; install the vendor's builds first" >&2; exit 3; } ;; esac
-	@[ "$$TORCH" = system ] && extras=transformers,experiment,plot,dev || extras=measure,transformers,experiment,plot,dev; \
-	  $(PIP) -e ".[$$extras]" nvidia-ml-py duckdb-cli
+	@[ "$$TORCH" = system ] && extras= || extras=measure,transition,; \
+	  $(PIP) -e ".[$${extras}calibration,quantization,transition-zh,transformers,experiment,plot,dev]" nvidia-ml-py duckdb-cli
 	@touch $@
 	@echo "setup: done; try $(BIN)/lake --help"
 
@@ -100,6 +101,7 @@ ingest: $(STAMP) ## measure this machine (or import FROM=), write the lake, show
 	if [ -n "$$from" ]; then set -- "$$@" "--from=$$from"; else set -- "$$@" "--sweep=$$SWEEP"; fi; \
 	[ -z "$$MODELS" ] || set -- "$$@" "--models=$$MODELS"; \
 	[ -z "$$PRECISIONS" ] || set -- "$$@" "--precisions=$$PRECISIONS"; \
+	[ -z "$$CALIBRATION_SET" ] || set -- "$$@" "--calibration-set=$$CALIBRATION_SET"; \
 	[ -z "$$BATCHES" ] || set -- "$$@" "--batches=$$BATCHES"; \
 	[ -z "$$DEVICE" ] || set -- "$$@" "--device=$$DEVICE"; \
 	[ -z "$$REPEAT" ] || set -- "$$@" "--repeat=$$REPEAT"; \

@@ -5,6 +5,13 @@ its section of `docs/tables.md`.
 """
 
 from groundlake.schemas.base import KEYS, NO_KEY, ColumnSpec, Element, Rule, Table
+from groundlake.schemas.calibration import (
+    CalibrationBuilds,
+    CalibrationSamples,
+    EvaluationSamples,
+    EvaluationSets,
+    Quantizations,
+)
 from groundlake.schemas.estimation import Estimates
 from groundlake.schemas.experiment import (
     EnergyEstimates,
@@ -21,6 +28,21 @@ from groundlake.schemas.experiment import (
 from groundlake.schemas.ledger import Runs
 from groundlake.schemas.measurement import Hardware, PowerTimeseries, SubgraphTimings
 from groundlake.schemas.quarantine import Quarantine
+from groundlake.schemas.transition import (
+    KvAttempts,
+    KvBins,
+    KvDatasets,
+    KvDeltas,
+    KvExamples,
+    KvFailures,
+    KvIntervals,
+    KvRequests,
+    KvResponses,
+    KvRuns,
+    KvScores,
+    KvTokenCounts,
+    KvTransitions,
+)
 
 TABLES: dict[str, type[Table]] = {
     table.table_name(): table
@@ -39,6 +61,24 @@ TABLES: dict[str, type[Table]] = {
         MeasurementWarnings,
         ExperimentSettings,
         StudyPlan,
+        KvDatasets,
+        KvExamples,
+        KvBins,
+        KvTokenCounts,
+        KvRuns,
+        KvRequests,
+        KvAttempts,
+        KvResponses,
+        KvFailures,
+        KvScores,
+        KvIntervals,
+        KvDeltas,
+        KvTransitions,
+        CalibrationBuilds,
+        CalibrationSamples,
+        EvaluationSets,
+        EvaluationSamples,
+        Quantizations,
         Runs,
     )
 }
@@ -52,10 +92,14 @@ __all__ = [
     "KEYS",
     "NO_KEY",
     "TABLES",
+    "CalibrationBuilds",
+    "CalibrationSamples",
     "ColumnSpec",
     "Element",
     "EnergyEstimates",
     "Estimates",
+    "EvaluationSamples",
+    "EvaluationSets",
     "ExperimentMetrics",
     "ExperimentProcesses",
     "ExperimentRequests",
@@ -63,9 +107,23 @@ __all__ = [
     "Experiments",
     "FlopsEstimates",
     "Hardware",
+    "KvAttempts",
+    "KvBins",
+    "KvDatasets",
+    "KvDeltas",
+    "KvExamples",
+    "KvFailures",
+    "KvIntervals",
+    "KvRequests",
+    "KvResponses",
+    "KvRuns",
+    "KvScores",
+    "KvTokenCounts",
+    "KvTransitions",
     "LatencySamples",
     "MeasurementWarnings",
     "PowerTimeseries",
+    "Quantizations",
     "Quarantine",
     "Rule",
     "Runs",

@@ -6,12 +6,11 @@ from functools import cache
 from typing import TYPE_CHECKING
 
 import pandera.polars as pa
+import polars as pl
 from pandera.errors import SchemaError, SchemaErrors
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    import polars as pl
 
     from groundlake.schemas.base import Rule, Table
 
@@ -26,9 +25,15 @@ _ODD_NUMBERS = {"nan": "NaN", "inf": "Infinity", "-inf": "-Infinity"}
 
 @cache
 def per_column_schema(contract: type[Table]) -> pa.DataFrameSchema:
-    """The contract in Pandera's ordinary form, one check for each rule: slow, and able to say what is wrong."""
+    """The contract in Pandera's ordinary form, one check for each rule: slow, and able to say what is wrong.
+
+    It is for frames as `readable` makes them.
+    """
     schema = contract.to_schema()
     columns = dict(schema.columns)
+    for name, column in columns.items():
+        if column.dtype.type == pl.Binary:
+            columns[name] = pa.Column(pl.String, checks=column.checks, nullable=column.nullable)
     row_checks = []
     for rule in contract.rules():
         if rule.name in ("finite", "key"):
@@ -39,6 +44,11 @@ def per_column_schema(contract: type[Table]) -> pa.DataFrameSchema:
         elif rule.column == "row":
             row_checks.append(_as_check(rule))
     return pa.DataFrameSchema(columns, checks=row_checks, strict=True)
+
+
+def readable(frame: pl.DataFrame) -> pl.DataFrame:
+    """Return the frame with bytes as text: Pandera writes what failed as JSON, and polars has none of bytes."""
+    return frame.with_columns(pl.col(pl.Binary).bin.encode("hex"))
 
 
 def _as_check(rule: Rule) -> pa.Check:
@@ -73,7 +83,7 @@ def broken_rules(contract: type[Table], frame: pl.DataFrame) -> set[tuple[str, s
         ],
     )
     try:
-        judged.validate(frame, lazy=True)
+        judged.validate(readable(frame), lazy=True)
     except SchemaErrors as error:
         found = {(_column_of(broken), _rule_of(broken)) for broken in error.schema_errors}
         # Pandera takes NaN for a null; the rule `finite` names it.

@@ -8,15 +8,18 @@ import subprocess
 import sys
 import tarfile
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import TYPE_CHECKING
 
 import pytest
+from warm_start import WarmStart
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 V1_ARCHIVE = REPOSITORY.parent / "shared" / "data" / "v1_measurements.tar.xz"
+TIMEOUT_S = 600
 REQUIRED = frozenset(filter(None, os.environ.get("LAKE_REQUIRE", "").split(",")))
 
 
@@ -53,6 +56,16 @@ def _devices_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _cache_of_its_own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Give all processes of one test session a cache, apart from the user's."""
+    own = tmp_path_factory.getbasetemp()
+    shared = own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(shared / "cache"))
+        yield
+
+
 @pytest.fixture
 def lake_root(tmp_path: Path) -> Path:
     """Path of a lake that does not exist yet."""
@@ -68,29 +81,44 @@ def spark_ready() -> None:
 
 
 class Cli:
-    """Runs the real `lake` in a process of its own, as a user does."""
+    """Runs the real `lake` in a process of its own, as a user does.
+
+    It is forked from one that has imported `lake`, unless its environment is another one: that may decide about
+    imports. LAKE_TEST_COLD=1 begins every command from nothing.
+    """
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         # The last three make Typer write for a terminal that is not there.
-        left_out = {"LAKE_ROOT", "COLUMNS", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"}
+        left_out = {"LAKE_ROOT", "PYTEST_CURRENT_TEST", "COLUMNS", "FORCE_COLOR", "PY_COLORS", "GITHUB_ACTIONS"}
         self.environment = {name: value for name, value in os.environ.items() if name not in left_out}
         # A machine that runs tests is busy: preflight would refuse to measure it.
         self.environment |= {"NO_COLOR": "1", "LAKE_FORCE": "1"}
 
     def __call__(self, *arguments: str | Path, code: int = 0, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run `lake` with these arguments and check its exit code."""
-        done = subprocess.run(
-            [sys.executable, "-m", "groundlake", *map(str, arguments)],
+        words, every = [str(each) for each in arguments], self.environment | environment
+        warm = WarmStart.in_environment(every)
+        done = self._begun(words, every) if warm is None else self._forked(words, warm)
+        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+        return done
+
+    def _begun(self, words: list[str], environment: dict[str, str]) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "groundlake", *words],
             cwd=self.folder,
-            env=self.environment | environment,
+            env=environment,
             capture_output=True,
             text=True,
             check=False,
-            timeout=600,
+            timeout=TIMEOUT_S,
         )
-        assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
-        return done
+
+    def _forked(self, words: list[str], warm: WarmStart) -> subprocess.CompletedProcess[str]:
+        with TemporaryFile() as output, TemporaryFile() as errors:
+            code = warm.run(words, self.folder, output, errors, TIMEOUT_S)
+            texts = [(file.seek(0), file.read().decode())[1] for file in (output, errors)]
+        return subprocess.CompletedProcess(words, code, *texts)
 
 
 @pytest.fixture

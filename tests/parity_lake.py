@@ -6,8 +6,10 @@ import datetime as dt
 import json
 from typing import TYPE_CHECKING
 
+import calibration_lake
 import experiment_lake
 import polars as pl
+import transition_lake
 
 from groundlake.store import Lake
 
@@ -195,6 +197,8 @@ def fill(root: Path) -> None:
     fill_hardware(lake)
     fill_estimates(lake)
     experiment_lake.fill(lake)
+    transition_lake.fill(lake)
+    calibration_lake.fill(lake)
     peaks = pl.DataFrame({"name": ["Card"], "device": ["cuda"], "peak_fp16_flops": [1e13]})
     lake.write({"hardware_id": "dev", "kind": "hardware_spec"}, hardware=peaks)
     set_aside = {

@@ -104,7 +104,7 @@ def plain(value: object) -> object:
         return tuple(plain(item) for item in value.values())
     if isinstance(value, (list, tuple)):
         return tuple(plain(item) for item in value)
-    return value
+    return bytes(value) if isinstance(value, bytearray) else value
 
 
 def ordered(rows: list[Any]) -> list[tuple[object, ...]]:

@@ -31,6 +31,9 @@ SPECIAL: dict[str, Any] = {
     "predicted_latency_ms": 1.0,
     "node_names": ["conv", "bn"],
     "samples_ms": [1.0],
+    "answers": ["text"],
+    "class_names": ["cat"],
+    "output_shape": [4, 32, 32, 3],
 }
 BY_TYPE: dict[type[pl.DataType], Any] = {
     pl.String: "text",
@@ -38,6 +41,7 @@ BY_TYPE: dict[type[pl.DataType], Any] = {
     pl.Float64: 1.0,
     pl.Boolean: True,
     pl.Datetime: dt.datetime(2026, 1, 1),  # noqa: DTZ001 - the lake keeps naive UTC
+    pl.Binary: bytes(12),
 }
 
 
@@ -70,7 +74,7 @@ def valid() -> Callable[..., pl.DataFrame]:
         for table, number in ONCE_IN_A_RUN.items():
             if issubclass(contract, table):
                 frame = frame.with_columns(pl.int_range(rows, dtype=pl.Int64).alias(number))
-        if contract in (Experiments, ExperimentSettings):
+        if contract in (Experiments, ExperimentSettings) or contract.table_name().startswith(("kv_", "calibration_")):
             frame = frame.with_columns(run_id=pl.format("run{}", pl.int_range(rows)))
         return frame.with_columns(
             value.alias(name)

@@ -17,7 +17,7 @@ def first_cells(heading: str) -> set[str]:
 
 
 def test_every_code_of_a_warning_is_explained() -> None:
-    texts = [path.read_text(encoding="utf-8") for path in SOURCE.glob("measure/*.py")]
+    texts = [path.read_text(encoding="utf-8") for path in SOURCE.glob("measure/**/*.py")]
     codes = {code for text in texts for code in re.findall(r'code="(\w+)"', text)}
     assert "drift" in codes
     assert first_cells("Warnings") == codes | {"preflight_", "not_representative"}

@@ -7,11 +7,13 @@ import struct
 from typing import TYPE_CHECKING
 
 import duckdb
+import numpy as np
 import polars as pl
 import pyarrow.parquet as pq
 import pytest
 
-from groundlake.commit import ROW_GROUP_ROWS
+from groundlake.calibration.building import build
+from groundlake.commit import BYTES_IN_GROUP, ROW_GROUP_ROWS
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -114,6 +116,22 @@ def test_a_long_series_lies_in_row_groups_whose_times_are_known(lake_root: Path)
     assert [group.num_rows for group in groups] == [ROW_GROUP_ROWS, 1]
     times = [(group.column(at).statistics.min, group.column(at).statistics.max) for group in groups]
     assert times == [(0.0, (rows - 2) / 20), ((rows - 1) / 20,) * 2]
+
+
+@pytest.mark.parametrize("images", [800, 1200])
+def test_pictures_lie_in_row_groups_of_a_few_megabytes_whose_places_are_known(lake_root: Path, images: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (images, 64, 64, 3), dtype=np.uint8)
+    np.savez(lake_root.parent / "noise.npz", images=pixels, labels=np.arange(images) % 2)
+    build(Lake(lake_root), source="npz", data_dir=lake_root.parent / "noise.npz", samples_per_class=images // 2)
+    (path,) = (path for path in (lake_root / "calibration_samples").rglob("*.parquet") if path.stat().st_size > 2**20)
+    metadata = pq.ParquetFile(path).metadata
+    groups = [metadata.row_group(number) for number in range(metadata.num_row_groups)]
+    assert max(group.total_byte_size for group in groups) <= 1.1 * BYTES_IN_GROUP
+    assert len(groups) == -(-images // groups[0].num_rows) > 2
+    ordinal, pixel = (metadata.schema.names.index(name) for name in ("ordinal", "pixels"))
+    ranges = [(group.column(ordinal).statistics.min, group.column(ordinal).statistics.max) for group in groups]
+    assert [low for low, _ in ranges[1:]] == [high + 1 for _, high in ranges[:-1]]
+    assert not any(group.column(pixel).is_stats_set for group in groups)
 
 
 def test_a_small_part_is_written_the_quick_way(lake_root: Path) -> None:

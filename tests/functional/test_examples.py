@@ -9,12 +9,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cifar
 import polars as pl
 import pytest
+import transition_lake
 
 from groundlake import Lake, MeasurementRecord
 from groundlake.hardware import find
 from groundlake.stats.timed import timed_subgraph
+from groundlake.transition.configuration.settings import AnalysisSettings
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 BOARD = "jetson_orin_agx_maxn"
@@ -147,6 +150,51 @@ def test_the_validation_says_which_arguments_it_takes() -> None:
     assert done.returncode == 1
     assert "python examples/validate_one.py lake jetson_orin_maxn" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_where_quality_collapses_is_asked_of_a_lake(lake_root: Path) -> None:
+    """Of four short examples all stay right at half of the cache; two of four long ones are lost, one by a failure."""
+    lake = Lake(lake_root)
+    right, wrong, lost = transition_lake.right(), transition_lake.right(0.0), transition_lake.lost()
+    names = [f"e{number}" for number in range(8)]
+    transition_lake.prepared(lake, {name: int(number > 3) for number, name in enumerate(names)})
+    for hour, (budget, last) in enumerate(((1.0, (right, right)), (0.5, (wrong, lost)), (0.2, (wrong, lost))), start=1):
+        ended = dict.fromkeys(names, right) | dict(zip(names[-2:], last, strict=True))
+        bins = {name: int(number > 3) for number, name in enumerate(names)}
+        transition_lake.asked(lake, budget, ended, bins=bins, hour=hour)
+    transition_lake.analyzed(lake, AnalysisSettings(n_bootstrap=100, significance="none"))
+    done = run(lake.root, "g", example="kv_budgets.py")
+    assert done.returncode == 0, done.stderr
+    share = (2 / 8 - 1 / 7) / (2 / 8)
+    first, second = done.stdout.splitlines()[:2]
+    assert first == f"g, adjacent: 1.0 to 0.5; accuracy loses 0.250, {share:.0%} of that by failures"
+    assert second == first.replace("adjacent", "baseline")
+    rows = re.findall(r"│ (\d+) +┆ \d+ +┆ ([\d.]+) +┆", done.stdout)
+    assert rows == [("100", "0.2"), ("200", "1.0")]
+    other = run(lake.root, "nobody", example="kv_budgets.py")
+    assert (other.returncode, other.stdout) == (1, "")
+    assert "nobody was analysed in" in other.stderr
+    assert "Traceback" not in run("nowhere", example="kv_budgets.py", folder=lake_root).stderr
+
+
+def test_a_calibration_set_is_built_and_held_to_an_evaluation(tmp_path: Path) -> None:
+    cifar.write_cifar10(tmp_path / "data", per_class=20, test_per_class=2)
+    (tmp_path / "evaluation.py").write_text(
+        "def divided(images):\n    return images.astype('f4') / 255\n", encoding="utf-8"
+    )
+    fitting = run("lake", "data", example="calibration.py", folder=tmp_path)
+    assert fitting.returncode == 0, fitting.stderr
+    images = Lake(tmp_path / "lake").sql("select pixels from calibration_samples").pl()["pixels"]
+    red = [each[0::3] for each in images]
+    assert fitting.stdout.startswith(f"red   {min(map(min, red))} to {max(map(max, red))}\ngreen ")
+    assert fitting.stdout.endswith(", usable\n")
+    unfit = run("lake", "data", "evaluation:divided", example="calibration.py", folder=tmp_path)
+    assert unfit.returncode == 1, unfit.stderr
+    assert unfit.stdout.startswith("FAILED preprocessing.test: evaluation:divided prepares images otherwise")
+    assert unfit.stdout.endswith(", NOT usable\n")
+    missing = run("lake", "nowhere", example="calibration.py", folder=tmp_path)
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr.startswith("error: CIFAR-10: nowhere is not there")
 
 
 def test_every_example_is_named_where_a_reader_looks() -> None:

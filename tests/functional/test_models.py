@@ -120,8 +120,8 @@ def test_a_sweep_in_which_every_run_would_fail_is_refused_before_the_first(
     own = environment("")
     models = ("ingest", "--models", "own_net:words", *OPTIONS)
     assert "makes its own input" in cli(*models, "--input-shape", "16", code=2, **own).stderr
-    assert "precision 'int8' cannot be measured" in cli(*models, "--precisions", "int8", code=2, **own).stderr
-    both = cli(*models, "--precisions", "int8,tf32", "--dry-run", code=2, **own).stderr
+    assert "precision 'int4' cannot be measured" in cli(*models, "--precisions", "int4", code=2, **own).stderr
+    both = cli(*models, "--precisions", "int4,tf32", "--dry-run", code=2, **own).stderr
     assert both.startswith("error: no run of this sweep can come to a result\n")
     assert "tf32 is a mode of CUDA devices" in both
     assert "did you mean: own_net:words" in cli("ingest", "--models", "own_net:wrds", *OPTIONS, code=2, **own).stderr

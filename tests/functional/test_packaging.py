@@ -52,6 +52,10 @@ def shipped_files() -> set[str]:
         "contracts": (package / "schemas").glob("*.py"),
         "queries": (package / "queries").glob("**/*.sql"),
         "page of a report": package.glob("report/page.[cj]s*"),
+        "page of an evaluation": package.glob("transition/report/page.css"),
+        "profiles of evaluations": package.glob("transition/configuration/configs/*.yaml"),
+        "model of the recall task": (each for each in package.glob("transition/recall/model/*") if each.is_file()),
+        "examples of the recall task": package.glob("transition/recall/data/*.jsonl"),
         "marker": package.glob("py.typed"),
     }
     names = {group: {f.relative_to(REPOSITORY / "src").as_posix() for f in files} for group, files in groups.items()}

@@ -278,13 +278,13 @@ def test_a_device_that_is_being_measured_is_left_alone(cli: Callable, own: dict[
 def test_the_end_says_what_was_done_where_it_went_and_how_long_it_took(
     cli: Callable, own: dict[str, str], lake_root: Path
 ) -> None:
-    options = (*OPTIONS, "--models", "own_net:tiny", "--precisions", "fp32,int8", "--batches", "1", "--runs", "2")
+    options = (*OPTIONS, "--models", "own_net:tiny", "--precisions", "fp32,int4", "--batches", "1", "--runs", "2")
     done = cli(*options, "--session", "night", "--cooldown", "1s", code=1, **own)
     first, where, took, *rest = done.stdout.splitlines()
     assert first.startswith("bench: 1 measured, 1 failed, 0 in the lake already")
     assert where == "  written to lake, session night"
     assert re.fullmatch(r"  took .*cool-down 1 s.*", took)
-    assert "  failed: own_net:tiny int8 batch 1: precision 'int8' cannot be measured" in rest[0]
+    assert "  failed: own_net:tiny int4 batch 1: precision 'int4' cannot be measured" in rest[0]
     assert Lake(lake_root).runs("bench")["session_id"].drop_nulls().unique().to_list() == ["night"]
 
 
@@ -317,7 +317,7 @@ def test_passes_go_on_until_the_mean_is_known(cli: Callable, own: dict[str, str]
         (("--repeat", "0"), "--repeat must be at least 1"),
         (("--power-hz", "0"), "--power-hz must be between"),
         (("--power", "missing.csv"), "--power missing.csv: there is no such file"),
-        (("--precisions", "fp99"), "there are fp32, tf32, fp16, bf16\n"),
+        (("--precisions", "fp99"), "there are fp32, tf32, fp16, bf16, int8\n"),
         (("--cooldown", "long"), "30s or a temperature"),
         (("--memory-limit", "0"), "--memory-limit"),
     ],

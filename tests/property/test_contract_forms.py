@@ -15,7 +15,7 @@ from pandera.errors import SchemaErrors
 
 from groundlake.errors import ContractViolationError
 from groundlake.schemas import TABLES, Quarantine, Table
-from groundlake.schemas.explaining import broken_rules, per_column_schema
+from groundlake.schemas.explaining import broken_rules, per_column_schema, readable
 
 CONTRACTS: list[type[Table]] = [*TABLES.values(), Quarantine]
 BUDGET = settings(
@@ -38,7 +38,12 @@ TIMES = st.datetimes(dt.datetime(1970, 1, 1), dt.datetime(2100, 1, 1))  # noqa: 
 GOOD: dict[str, Any] = {
     "kind": "efficiency",
     "code": "bad_json",
+    "answers": ["text"],
     "precision": "fp32",
+    "class_names": ["cat"],
+    "num_samples": 1,
+    "num_classes": 1,
+    "samples_per_class": 1,
 }
 
 
@@ -48,6 +53,7 @@ USUAL: dict[type[pl.DataType], st.SearchStrategy[Any]] = {
     pl.Float64: st.just(1.0),
     pl.Datetime: TIMES,
     pl.Boolean: st.booleans(),
+    pl.Binary: st.just(bytes(12)),
     pl.List: st.just([]),
     pl.Struct: st.none(),
 }
@@ -100,7 +106,7 @@ def fused_accepts(contract: type[Table], frame: pl.DataFrame) -> bool:
 
 def per_column_accepts(contract: type[Table], frame: pl.DataFrame) -> bool:
     try:
-        per_column_schema(contract).validate(frame, lazy=True)
+        per_column_schema(contract).validate(readable(frame), lazy=True)
     except SchemaErrors:
         return False
     return True

@@ -88,3 +88,10 @@ def test_csv_writes_nested_values_as_json_and_ends_lines_with_lf(rows: pl.DataFr
     assert as_csv(rows) == (
         'model,latency_ms,nodes,batch\nnet,0.3333333333333333,"[""a"", ""b""]",1\n,123456.7,[],16\n'
     )
+
+
+def test_bytes_are_hex_in_every_form_that_is_text() -> None:
+    frame = pl.DataFrame({"pixels": [b"\x00\xff'", None], "inside": [[b"\x01"], []]})
+    assert as_csv(frame) == 'pixels,inside\n00ff27,"[""01""]"\n,[]\n'
+    assert json.loads(as_json(frame)) == [{"pixels": "00ff27", "inside": ["01"]}, {"pixels": None, "inside": []}]
+    assert as_table(frame, terminal=False).splitlines()[2] == '00ff27  ["01"]'

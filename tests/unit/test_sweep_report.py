@@ -34,6 +34,12 @@ def test_the_run_under_way_is_named_with_its_passes_and_the_time_to_its_end() ->
     assert course.under_way() == ""
 
 
+def test_images_that_calibrate_are_no_passes() -> None:
+    course = Course()
+    course.follow(passes("calibration images", 20))
+    assert course.under_way() == "net fp32 batch 1, 20 of 60 calibration images"
+
+
 def test_the_time_left_counts_the_passes_of_both_phases() -> None:
     course = Course()
     course.follow(passes("subgraphs", 10))

@@ -6,6 +6,9 @@ from __future__ import annotations
 def main() -> None:
     """Run the command line."""
     _open_standard_files()
+    from groundlake.cli.startup import keep_pandas_out
+
+    keep_pandas_out()
     from groundlake.cli.app import app
 
     app(prog_name="lake")

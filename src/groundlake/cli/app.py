@@ -18,6 +18,8 @@ ORDER = (
     *("sql", "query", "ls", "show", "plot", "report"),
     *("estimates", "validate", "compare"),
     *("experiment",),
+    *("kv",),
+    *("calibration",),
     *("preflight", "hw"),
     *("views", "check", "compact", "export"),
 )
@@ -71,6 +73,8 @@ def options(
 # Each module registers its commands when it is imported; none of them imports anything heavy at its top.
 from groundlake.cli import (  # noqa: E402, F401 - they need `app` above
     ask,
+    calibration,
+    calibration_look,
     comparing,
     devices,
     estimating,
@@ -78,6 +82,9 @@ from groundlake.cli import (  # noqa: E402, F401 - they need `app` above
     experiments,
     fitness,
     keep,
+    kv,
+    kv_look,
+    kv_stages,
     measuring,
     moving,
     querying,

@@ -62,11 +62,11 @@ def print_rows(frame: pl.DataFrame, form: Format = Format.TABLE, output: Path | 
 
 
 def as_csv(frame: pl.DataFrame) -> str:
-    """Render rows as csv with a header and LF line ends; lists and structs as JSON text."""
+    """Render rows as csv with a header and LF line ends; lists and structs as JSON text, bytes in hex."""
     import polars as pl
 
-    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested() or dtype == pl.Binary]
-    flat = frame.with_columns(
+    nested = [name for name, dtype in frame.schema.items() if dtype.is_nested()]
+    flat = frame.with_columns(pl.col(pl.Binary).bin.encode("hex")).with_columns(
         pl.Series(name, [None if value is None else _json(value) for value in frame[name].to_list()], dtype=pl.String)
         for name in nested
     )
@@ -130,6 +130,8 @@ def _cell(value: object) -> str:
         return f"{value:.{SIGNIFICANT_DIGITS}g}" if abs(value) < 10**SIGNIFICANT_DIGITS else f"{value:.0f}"
     if isinstance(value, dt.datetime):
         return value.isoformat(" ", "seconds")
+    if isinstance(value, bytes):
+        value = value.hex()
     text = (_json(value) if isinstance(value, (list, dict)) else str(value)).replace("\n", " ")
     return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
@@ -150,4 +152,6 @@ def _plain(value: Any) -> object:  # noqa: ANN401 - whatever a cell holds
         return {str(name): _plain(inner) for name, inner in value.items()}
     if isinstance(value, list):
         return [_plain(inner) for inner in value]
+    if isinstance(value, bytes):
+        value = value.hex()
     return value.isoformat() if isinstance(value, (dt.datetime, dt.date, dt.time)) else str(value)

@@ -21,6 +21,8 @@ SHOWN_WARNINGS = 10
 WAITING = "waiting for another sweep"
 WHOLE_MODEL = "whole model"
 """The last phase of a run; the one before it has as many passes."""
+PREPARING = ("calibration images", "evaluation images")
+"""Phases before the first pass: a network is quantized to int8. They say how many images are done."""
 SECONDS_OF_A_MINUTE, MINUTES_OF_AN_HOUR = 60, 60
 
 
@@ -53,6 +55,8 @@ class Course:
             return ""
         if not now.passes_total:
             return f"{now.configuration}, the model is being built"
+        if now.phase in PREPARING:
+            return f"{now.configuration}, {now.passes_done} of {now.passes_total} {now.phase}"
         passes = now.passes_done - self._since_pass
         rest = now.passes_total - now.passes_done + (0 if now.phase == WHOLE_MODEL else now.passes_total)
         left = f", about {duration((monotonic() - self._since_s) / passes * rest)} left" if passes else ""
@@ -111,8 +115,7 @@ def print_result(settings: Settings, result: SweepResult, target: Target, *, rep
     if spent:
         parts = ", ".join(f"{what} {duration(seconds)}" for what, seconds in spent.items())
         print(f"  took {duration(sum(result.spent_s.values()))}: {parts}")
-    for failed in result.failed:
-        print(f"  failed: {failed.run}: {failed.reason}")
+    _print_runs(result)
     if result.no_power:
         print(f"  no power readings: {'; '.join(' '.join(reason.split()) for reason in result.no_power)}")
     if target.new_name and (result.done or result.failed):
@@ -122,6 +125,15 @@ def print_result(settings: Settings, result: SweepResult, target: Target, *, rep
         print(f"  warning: {text}")
     if len(warnings) > SHOWN_WARNINGS:
         print(f'  warnings not shown: {len(warnings) - SHOWN_WARNINGS}; lake sql "select * from data_quality" has all')
+
+
+def _print_runs(result: SweepResult) -> None:
+    """Print what is to be said of single runs: what int8 was made with, and why a run failed."""
+    for done in result.done:
+        if done.int8 is not None:
+            print(f"  {done.run}: {done.int8}")
+    for failed in result.failed:
+        print(f"  failed: {failed.run}: {failed.reason}")
 
 
 def _again(repeat: int | None) -> str:
