@@ -32,17 +32,15 @@ from groundlake.schemas.transition import (
     KvAttempts,
     KvBins,
     KvDatasets,
-    KvDeltas,
     KvExamples,
     KvFailures,
-    KvIntervals,
     KvRequests,
     KvResponses,
     KvRuns,
     KvScores,
     KvTokenCounts,
-    KvTransitions,
 )
+from groundlake.schemas.transition_analysis import KvDeltas, KvIntervals, KvTransitions
 
 TABLES: dict[str, type[Table]] = {
     table.table_name(): table

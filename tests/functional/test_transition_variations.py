@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 from llm_server import LlmServer, Received, Reply, error, events_of, stream, usage
 
-from groundlake.schemas.transition import ALL_BINS
+from groundlake.schemas.transition_analysis import ALL_BINS
 from groundlake.store import Lake
 from groundlake.transition.analysis.analyze import analyze_group
 from groundlake.transition.configuration.config_file import load_settings

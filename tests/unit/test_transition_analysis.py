@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from groundlake.errors import UsageError
-from groundlake.schemas.transition import KvDeltas, KvIntervals, KvTransitions
+from groundlake.schemas.transition_analysis import KvDeltas, KvIntervals, KvTransitions
 from groundlake.transition.analysis.analysis import FILLED_IN, Analysis, analyze
 from groundlake.transition.configuration.settings import AnalysisSettings
 from groundlake.transition.data.focus import focus_bins

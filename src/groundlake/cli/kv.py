@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+import functools
+import inspect
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -11,6 +14,9 @@ from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
 from groundlake.cli.settings import Settings, command
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from groundlake.store import Lake
     from groundlake.transition.configuration.settings import Settings as Evaluation
 
 KV = "KV-cache budgets"
@@ -54,64 +60,95 @@ ForceOption = Annotated[
 ]
 
 
-def read_evaluation(config: str, override: list[str] | None, *, print_config: bool = False) -> Evaluation | None:
-    """Read the settings of an evaluation; None where they were printed, which is all that was wanted.
+@dataclass(frozen=True)
+class Group:
+    """What a command of an evaluation works on: the group of runs that its settings describe."""
 
-    Raises:
-        UsageError: A setting is wrong; the message has the path of every wrong key.
+    settings: Settings
+    evaluation: Evaluation
+    config: str
+    """The file or profile that was named."""
+
+    @property
+    def lake(self) -> Lake:
+        """The lake that holds the group."""
+        return self.settings.lake
+
+    @property
+    def exp_group_id(self) -> str:
+        """The id that all runs of the group share."""
+        return str(self.evaluation.output.exp_group_id)
+
+
+def group_command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Register a command of `lake kv` whose first parameter is a `Group`.
+
+    --config, --override and --print-config are added to it; with the last one, the settings are printed and the command
+    itself does not run. A setting that is wrong ends it with the path of every wrong key.
     """
-    from groundlake.transition.configuration.config_file import load_settings
 
-    evaluation = load_settings(config, tuple(override or ()))
-    if not print_config:
-        return evaluation
-    print(evaluation.to_yaml(), end="")
-    return None
+    def register(function: Callable[..., None]) -> Callable[..., None]:
+        _, *own = inspect.signature(function, eval_str=True).parameters.values()
+
+        @functools.wraps(function)
+        def run(
+            settings: Settings,
+            *,
+            config: str,
+            override: list[str] | None,
+            print_config: bool,
+            **options: Any,  # noqa: ANN401 - typer's
+        ) -> None:
+            from groundlake.transition.configuration.config_file import load_settings
+
+            evaluation = load_settings(config, tuple(override or ()))
+            if print_config:
+                print(evaluation.to_yaml(), end="")
+            else:
+                function(Group(settings, evaluation, config), **options)
+
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters = [
+            inspect.Parameter("settings", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Settings),
+            inspect.Parameter("config", keyword, annotation=ConfigOption),
+            inspect.Parameter("override", keyword, annotation=OverrideOption, default=None),
+            inspect.Parameter("print_config", keyword, annotation=PrintConfigOption, default=False),
+            *(parameter.replace(kind=keyword) for parameter in own),
+        ]
+        run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # `command` reads it
+        return command(kv, KV, name)(run)
+
+    return register
 
 
-@command(kv, KV, "validate")
-def validate(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-) -> None:
+@group_command("validate")
+def validate(group: Group) -> None:
     """Check every setting, and that data, tokenizer and local model are there; name each that is wrong by its path."""
     from groundlake.transition.configuration.presence import require_present
 
-    del settings
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
+    evaluation = group.evaluation
     require_present(evaluation)
     budgets = ", ".join(f"{budget:g}" for budget in evaluation.kv.budgets)
     model = evaluation.model.name or evaluation.model.path
-    print(f"{config}: settings are complete")
+    print(f"{group.config}: settings are complete")
     print(f"  {evaluation.dataset_id}, {model} by {evaluation.engine.type}, {evaluation.kv.policy} at {budgets}")
 
 
-@command(kv, KV, "resolve")
-def resolve(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-) -> None:
+@group_command("resolve")
+def resolve(group: Group) -> None:
     """Print where a group lies and how far it is, as name=value."""
     from groundlake.transition.data.prepare import group_folder
     from groundlake.transition.stages import STAGES, is_done
 
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    print(f"exp_group_id={evaluation.output.exp_group_id}")
+    evaluation = group.evaluation
+    print(f"exp_group_id={group.exp_group_id}")
     print(f"dataset_id={evaluation.dataset_id}")
     print(f"folder={group_folder(evaluation)}")
-    print(f"lake={settings.lake.root}")
+    print(f"lake={group.lake.root}")
     print(f"tokenizer={evaluation.tokenizer_source}")
     print(f"budgets={','.join(f'{budget:g}' for budget in evaluation.kv.budgets)}")
     for stage in STAGES:
-        print(f"{stage}={'done' if is_done(stage, evaluation, settings.lake) else 'to do'}")
+        print(f"{stage}={'done' if is_done(stage, evaluation, group.lake) else 'to do'}")
 
 
 @command(kv, KV, "tasks")

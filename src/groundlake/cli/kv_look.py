@@ -6,39 +6,27 @@ from typing import Annotated
 
 import typer
 
-from groundlake.cli.kv import KV, ConfigOption, OverrideOption, PrintConfigOption, RunIdOption, kv, read_evaluation
+from groundlake.cli.kv import Group, RunIdOption, group_command
 from groundlake.cli.kv_words import check_words, sample_words
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
-from groundlake.cli.settings import Settings, command
 from groundlake.errors import LakeError
 
 
-@command(kv, KV, "verify")
-def verify(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-) -> None:
+@group_command("verify")
+def verify(group: Group) -> None:
     """Check the definition of done, stage by stage, and name what fails; exit code 1 if anything does."""
     from groundlake.transition.verification.verify import verify as verify_group
 
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    checks = verify_group(evaluation, settings.lake)
+    checks = verify_group(group.evaluation, group.lake)
     print("\n".join(check_words(checks)))
     failed = sum(not each.passed for each in checks)
     if failed:
         raise LakeError(f"{failed} of {len(checks)} checks failed")
 
 
-@command(kv, KV, "sample")
+@group_command("sample")
 def sample(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
+    group: Group,
     n: Annotated[int, typer.Option("--n", help="Rows.")] = 10,
     seed: Annotated[int, typer.Option("--seed", help="Decides which rows; the same seed shows the same ones.")] = 1337,
     budget: Annotated[float | None, typer.Option("--budget", help="Only of this budget.")] = None,
@@ -52,13 +40,11 @@ def sample(
     from groundlake.transition.verification.sample import as_frame
     from groundlake.transition.verification.sample import sample as sample_group
 
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    group = str(evaluation.output.exp_group_id)
     if run_id is not None:
-        budgets_named(settings.lake, group, run_id)  # refuses one that is not there
-    rows = sample_group(settings.lake, group, n=n, seed=seed, budget=budget, bin_index=bin_index, run_id=run_id)
+        budgets_named(group.lake, group.exp_group_id, run_id)  # refuses one that is not there
+    rows = sample_group(
+        group.lake, group.exp_group_id, n=n, seed=seed, budget=budget, bin_index=bin_index, run_id=run_id
+    )
     if form is Format.TABLE and output is None:
         print("\n".join(sample_words(rows)))
     else:

@@ -3,24 +3,14 @@
 from __future__ import annotations
 
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from enum import Enum
 from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from groundlake.cli.kv import (
-    KV,
-    ConfigOption,
-    ForceOption,
-    OverrideOption,
-    PartialOption,
-    PrintConfigOption,
-    RunIdOption,
-    kv,
-    read_evaluation,
-)
+from groundlake.cli.kv import ForceOption, Group, PartialOption, RunIdOption, group_command
 from groundlake.cli.kv_words import (
     analysis_words,
     budget_words,
@@ -30,13 +20,10 @@ from groundlake.cli.kv_words import (
 )
 from groundlake.cli.moving import finish
 from groundlake.cli.progress import progress
-from groundlake.cli.settings import Settings, command
 from groundlake.errors import INTERRUPTED, LakeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from groundlake.transition.configuration.settings import Settings as Evaluation
 
 HardwareOption = Annotated[
     str | None, typer.Option("--hw", metavar="ID", help="Hardware id of a local model.", show_default="detected")
@@ -53,12 +40,12 @@ class Stage(str, Enum):
     REPORT = "report"
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Work:
-    """One evaluation, and how its stages are to be done."""
+    """One group, and how its stages are to be done."""
 
-    settings: Settings
-    evaluation: Evaluation
+    group: Group
+    _: KW_ONLY
     run_id: str | None = None
     allow_partial: bool = False
     force: bool = False
@@ -68,10 +55,10 @@ class _Work:
         """Read, count, sort into bins, choose."""
         from groundlake.transition.data.prepare import prepare
 
-        with progress("prepare", quiet=self.settings.quiet) as show:
+        with progress("prepare", quiet=self.group.settings.quiet) as show:
             done = prepare(
-                self.evaluation,
-                self.settings.lake,
+                self.group.evaluation,
+                self.group.lake,
                 force=self.force,
                 on_progress=lambda count, total: show(count, total, "prompts counted"),
             )
@@ -88,10 +75,10 @@ class _Work:
         """
         from groundlake.transition.inference.run import run
 
-        with progress("run", quiet=self.settings.quiet) as show:
+        with progress("run", quiet=self.group.settings.quiet) as show:
             outcome = run(
-                self.evaluation,
-                self.settings.lake,
+                self.group.evaluation,
+                self.group.lake,
                 force=self.force,
                 hw=self.hw,
                 budgets=self._budgets(),
@@ -109,10 +96,10 @@ class _Work:
         from groundlake.transition.scoring.score import score_group
 
         self._budgets()  # refuses a run that is not there
-        with progress("score", quiet=self.settings.quiet) as show:
+        with progress("score", quiet=self.group.settings.quiet) as show:
             done = score_group(
-                self.evaluation,
-                self.settings.lake,
+                self.group.evaluation,
+                self.group.lake,
                 allow_partial=self.allow_partial,
                 run_id=self.run_id,
                 on_progress=lambda count, total: show(count, total, "answers"),
@@ -124,9 +111,10 @@ class _Work:
         from groundlake.transition.analysis.analyze import analyze_group
         from groundlake.transition.standing import budget_states
 
-        done = analyze_group(self.evaluation, self.settings.lake, allow_partial=self.allow_partial)
-        group = str(self.evaluation.output.exp_group_id)
-        print("\n".join([*analysis_words(done), *budget_words(budget_states(self.settings.lake, group))]))
+        done = analyze_group(self.group.evaluation, self.group.lake, allow_partial=self.allow_partial)
+        print(
+            "\n".join([*analysis_words(done), *budget_words(budget_states(self.group.lake, self.group.exp_group_id))])
+        )
 
     def report(self) -> None:
         """Write the report."""
@@ -134,7 +122,7 @@ class _Work:
 
         remarks: list[str] = []
         path = write_report(
-            self.evaluation, self.settings.lake, allow_partial=self.allow_partial, on_remark=remarks.append
+            self.group.evaluation, self.group.lake, allow_partial=self.allow_partial, on_remark=remarks.append
         )
         print("\n".join([f"report: {path}", *(f"  {remark}" for remark in remarks)]))
 
@@ -144,11 +132,11 @@ class _Work:
             return None
         from groundlake.transition.standing import budgets_named
 
-        return budgets_named(self.settings.lake, str(self.evaluation.output.exp_group_id), self.run_id)
+        return budgets_named(self.group.lake, self.group.exp_group_id, self.run_id)
 
     def finish(self, view: str = "kv_run_summary") -> None:
         """Write the view file, and say how to ask for more."""
-        finish(self.settings, self.settings.lake, view)
+        finish(self.group.settings, self.group.lake, view)
 
     @contextmanager
     def finishing(self, view: str = "kv_run_summary") -> Iterator[None]:
@@ -159,112 +147,61 @@ class _Work:
         try:
             yield
         except BaseException:
-            if self.settings.lake.exists:
+            if self.group.lake.exists:
                 with suppress(Exception):
                     self.finish(view)
             raise
         self.finish(view)
 
 
-@command(kv, KV, "prepare")
-def prepare(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-    force: ForceOption = False,
-) -> None:
+@group_command("prepare")
+def prepare(group: Group, force: ForceOption = False) -> None:
     """Read the data set, count tokens, sort by length into bins, and choose what is asked; writes manifest.json.
 
     Nothing is counted twice. Preparing again with other bins, or more examples, keeps the answers that still count.
     """
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    work = _Work(settings=settings, evaluation=evaluation, force=force)
+    work = _Work(group, force=force)
     work.prepare()
     work.finish("kv_current_datasets")
 
 
-@command(kv, KV, "run")
-def run(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-    run_id: RunIdOption = None,
-    hw: HardwareOption = None,
-    force: ForceOption = False,
-) -> None:
+@group_command("run")
+def run(group: Group, run_id: RunIdOption = None, hw: HardwareOption = None, force: ForceOption = False) -> None:
     """Ask each chosen example at each budget; what has an answer is never asked again.
 
     A request that fails is kept with its reason, and the run goes on. Ctrl-C keeps what was answered; so does a killed
     process: the same command goes on.
     """
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    work = _Work(settings=settings, evaluation=evaluation, run_id=run_id, force=force, hw=hw)
+    work = _Work(group, run_id=run_id, force=force, hw=hw)
     with work.finishing():
         work.run()
 
 
-@command(kv, KV, "score")
-def score(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-    run_id: RunIdOption = None,
-    allow_partial: PartialOption = False,
-) -> None:
+@group_command("score")
+def score(group: Group, run_id: RunIdOption = None, allow_partial: PartialOption = False) -> None:
     """Score each answer by its task's metric, exact match and F1; what has a score by the same rules keeps it."""
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    work = _Work(settings=settings, evaluation=evaluation, run_id=run_id, allow_partial=allow_partial)
+    work = _Work(group, run_id=run_id, allow_partial=allow_partial)
     work.score()
     work.finish("kv_answers")
 
 
-@command(kv, KV, "analyze")
-def analyze(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-    allow_partial: PartialOption = False,
-) -> None:
+@group_command("analyze")
+def analyze(group: Group, allow_partial: PartialOption = False) -> None:
     """Compare all budgets of the group: intervals, paired changes, and whether quality collapses, and where."""
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    work = _Work(settings=settings, evaluation=evaluation, allow_partial=allow_partial)
+    work = _Work(group, allow_partial=allow_partial)
     work.analyze()
     work.finish("kv_transitions")
 
 
-@command(kv, KV, "report")
-def report(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
-    allow_partial: PartialOption = False,
-) -> None:
+@group_command("report")
+def report(group: Group, allow_partial: PartialOption = False) -> None:
     """Write report.md, report.html and the plots, from the lake alone."""
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
-    _Work(settings=settings, evaluation=evaluation, allow_partial=allow_partial).report()
+    _Work(group, allow_partial=allow_partial).report()
 
 
-@command(kv, KV, "all")
+@group_command("all")
 def run_all(
-    settings: Settings,
-    config: ConfigOption,
-    override: OverrideOption = None,
-    print_config: PrintConfigOption = False,
+    group: Group,
     start: Annotated[
         Stage, typer.Option("--from", help="Begin with this stage; `--from score` asks nothing.")
     ] = Stage.PREPARE,
@@ -274,14 +211,9 @@ def run_all(
     force: ForceOption = False,
 ) -> None:
     """Do every stage that is not done yet: prepare, run, score, analyze, report."""
-    evaluation = read_evaluation(config, override, print_config=print_config)
-    if evaluation is None:
-        return
     if run_id is not None and not allow_partial:
         raise UsageError("--run-id leaves the other budgets as they are: give --allow-partial with it")
-    work = _Work(
-        settings=settings, evaluation=evaluation, run_id=run_id, allow_partial=allow_partial, force=force, hw=hw
-    )
+    work = _Work(group, run_id=run_id, allow_partial=allow_partial, force=force, hw=hw)
     stages = (work.prepare, partial(work.run, goes_on=True), work.score, work.analyze, work.report)
     with work.finishing():
         for stage in stages[list(Stage).index(start) :]:

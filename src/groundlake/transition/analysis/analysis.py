@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 
 from groundlake.query_files import quoted
-from groundlake.schemas.transition import ALL_BINS, SUBJECTS, KvDeltas, KvIntervals, KvTransitions
+from groundlake.schemas.transition_analysis import ALL_BINS, SUBJECTS, KvDeltas, KvIntervals, KvTransitions
 from groundlake.transition.analysis.oddities import flags
 from groundlake.transition.analysis.resampling import DIGITS, Bootstrap
 from groundlake.transition.analysis.tables import COLUMNS, Group, group_of

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from groundlake.schemas.transition import ALL_BINS
+from groundlake.schemas.transition_analysis import ALL_BINS
 from groundlake.transition.analysis.verdict import BASELINE, JUDGED
 
 if TYPE_CHECKING:

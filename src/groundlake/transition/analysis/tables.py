@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from groundlake.errors import UsageError
-from groundlake.schemas.transition import ALL_BINS, SUBJECTS
+from groundlake.schemas.transition_analysis import ALL_BINS, SUBJECTS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from groundlake.schemas.transition import ALL_BINS, COMPARISONS
+from groundlake.schemas.transition_analysis import ALL_BINS, COMPARISONS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from groundlake.schemas.transition import ALL_BINS
+from groundlake.schemas.transition_analysis import ALL_BINS
 from groundlake.transition.analysis.verdict import ROUNDING
 from groundlake.transition.data.longbench import base_task
 from groundlake.transition.inference.recording import MAY_PASS

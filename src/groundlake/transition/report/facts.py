@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from groundlake.schemas.transition import ALL_BINS
+from groundlake.schemas.transition_analysis import ALL_BINS
 
 if TYPE_CHECKING:
     import datetime as dt

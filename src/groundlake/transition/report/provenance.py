@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
-from groundlake.schemas.transition import ALL_BINS
+from groundlake.schemas.transition_analysis import ALL_BINS
 from groundlake.transition.report.banners import APPROXIMATION
 from groundlake.transition.report.markup import (
     UNKNOWN,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from groundlake.schemas.transition import ALL_BINS
+from groundlake.schemas.transition_analysis import ALL_BINS
 from groundlake.transition.report.facts import ACCURACY, ACCURACY_ALL, EXACT_MATCH, FAILURE_RATE
 from groundlake.transition.report.markup import (
     UNKNOWN,

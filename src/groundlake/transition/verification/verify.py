@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from groundlake.query_files import quoted
-from groundlake.schemas.transition import ALL_BINS, COMPARISONS
+from groundlake.schemas.transition_analysis import ALL_BINS, COMPARISONS
 from groundlake.snapshot import Snapshot
 from groundlake.transition.analysis.tables import COLUMNS
 from groundlake.transition.configuration.variables import HIDDEN
