@@ -99,7 +99,8 @@ def test_changed_code_of_an_evaluation_is_caught_though_its_name_stays(
     (wrong,) = (row for row in json.loads(failed.stdout) if not row["passed"])
     assert wrong["check"] == "preprocessing.test"
     assert "evaluation gives 0..1, calibration 0..255" in wrong["detail"]
-    assert failed.stderr == "error: calibration set small: 1 of 10 checks failed\n"
+    assert failed.stderr.startswith("error: calibration set small: 1 of 10 checks failed\n")
+    assert "with the evaluation's function: --evaluation-set test of lake ingest" in failed.stderr
 
     list_sets(Settings(root=lake.root), form=Format.JSON)
     (row,) = json.loads(capsys.readouterr().out)

@@ -280,6 +280,14 @@ def test_other_methods_devices_and_graphs_are_not_compared(columns: dict[str, ob
     assert (row["verdict"], row["reason"], row["change_percent"]) == ("not comparable", reason, None)
 
 
+def test_whole_models_are_compared_though_the_parts_of_one_could_not_be_timed(sweeps: Sweeps):
+    sweeps.repeats("before", 10.0)
+    sweeps.repeats("after", 20.0, timing_method="end_to_end", num_subgraphs=None)
+    (row,) = compare(sweeps.lake, "before", "after").to_dicts()
+    assert (row["quantity"], row["verdict"]) == ("end_to_end_latency_ms", "regressed")
+    assert row["change_percent"] == pytest.approx(100, abs=5)
+
+
 def test_the_sum_of_subgraphs_is_compared_where_not_all_runs_were_timed_end_to_end(
     sweeps: Sweeps, timings: Callable[..., pl.DataFrame]
 ):

@@ -77,7 +77,9 @@ def verify(
         print_rows(pl.DataFrame(rows, schema_overrides={"passed": pl.Boolean}), form, output)
     failed = sum(each.failed for each in checks)
     if failed:
-        raise LakeError(f"calibration set {name}: {failed} of {len(checks)} checks failed")
+        raise LakeError(
+            "\n".join([f"calibration set {name}: {failed} of {len(checks)} checks failed", *_advice(checks)])
+        )
 
 
 @command(calibration, CALIBRATION, "list")
@@ -113,15 +115,17 @@ def show(
     opened = open_set(settings.lake, name)
     wanted = "label, class_name, samples, share, expected, is_balanced, pixel_min, pixel_max, pixel_mean"
     classes = settings.lake.sql(f"SELECT calibration_set, {wanted} FROM calibration_distribution ORDER BY label").pl()
-    if form is Format.TABLE and output is None:
-        print("\n".join(_set_words(opened)))
-    print_rows(classes.filter(pl.col("calibration_set") == name).drop("calibration_set"), form, output)
-    if picture is not None:
+    drawn = ""
+    if picture is not None:  # first, so that it is there whoever stops reading what is printed
         from groundlake.calibration.contact_sheet import write_contact_sheet
 
         shown = write_contact_sheet(opened, picture, columns=columns)
-        if form is Format.TABLE and output is None:
-            print(f"picture: {picture}, {shown} of {len(opened)} images")
+        drawn = f"picture: {picture}, {shown} of {len(opened)} images"
+    if form is Format.TABLE and output is None:
+        print("\n".join(_set_words(opened)))
+    print_rows(classes.filter(pl.col("calibration_set") == name).drop("calibration_set"), form, output)
+    if drawn and form is Format.TABLE and output is None:
+        print(drawn)
 
 
 @command(calibration, CALIBRATION, "export")
@@ -159,6 +163,16 @@ def _check_words(checks: Sequence[Check]) -> Iterator[str]:
     state = {True: "ok", False: "FAILED", None: "unknown"}
     for each in checks:
         yield f"{state[each.passed]:<7} {each.name:<{width}}  {each.detail}"
+
+
+def _advice(checks: Sequence[Check]) -> Iterator[str]:
+    """Say how a raw set is used where an evaluation, of other images, prepares its own in a way that is meant."""
+    failed = {each.name for each in checks if each.failed}
+    named = [name.partition(".")[2] for name in sorted(failed) if name.startswith("preprocessing.")]
+    usable = [name for name in named if name != "code" and f"disjoint.{name}" not in failed]
+    if usable:
+        option = f"--evaluation-set {usable[0]}" if len(usable) == 1 else "--evaluation-set NAME"
+        yield f"where that is meant, quantize with the evaluation's function: {option} of lake ingest, preprocess= of a reader"
 
 
 def _set_words(opened: CalibrationSet) -> Iterator[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from groundlake.compare.figures import ENERGY, SUBGRAPHS, UNKNOWN, Figure
+from groundlake.compare.figures import END_TO_END, ENERGY, SUBGRAPHS, UNKNOWN, Figure
 from groundlake.errors import UsageError
 from groundlake.schemas import KEYS
 
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from groundlake.compare.selectors import Selection
 
 _LISTED = 4
+_NO_PARTS = "end_to_end"
+"""Timing method of a run whose parts could not be timed singly; the whole model was timed as in any other."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,10 @@ def why_not_comparable(a: Sequence[Figure], b: Sequence[Figure], across: Sequenc
     if shared := {figure.run["run_id"] for figure in a} & {figure.run["run_id"] for figure in b}:
         return f"run {min(shared)} is on both sides"
     for name in ("device", "timing_method", "flops_method"):
-        if found := _differ(name, _values(a, name, UNKNOWN), _values(b, name, UNKNOWN)):
+        told = [_values(side, name, UNKNOWN) for side in (a, b)]
+        if name == "timing_method" and a[0].quantity == END_TO_END:
+            told = [values - {_NO_PARTS} for values in told]
+        if all(told) and (found := _differ(name, *told)):
             return found
     work = [_work(side, per_input="batch" in across) for side in (a, b)]
     if all(work) and (found := _differ("the graph, in total_flops", *work)):

@@ -186,7 +186,7 @@ def analysis_hash(settings: Settings, lake: Lake) -> str:
 
 def hash_of(settings: Settings, requests: pl.DataFrame) -> str:
     """Return the hash of the settings of an analysis and of the requests it is made of, in whatever order they are."""
-    ordered = requests.select(COLUMNS).sort(pl.all())
+    ordered = requests.select(COLUMNS.keys()).sort(pl.all())
     content = f"{settings.settings_hash('analyze')}\n{ordered.write_csv()}"
     return hashlib.sha256(content.encode()).hexdigest()[:24]
 
