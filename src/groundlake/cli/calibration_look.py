@@ -172,7 +172,8 @@ def _advice(checks: Sequence[Check]) -> Iterator[str]:
     usable = [name for name in named if name != "code" and f"disjoint.{name}" not in failed]
     if usable:
         option = f"--evaluation-set {usable[0]}" if len(usable) == 1 else "--evaluation-set NAME"
-        yield f"where that is meant, quantize with the evaluation's function: {option} of lake ingest, preprocess= of a reader"
+        with_it = f"{option} of lake ingest, preprocess= of a reader"
+        yield f"where that is meant, quantize with the evaluation's function: {with_it}"
 
 
 def _set_words(opened: CalibrationSet) -> Iterator[str]:
