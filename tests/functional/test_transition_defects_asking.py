@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 import pytest
 from llm_clock import SetClock
-from llm_server import Reply, error, stream, usage, whole
+from llm_server import Reply, error, events_of, stream, usage, whole
 from transition_group import Group, Recall
 from transition_lake import asked, lost, prepared, right
 
@@ -39,6 +39,7 @@ def test_a_run_sends_again_what_may_pass_and_nothing_else(tmp_path: Path) -> Non
         "e05": lambda: error(408),
         "e06": lambda: stream([], ending="hang"),
         "e07": lambda: stream([], ending="reset"),
+        "e11": lambda: stream(events_of(["half"])[:2]),  # an end of the stream, and none of the answer
     }
     lasting: dict[str, Callable[[], Reply]] = {
         name: lambda status=status: error(status) for name, status in (("e08", 400), ("e09", 401), ("e10", 404))
@@ -46,14 +47,14 @@ def test_a_run_sends_again_what_may_pass_and_nothing_else(tmp_path: Path) -> Non
     with Recall() as server:
         retries = {"retries": {"max_attempts": 3, "base_s": 0.0, "cap_s": 0.0}}
         engine = {"base_url": server.url, "concurrency": 4, "timeout_s": 0.4}
-        group = Group(tmp_path / "group", server.url, examples=10, run=retries, engine=engine)
+        group = Group(tmp_path / "group", server.url, examples=11, run=retries, engine=engine)
         group.prepare()
         server.special = {name: [reply()] for name, reply in passing.items()} | lasting
         outcome = group.run()
-        assert (outcome.answered, outcome.budgets[0].failures) == (7, {"ENGINE_ERROR": 3})
+        assert (outcome.answered, outcome.budgets[0].failures) == (8, {"ENGINE_ERROR": 3})
         assert sorted(server.asked) == sorted([*passing, *passing, *lasting])
-    attempts = group.rows("select example_id, num_attempts from kv_requests order by example_id")
-    assert attempts == [*((name, 2) for name in passing), *((name, 1) for name in lasting)]
+    attempts = dict(group.rows("select example_id, num_attempts from kv_requests"))
+    assert attempts == dict.fromkeys(passing, 2) | dict.fromkeys(lasting, 1)
 
 
 def test_waits_between_attempts_are_the_same_each_time(tmp_path: Path) -> None:

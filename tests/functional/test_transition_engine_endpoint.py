@@ -263,7 +263,7 @@ def test_a_request_that_is_wrong_is_sent_once(status: int, message: str, name: s
     ("reply", "name", "attempts"),
     [
         (stream([event(chunk("half of"))], ending="hang"), "TIMEOUT", 2),
-        (stream([event(chunk("half of"))], ending="whole"), "CONNECTION", 1),
+        (stream([event(chunk("half of"))], ending="whole"), "CONNECTION", 2),
         (stream([event(chunk("half of"))], ending="reset"), "CONNECTION", 2),
         (stream(events_of([], counted=usage(9, 0))), "EMPTY_OUTPUT", 1),
         (stream([event("{"), event("[DONE]")]), "FORMAT_ERROR", 1),

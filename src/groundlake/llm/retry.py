@@ -9,16 +9,19 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
-from groundlake.llm.generation import CONNECTION, TIMEOUT
+from groundlake.llm.generation import CONNECTION, TIMEOUT, TRUNCATED
 
 if TYPE_CHECKING:
     from random import Random
 
     from groundlake.llm.generation import Failure
 
-TRANSIENT = frozenset({TIMEOUT, CONNECTION, *(f"http_{status}" for status in (408, 409, 429, *range(500, 600)))})
-"""Codes of failures that may pass: gateways have numbers of their own above 500, such as 529 for "overloaded". A
-request that is wrong stays wrong: 400, 401, 403, 404, 422 are not among them."""
+TRANSIENT = frozenset(
+    {TIMEOUT, CONNECTION, TRUNCATED, *(f"http_{status}" for status in (408, 409, 429, *range(500, 600)))}
+)
+"""Codes of failures that may pass: gateways have numbers of their own above 500, such as 529 for "overloaded". An answer
+without its end is one whose connection ended early, however politely. A request that is wrong stays wrong: 400, 401,
+403, 404, 422 are not among them, nor is a certificate that nobody trusts."""
 
 
 def is_transient(failure: Failure) -> bool:
