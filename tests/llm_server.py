@@ -20,14 +20,14 @@ WORDS = ("the ", "quick ", "brown ", "fox ", "jumps ", "over ", "the ", "lazy ",
 class Reply:
     """What the server sends for one request.
 
-    `ending`: `whole` ends the answer as HTTP has it; `cut` closes the connection before; `reset` breaks it; `hang` says
-    nothing more until the client leaves or the server ends.
+    `ending`: `whole` ends the answer as HTTP has it; `cut` closes the connection before; `reset` breaks it; `drop`
+    breaks it before anything was sent; `hang` says nothing more until the client leaves or the server ends.
     """
 
     status: int = 200
     headers: dict[str, str] = field(default_factory=dict)
     pieces: list[bytes] = field(default_factory=list)
-    ending: Literal["whole", "cut", "reset", "hang"] = "whole"
+    ending: Literal["whole", "cut", "reset", "drop", "hang"] = "whole"
 
 
 def event(value: object) -> bytes:
@@ -198,6 +198,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _send(self, reply: Reply) -> bool:
         """Send a reply; return whether the client left before its end."""
+        if reply.ending == "drop":
+            return self._break()
         self.send_response(reply.status)
         for name, value in reply.headers.items():
             self.send_header(name, value)
@@ -208,12 +210,16 @@ class _Handler(BaseHTTPRequestHandler):
         if reply.ending == "whole":
             self.wfile.write(b"0\r\n\r\n")
             return False
-        self.close_connection = True
         if reply.ending == "reset":
-            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            self.connection.close()
-        elif reply.ending == "hang":
-            return self._hang()
+            return self._break()
+        self.close_connection = True
+        return self._hang() if reply.ending == "hang" else False
+
+    def _break(self) -> bool:
+        """Reset the connection; the client has not left it."""
+        self.close_connection = True
+        self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.connection.close()
         return False
 
     def _hang(self) -> bool:

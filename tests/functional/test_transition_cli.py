@@ -6,14 +6,17 @@ import json
 import os
 import re
 import shutil
+import signal
+import subprocess
+import sys
+import threading
 from importlib.util import find_spec
 from pathlib import Path
-from subprocess import CompletedProcess
 from typing import TYPE_CHECKING
 
 import pytest
 from conftest import Cli
-from llm_server import LlmServer, error
+from llm_server import LlmServer, Received, Reply, error, stream
 
 import groundlake.transition.recall
 from groundlake.cli.app import app
@@ -55,6 +58,9 @@ output: {{exp_group_id: served}}
 """
 
 
+WAIT_S = 60
+
+
 def overrides(settings: dict[str, str]) -> list[str]:
     return [text for name, value in settings.items() for text in ("--override", f"{name}={value}")]
 
@@ -84,14 +90,14 @@ class Inside:
     def __init__(self, folder: Path, capture: pytest.CaptureFixture[str]) -> None:
         self.folder, self._capture = folder, capture
 
-    def __call__(self, *arguments: str | Path, code: int = 0) -> CompletedProcess[str]:
+    def __call__(self, *arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:
         """Run `lake` with these arguments and check its exit code."""
         self._capture.readouterr()
         with pytest.raises(SystemExit) as ended:
             app([str(each) for each in arguments], prog_name="lake")
         out, err = self._capture.readouterr()
         assert (ended.value.code or 0) == code, f"exit code {ended.value.code}\n{out}\n{err}"
-        return CompletedProcess(arguments, code, out, err)
+        return subprocess.CompletedProcess(arguments, code, out, err)
 
 
 @pytest.fixture
@@ -217,6 +223,89 @@ def test_all_goes_on_to_the_report_where_what_failed_fails_again(
     assert "run: budget 1: 4 asked, 0 answered, 4 failed (4 ENGINE_ERROR)" in said
     assert "run: budget 0.5: nothing to ask, 4 had ended before" in said
     assert "report: " in said
+
+
+class Refusing(LlmServer):
+    """Answers everything but the prompt that it is asked first, at whatever budget and however often."""
+
+    def __init__(self, reply: Reply) -> None:
+        super().__init__()
+        self.reply, self.refused = reply, ""
+
+    def answer(self, received: Received) -> Reply:
+        prompt = str(received.body.get("messages", received.body.get("prompt")))
+        self.refused = self.refused or prompt
+        return self.reply if prompt == self.refused else super().answer(received)
+
+
+@pytest.mark.parametrize("reply", [Reply(ending="drop"), error(403)], ids=["reset", "403"])
+def test_a_request_that_always_fails_holds_up_neither_other_budgets_nor_later_stages(
+    inside: Inside, served: str, reply: Reply
+) -> None:
+    with Refusing(reply) as server:
+        where = {"engine.base_url": server.url, "engine.concurrency": "1", "run.retries.max_attempts": "1"}
+        here = ("-c", served, *overrides(where))
+        assert "4 asked, 3 answered, 1 failed" in inside("kv", "all", *here).stdout
+        more = (*here, *overrides({"kv.budgets": "[1.0, 0.5, 0.2]"}))
+        said = inside("kv", "all", *more).stdout
+        assert "run: budget 1: 1 asked, 0 answered, 1 failed" in said
+        assert "run: budget 0.2: 4 asked, 3 answered, 1 failed" in said
+        assert "report: " in said
+        assert "no request was answered" in inside("kv", "run", *more, code=1).stderr
+        assert "report: " in inside("kv", "all", *more).stdout
+
+
+class Holding(LlmServer):
+    """Answers so many requests, and holds the next one until the client leaves it.
+
+    Attributes:
+        goes_on: So many are answered before one is held; None answers all.
+        held: Set as soon as one is.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.goes_on: int | None = None
+        self.held = threading.Event()
+
+    def answer(self, received: Received) -> Reply:
+        if self.goes_on == 0:
+            self.held.set()
+            return stream([], ending="hang")
+        self.goes_on = None if self.goes_on is None else self.goes_on - 1
+        return super().answer(received)
+
+
+@pytest.mark.parametrize("stage", ["run", "all"])
+def test_ctrl_c_ends_with_130_and_the_same_command_goes_on(cli: Cli, served: str, stage: str) -> None:
+    cli("kv", "prepare", "-c", served)
+    with Holding() as server:
+        where = {"engine.base_url": server.url, "engine.concurrency": "1"}
+        command = ("kv", stage, "-c", served, *overrides(where))
+        server.goes_on = 6
+        with subprocess.Popen(
+            [sys.executable, "-m", "groundlake", *command],
+            cwd=cli.folder,
+            env=cli.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        ) as process:
+            assert server.held.wait(WAIT_S), process.communicate()
+            os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to all of the group
+            out, err = process.communicate(timeout=WAIT_S)
+        assert process.returncode == 130, err
+        assert "run: budget 1: 4 asked, 4 answered; 4 planned" in out
+        assert "run: budget 0.5: 2 asked, 2 answered, 2 not reached; 4 planned" in out
+        assert out.endswith("run: interrupted; what was answered is in the lake, and the same command goes on\n")
+        assert err == ""
+        server.goes_on = None
+        said = cli(*command).stdout
+        assert "run: budget 1: nothing to ask" in said
+        assert "run: budget 0.5: 2 asked, 2 answered" in said
+        assert ("report: " in said) == (stage == "all")
+        assert len(server.received) == 6 + 1 + 2
 
 
 def test_a_full_disk_ends_a_run_with_its_reason_and_loses_nothing(

@@ -266,8 +266,8 @@ def test_a_request_that_is_wrong_is_sent_once(status: int, message: str, name: s
         (stream([event(chunk("half of"))], ending="whole"), "CONNECTION", 2),
         (stream([event(chunk("half of"))], ending="reset"), "CONNECTION", 2),
         (stream(events_of([], counted=usage(9, 0))), "EMPTY_OUTPUT", 1),
-        (stream([event("{"), event("[DONE]")]), "FORMAT_ERROR", 1),
-        (whole(["no", "object"]), "FORMAT_ERROR", 1),
+        (stream([event("{"), event("[DONE]")]), "ENGINE_ERROR", 1),
+        (whole(["no", "object"]), "ENGINE_ERROR", 1),
     ],
 )
 def test_an_answer_that_is_none_is_a_failure_with_its_name(reply: Reply, name: str, attempts: int) -> None:

@@ -177,7 +177,7 @@ def failing() -> dict[str, tuple[Callable[[], Reply], str]]:
         "e02": (lambda: error(500, "boom"), "ENGINE_ERROR"),
         "e03": (lambda: stream([], ending="hang"), "TIMEOUT"),
         "e04": (lambda: said(""), "EMPTY_OUTPUT"),
-        "e05": (lambda: stream([b"data: {nonsense\n\n"]), "FORMAT_ERROR"),
+        "e05": (lambda: said("ERROR: no backend"), "FORMAT_ERROR"),
         "e06": (lambda: stream(events_of(["half"])[:2], ending="cut"), "CONNECTION"),
         "e07": (lambda: error(400, "This model's maximum context length is 10 tokens"), "CONTEXT_LENGTH_EXCEEDED"),
         "e08": (lambda: said("I'm sorry, but I can't help with that."), "REFUSAL"),
@@ -269,6 +269,78 @@ def test_an_endpoint_that_lets_nobody_in_ends_the_run_at_once(group: Group, serv
     with pytest.raises(LakeEnvironmentError, match=r"none of the first 3 was answered: .*401"):
         group.run()
     assert len(server.asked) == 3
+
+
+PAGE = Reply(headers={"Content-Type": "text/html; charset=utf-8"}, pieces=[b"<!doctype html><title>Sign in</title>"])
+TEXT = Reply(headers={"Content-Type": "text/plain"}, pieces=[b"ready\n"])
+ELSEWHERE = Reply(status=302, headers={"Location": "http://127.0.0.1:9/login"})
+
+
+@pytest.mark.parametrize(
+    ("reply", "told"),
+    [
+        (PAGE, ("what came (text/html; charset=utf-8) is no answer", "<title>Sign in", "the address of the API")),
+        (TEXT, ("what came (text/plain) is no answer", "ready", "the address of the API")),
+        (ELSEWHERE, ("302", "give that address as the base URL")),
+        (error(405), ("405", "is the path of the base URL right?")),
+    ],
+)
+def test_something_else_at_the_address_ends_the_run_at_once_and_is_asked_again_at_another(
+    group: Group, server: Recall, reply: Reply, told: tuple[str, ...]
+) -> None:
+    server.special = dict.fromkeys(EXAMPLES, lambda: reply)
+    with pytest.raises(LakeEnvironmentError) as ended:
+        group.run()
+    words = str(ended.value)
+    assert all(each in words for each in ("none of the first 3 was answered", "the same command goes on", *told))
+    assert len(words.splitlines()) <= 6
+    assert len(server.asked) == 3
+    with Recall() as other:  # the address is not among what tells answers apart
+        assert group.run(f"engine.base_url={other.url}").answered == 6
+    group.require_consistent()
+
+
+OF_ONE = {"reset": lambda: Reply(ending="drop"), "403": lambda: error(403, "not this one"), "page": lambda: PAGE}
+
+
+@pytest.mark.parametrize("reply", OF_ONE.values(), ids=OF_ONE)
+def test_a_request_that_always_fails_keeps_no_other_from_being_asked(
+    tmp_path: Path, server: Recall, reply: Callable[[], Reply]
+) -> None:
+    group, more = Group(tmp_path / "group", server.url, kv=COMPRESSED), "kv.budgets=[1.0,0.5,0.2]"
+    group.prepare()
+    server.special["e03"] = reply
+    assert [each.failed for each in group.run().budgets] == [1, 1]
+    assert [(each.asked, each.failed) for each in group.run(more).budgets] == [(1, 1), (1, 1), (6, 1)]
+    server.special["e06"] = reply  # one more, and nothing else is new
+    again = group.run(more, "decoding.repeats=2", budgets=[0.2]).budgets
+    assert [(each.asked, each.failed) for each in again] == [(7, 3)]
+
+
+@pytest.mark.parametrize("number", [2, 6])
+def test_an_endpoint_that_went_away_since_ends_the_run_at_once(tmp_path: Path, server: Recall, number: int) -> None:
+    with Recall() as gone:
+        group = Group(tmp_path / "group", gone.url, kv=COMPRESSED, examples=number)
+        group.prepare()
+        gone.special["e01"] = lambda: error(503)
+        group.run(budgets=[1.0])
+    with pytest.raises(LakeEnvironmentError, match=r"none of the first 1 was answered: nothing listens"):
+        group.run(budgets=[1.0])
+    asked = min(number, 3)
+    with pytest.raises(LakeEnvironmentError, match=f"none of the first {asked} was answered: nothing listens"):
+        group.run(budgets=[0.5])
+    assert group.run(f"engine.base_url={server.url}").answered == number + 1
+
+
+def test_an_address_that_breaks_every_connection_is_given_up_though_it_answered_before(
+    tmp_path: Path, server: Recall
+) -> None:
+    group = Group(tmp_path / "group", server.url, kv=COMPRESSED)
+    group.prepare()
+    group.run(budgets=[1.0])
+    server.special = dict.fromkeys(EXAMPLES, lambda: Reply(ending="drop"))  # a proxy without a server behind it
+    with pytest.raises(LakeEnvironmentError, match="none of the first 3 was answered: the connection to"):
+        group.run()
 
 
 def test_an_endpoint_that_once_answered_is_not_given_up(group: Group, server: Recall) -> None:

@@ -53,7 +53,7 @@ def test_the_words_are_those_of_the_contract() -> None:
         ("connection", "CONNECTION"),
         ("tls", "CONNECTION"),
         ("truncated", "CONNECTION"),
-        ("malformed", "FORMAT_ERROR"),
+        ("malformed", "ENGINE_ERROR"),
         ("context_length", "CONTEXT_LENGTH_EXCEEDED"),
         ("empty_prompt", "ENGINE_ERROR"),
         ("out_of_memory", "ENGINE_ERROR"),

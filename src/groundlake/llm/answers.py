@@ -7,7 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, cast
 
-from groundlake.llm.generation import EMPTY, MALFORMED, TRUNCATED, Failure
+from groundlake.llm.generation import EMPTY, TRUNCATED, Failure
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -207,15 +207,6 @@ def _whole_characters(text: str) -> str:
     if _HALF.search(text):
         return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
-
-
-def malformed(error: Exception, status: int | None) -> Failure:
-    """Return the failure of what is no answer."""
-    return Failure(
-        code=MALFORMED,
-        message=f"this is no answer of an OpenAI-compatible endpoint: {error}",
-        status=status,
-    )
 
 
 def _typed(value: object, kind: type, name: str) -> Any:  # noqa: ANN401 - a value of JSON, of the kind that is asked for

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING
 
-from groundlake.llm.answers import Answer, MalformedError, ServerSaysError, malformed
-from groundlake.llm.faults import said_failure, status_failure, transport_failure
+from groundlake.llm.answers import Answer, MalformedError, ServerSaysError, shortened
+from groundlake.llm.faults import malformed_failure, said_failure, status_failure, transport_failure
 from groundlake.llm.generation import TIMEOUT, Failure
 from groundlake.llm.retry import retry_after_s
 from groundlake.llm.streams import EventStream, EventTooLongError
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
 
 WHOLE = ("application/json", "text/html")
 """Content types of what is no stream. All others are read as one: some servers do not say what they send."""
+BEGINS_STREAM = re.compile(rb"(?:\xef\xbb\xbf)?\s*(?:data|event|id|retry)?:")
+"""How a stream of events begins: with a field, or with a comment."""
+FIRST_BYTES = 2**10
 MAX_ERROR_BYTES = 64 * 2**10
 MAX_ANSWER_BYTES = 64 * 2**20
 """A longer answer, whole or in chunks, is none: without a limit a server could fill the memory."""
@@ -50,6 +54,7 @@ class Exchange:
         self._clock = clock
         self._secrets = secrets
         self._kept = ""
+        self._type = ""
         self.answer = Answer(wanted=wanted)
         self.status: int | None = None
         self.retry_after_s: float | None = None
@@ -88,7 +93,7 @@ class Exchange:
             except httpx2.HTTPError as error:
                 return transport_failure(error, url, self.status)
             except (MalformedError, EventTooLongError) as error:
-                return malformed(error, self.status)
+                return malformed_failure(error, self.status, self._type, url)
             except ServerSaysError as error:
                 return said_failure(error, self.status, url)
         return Failure(
@@ -104,7 +109,7 @@ class Exchange:
             failure = await self._begun(response, url)
             if failure is not None:
                 return failure
-            if response.headers.get("Content-Type", "").startswith(WHOLE):
+            if self._type.startswith(WHOLE):
                 self.answer.take_whole(await self._text(response, MAX_ANSWER_BYTES, is_wanted_whole=True))
                 self.ended_s = self._clock.now()
             else:
@@ -121,6 +126,7 @@ class Exchange:
     async def _begun(self, response: httpx2.Response, url: str) -> Failure | None:
         """Take in the status, and what the server says where it is none of success."""
         self.status = response.status_code
+        self._type = shortened(self._hide(response.headers.get("Content-Type", "")))
         if response.is_success:
             return None
         self.retry_after_s = retry_after_s(response.headers.get("Retry-After"), self._clock.utc())
@@ -133,17 +139,21 @@ class Exchange:
 
         events = EventStream()
         pieces = response.aiter_bytes()
-        came = 0
+        first, came, is_stream = b"", 0, False
         async for piece in pieces:
             moment_s = self._clock.now()
+            first += piece[: FIRST_BYTES - len(first)]
             came += len(piece)
             if came > MAX_ANSWER_BYTES:
                 raise _too_long()
             for data in events.feed(piece):
+                is_stream = True
                 self.answer.take_event(self._hide(data), moment_s)
                 self.ended_s = moment_s
             if self.answer.done:
                 break
+        if came and not (is_stream or BEGINS_STREAM.match(first)):
+            raise MalformedError(f"no stream of events: {shortened(self._hide(first.decode('utf-8', 'replace')))}")
         with anyio.move_on_after(DRAIN_S):
             async for _ in pieces:
                 pass

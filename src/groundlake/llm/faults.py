@@ -21,6 +21,7 @@ HINTS = {
     401: "the server wants another API key",
     403: "the API key may not do this",
     404: "is the model's name right, and the path of the base URL? one without a path gets /v1",
+    405: "is the path of the base URL right? one without a path gets /v1",
     429: "the server's limit is reached: fewer at a time, or a limit per minute, or more attempts",
 }
 
@@ -39,7 +40,7 @@ def transport_failure(error: httpx2.HTTPError, url: str, status: int | None) -> 
     port = parts.port or (443 if parts.scheme == "https" else 80)
     where = f"{parts.hostname}:{port}"
     if isinstance(error, httpx2.ConnectTimeout):
-        return Failure(code=TIMEOUT, message=f"{where} did not take the connection in time")
+        return Failure(code=TIMEOUT, message=f"{where} did not take the connection in time", connected=False)
     if isinstance(error, httpx2.TimeoutException):
         return Failure(code=TIMEOUT, message=f"nothing came from {where} in time", status=status)
     if isinstance(error, httpx2.DecodingError):
@@ -74,6 +75,20 @@ def status_failure(status: int, reason: str, body: str, url: str) -> Failure:
     return Failure(code=f"http_{status}", message="\n".join(lines), status=status)
 
 
+def malformed_failure(error: Exception, status: int | None, kind: str, url: str) -> Failure:
+    """Return the failure of what is no answer.
+
+    Args:
+        error: What is wrong with it, with its first words.
+        status: Status of the HTTP answer.
+        kind: Its content type; "" where it has none.
+        url: What was asked.
+    """
+    lines = [f"{url}: what came ({kind or 'without a content type'}) is no answer of an OpenAI-compatible endpoint"]
+    lines += [f"  {error}", "  is it the address of the API, or of a page, or of a proxy that wants a user to sign in?"]
+    return Failure(code=MALFORMED, message="\n".join(lines), status=status)
+
+
 def said_failure(error: ServerSaysError, status: int | None, url: str) -> Failure:
     """Return the failure of an error object in an answer that began well."""
     code = error.status or 500
@@ -85,15 +100,18 @@ def _connect_failure(causes: list[BaseException], where: str) -> Failure:
     for cause in causes:
         if isinstance(cause, ssl.SSLCertVerificationError):
             words = f"the certificate of {where} is not trusted: {cause.verify_message or cause}"
-            return Failure(code=TLS, message=words)
+            return Failure(code=TLS, message=words, connected=False)
         if isinstance(cause, ssl.SSLError):
             words = f"no secure connection to {where} ({cause.reason or cause}): does it speak http, not https?"
-            return Failure(code=TLS, message=words)
+            return Failure(code=TLS, message=words, connected=False)
         if isinstance(cause, socket.gaierror):
-            return Failure(code=CONNECTION, message=f"the name of {where} is not known: {cause.strerror or cause}")
+            words = f"the name of {where} is not known: {cause.strerror or cause}"
+            return Failure(code=CONNECTION, message=words, connected=False)
         if isinstance(cause, OSError) and cause.errno == errno.ECONNREFUSED:
-            return Failure(code=CONNECTION, message=f"nothing listens at {where}: is the server running?")
-    return Failure(code=CONNECTION, message=f"no connection to {where}: {_system_words(causes) or causes[-1]}")
+            words = f"nothing listens at {where}: is the server running?"
+            return Failure(code=CONNECTION, message=words, connected=False)
+    words = f"no connection to {where}: {_system_words(causes) or causes[-1]}"
+    return Failure(code=CONNECTION, message=words, connected=False)
 
 
 def _system_words(causes: list[BaseException]) -> str:

@@ -73,11 +73,13 @@ class Failure:
             process also `context_length`, `empty_prompt` and `out_of_memory`.
         message: The same in words, with what to do where that is known. No key ever stands in it.
         status: Status of the HTTP answer; None where none came.
+        connected: Whether there was a connection; without one, nothing of what is asked has decided.
     """
 
     code: str
     message: str
     status: int | None = None
+    connected: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)

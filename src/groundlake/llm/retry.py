@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 TRANSIENT = frozenset(
     {TIMEOUT, CONNECTION, TRUNCATED, *(f"http_{status}" for status in (408, 409, 429, *range(500, 600)))}
 )
-"""Codes of failures that may pass: gateways have numbers of their own above 500, such as 529 for "overloaded". An answer
-without its end is one whose connection ended early, however politely. A request that is wrong stays wrong: 400, 401,
-403, 404, 422 are not among them, nor is a certificate that nobody trusts."""
+"""Codes of failures that may pass: gateways have numbers of their own above 500, such as 529 for "overloaded". An
+answer without its end is one whose connection ended early. A request that is wrong stays wrong: 400, 401, 403, 404, 422
+are not among them, nor is a certificate that nobody trusts."""
 
 
 def is_transient(failure: Failure) -> bool:

@@ -13,12 +13,13 @@ from dataclasses import dataclass, field
 from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
+from groundlake.llm.generation import CONNECTION, MALFORMED, TLS
 from groundlake.transition.inference.rows import answer_of_error, outcome_of, outcome_unsent
-from groundlake.transition.scoring.failures import CONNECTION
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterator, Sequence
 
+    from groundlake.llm.generation import Failure
     from groundlake.transition.engines.base import Engine
     from groundlake.transition.inference.plan import PlannedRequest
     from groundlake.transition.inference.rows import Outcome, Start
@@ -27,8 +28,10 @@ STOP_SIGNALS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 """Ctrl-C, a batch system or service manager, and a terminal that went away."""
 MORE_THAN_A_ROUND: Final = 2
 """So many failures beyond one of each worker say that the next requests would meet the same."""
-REFUSED: Final = (401, 403, 404)
-"""Statuses that every request meets, whatever it asks."""
+NOWHERE: Final = (*range(300, 400), 401, 404, 405, 501)
+"""Statuses that every request meets, whatever it asks: of another place, or of one that lets nobody in."""
+FORBIDDEN: Final = 403
+"""A status that every request may meet, or one alone, of a gateway that looks at what is asked."""
 
 
 class Stop:
@@ -118,6 +121,7 @@ class Asking:
         concurrency: So many at a time.
         is_local: Whether the model runs in this process, where a request under way cannot be left.
         start: When the run began.
+        failed_before: Requests that failed in an earlier run; None where this address has not answered any in one.
         stop: Whether to end early.
         on_outcome: Called as each request ends. An error in it ends everything.
     """
@@ -128,6 +132,7 @@ class Asking:
     concurrency: int
     is_local: bool
     start: Start
+    failed_before: Collection[str] | None
     stop: Stop
     on_outcome: Callable[[Outcome], object]
     asked: Asked = field(default_factory=Asked)
@@ -166,7 +171,7 @@ class Asking:
             self.asked.ended += 1
             self.on_outcome(outcome)
             if not self.is_local and request.asked.unfit is None:
-                self._look(outcome)
+                self._look(request, outcome.error, outcome.message)
 
     async def _ask(self, request: PlannedRequest) -> Outcome:
         if request.asked.unfit is not None:
@@ -178,16 +183,23 @@ class Asking:
             answer = answer_of_error(error, sent_s)
         return outcome_of(request, answer, self.start)
 
-    def _look(self, outcome: Outcome) -> None:
-        """Notice that the first requests all failed as every other one would."""
+    def _look(self, request: PlannedRequest, error: Failure | None, message: str | None) -> None:
+        """Notice that the first requests all failed as every other one would.
+
+        What may be of a request alone says less where the address has answered in an earlier run: one that fails again
+        says nothing, and it takes more than a round of others.
+        """
+        self._lives = self._lives or not (_is_of_all(error) or _may_be_of_all(error))
         if self._lives:
             return
-        if not _is_hopeless(outcome):
-            self._lives = True
+        enough = self.concurrency + MORE_THAN_A_ROUND
+        if self.failed_before is None or _is_of_all(error):
+            enough = min(enough, len(self.requests))
+        elif request.request_id in self.failed_before:
             return
         self._hopeless += 1
-        if self._hopeless >= min(self.concurrency + MORE_THAN_A_ROUND, len(self.requests)):
-            self.asked.dead = outcome.message
+        if self._hopeless >= enough:
+            self.asked.dead = message
             self._leave()
 
 
@@ -202,8 +214,14 @@ async def warm_up(engine: Engine, budget: float, request: PlannedRequest) -> Non
             await engine.answer(request.asked.prompt, budget)
 
 
-def _is_hopeless(outcome: Outcome) -> bool:
-    """Whether a request never reached a server, or one that lets nobody in."""
-    if outcome.http_status is None:
-        return outcome.failure == CONNECTION
-    return outcome.http_status in REFUSED
+def _is_of_all(error: Failure | None) -> bool:
+    """Whether no request can be answered: nothing is there, or something else, or it lets nobody in."""
+    return error is not None and (not error.connected or error.status in NOWHERE)
+
+
+def _may_be_of_all(error: Failure | None) -> bool:
+    """Whether it looks as if no request could be answered, though it may be this one alone."""
+    if error is None:
+        return False
+    broke = error.status is None and error.code in (CONNECTION, TLS)
+    return broke or error.status == FORBIDDEN or error.code == MALFORMED

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 KIND: Final = "kv_transition"
 MAY_PASS: Final = frozenset({RATE_LIMITED, TIMEOUT, CONNECTION, ENGINE_ERROR, UNKNOWN_FAILURE})
 """Failures that the next run asks again. To ask the others again until they suit would choose by the outcome."""
+LASTING: Final = frozenset(FAILURES) - MAY_PASS
 REFUSED: Final = (
     *(ContractViolationError, pl.exceptions.PolarsError),
     *(ArithmeticError, AttributeError, LookupError, TypeError, ValueError),
@@ -55,18 +57,38 @@ Head = dict[str, Any]
 """What is known of a run before its first request: its columns of the ledger, and its row of `kv_runs`."""
 
 
-def finished_requests(lake: Lake, exp_group_id: str) -> set[str]:
-    """Return the requests of a group that are never asked again: they have an answer, or a failure that stays."""
+@dataclass(frozen=True, kw_only=True)
+class Before:
+    """What was asked of a group so far.
+
+    Attributes:
+        asked: Its requests that ended, in whatever.
+        finished: Those of them that are never asked again: they have an answer, or a failure that stays.
+        answered_at: Addresses that answered at least one; None among them stands for this process.
+    """
+
+    asked: frozenset[str] = frozenset()
+    finished: frozenset[str] = frozenset()
+    answered_at: frozenset[str | None] = frozenset()
+
+
+def asked_before(lake: Lake, exp_group_id: str) -> Before:
+    """Return what was asked of a group so far; the identity of a request tells under which settings it was."""
     if not lake.exists:
-        return set()
-    stay = ", ".join(quoted(name) for name in FAILURES if name not in MAY_PASS)
-    joined = "hardware_id = q.hardware_id AND {0}.run_id = q.run_id AND {0}.request_id = q.request_id"
+        return Before()
+    joined = "{0}.hardware_id = q.hardware_id AND {0}.run_id = q.run_id"
+    of_request = f"{joined} AND {{0}}.request_id = q.request_id"
     rows = lake.sql(
-        "SELECT DISTINCT q.request_id FROM kv_requests q "  # noqa: S608 - only literals
-        f"LEFT JOIN kv_responses p ON p.{joined.format('p')} LEFT JOIN kv_failures f ON f.{joined.format('f')} "
-        f"WHERE q.exp_group_id = {quoted(exp_group_id)} AND (p.request_id IS NOT NULL OR f.failure IN ({stay}))"
+        "SELECT q.request_id, k.base_url, p.request_id IS NOT NULL AS is_answered, f.failure "  # noqa: S608 - a literal
+        f"FROM kv_requests q JOIN kv_runs k ON {joined.format('k')} "
+        f"LEFT JOIN kv_responses p ON {of_request.format('p')} LEFT JOIN kv_failures f ON {of_request.format('f')} "
+        f"WHERE q.exp_group_id = {quoted(exp_group_id)}"
     ).rows()
-    return {request_id for (request_id,) in rows}
+    return Before(
+        asked=frozenset(request for request, *_ in rows),
+        finished=frozenset(request for request, _, is_answered, failure in rows if is_answered or failure in LASTING),
+        answered_at=frozenset(address for _, address, is_answered, _ in rows if is_answered),
+    )
 
 
 def latest_runs(lake: Lake, exp_group_id: str) -> dict[str, str]:

@@ -66,14 +66,14 @@ class Outcome:
     Attributes:
         rows: Its rows by table.
         failure: Why there is no answer that can be scored; None where there is one.
-        message: What the engine said of it.
-        http_status: Status of the last attempt; None where no server answered.
+        message: What is said of it.
+        error: What the engine says went wrong; None of an answer, also of one that is none by its text.
     """
 
     rows: Rows
     failure: str | None
     message: str | None = None
-    http_status: int | None = None
+    error: Failure | None = None
 
 
 def outcome_of(request: PlannedRequest, answer: EngineAnswer, start: Start) -> Outcome:
@@ -93,7 +93,7 @@ def outcome_of(request: PlannedRequest, answer: EngineAnswer, start: Start) -> O
     status = attempts[-1].status if generation.error is None else generation.error.status
     came = generation.text or generation.reasoning
     rows["kv_failures"] = [_failure(request, failure, message, status, came)]
-    return Outcome(rows=rows, failure=failure, message=message, http_status=status)
+    return Outcome(rows=rows, failure=failure, message=message, error=generation.error)
 
 
 def outcome_unsent(request: PlannedRequest, why: str, start: Start) -> Outcome:

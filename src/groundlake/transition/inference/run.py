@@ -23,9 +23,9 @@ from groundlake.transition.inference.guard import files_of, require_same
 from groundlake.transition.inference.journal import Journal, one_process
 from groundlake.transition.inference.plan import plan
 from groundlake.transition.inference.recording import (
+    asked_before,
     bring_in,
     commit,
-    finished_requests,
     head_of,
     latest_runs,
     repeats_that_count,
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from groundlake.transition.engines.opening import Opened
     from groundlake.transition.inference.journal import Rows
     from groundlake.transition.inference.plan import Plan, PlannedBudget, PlannedRequest
+    from groundlake.transition.inference.recording import Before
     from groundlake.transition.inference.rows import Outcome
     from groundlake.transition.scoring.tasks import Task
 
@@ -176,7 +177,7 @@ def run(
             folder=folder,
             forced=forced,
             is_said_anew=forced is not None or counts_fewer(settings, lake),
-            done=finished_requests(lake, prepared.exp_group_id),
+            before=asked_before(lake, prepared.exp_group_id),
             only=None if budgets is None else frozenset(budgets),
             on_event=on_event,
         )
@@ -199,8 +200,8 @@ def missing(settings: Settings, lake: Lake, *, force: bool = False) -> dict[floa
     prepared = require_prepared(lake, str(settings.output.exp_group_id))
     require_same(settings, prepared, lake, force=force)
     planned = plan(settings, prepared, find_task(prepared.task), files_of(settings, lake))
-    done = finished_requests(lake, prepared.exp_group_id)
-    return {each.budget: len(each.without(done)) for each in planned.budgets}
+    finished = asked_before(lake, prepared.exp_group_id).finished
+    return {each.budget: len(each.without(finished)) for each in planned.budgets}
 
 
 def counts_fewer(settings: Settings, lake: Lake) -> bool:
@@ -232,7 +233,7 @@ class _Work:
     folder: Path
     forced: str | None
     is_said_anew: bool
-    done: set[str]
+    before: Before
     only: frozenset[float] | None
     on_event: Callable[[RunEvent], object]
     stop: Stop = field(init=False)
@@ -249,7 +250,7 @@ class _Work:
         answers, from before it was asked differently: the latest run says which answers count.
         """
         budgets = [each for each in self.plan.budgets if self.only is None or each.budget in self.only]
-        found = [(each, each.without(self.done)) for each in budgets]
+        found = [(each, each.without(self.before.finished)) for each in budgets]
         return [(each, requests) for each, requests in found if requests or self.is_said_anew]
 
     @cached_property
@@ -259,8 +260,9 @@ class _Work:
 
     def outcomes(self) -> tuple[BudgetOutcome, ...]:
         """Return what came of each budget."""
+        finished = self.before.finished
         return tuple(
-            self.tallies.get(each.budget, _Tally()).outcome(each, len(each.requests) - len(each.without(self.done)))
+            self.tallies.get(each.budget, _Tally()).outcome(each, len(each.requests) - len(each.without(finished)))
             for each in self.plan.budgets
             if self.only is None or each.budget in self.only
         )
@@ -270,13 +272,13 @@ class _Work:
         with self.stop.heard():
             self._tell("opening the engine")
             async with open_engine(self.settings, self.task, hw=hw) as opened:
-                before = latest_runs(self.lake, self.prepared.exp_group_id)
+                parents = latest_runs(self.lake, self.prepared.exp_group_id)
                 for planned, requests in self.chosen:
                     if not self.stop and requests and opened.facts(planned.budget).is_local:
                         self._tell(f"budget {planned.budget:g}: warming up")
                         await warm_up(opened.engine, planned.budget, requests[0])
                     if not self.stop:
-                        await self._ask(opened, planned, requests, before.get(planned.budget_id))
+                        await self._ask(opened, planned, requests, parents.get(planned.budget_id))
 
     async def _ask(
         self, opened: Opened, planned: PlannedBudget, requests: tuple[PlannedRequest, ...], parent: str | None
@@ -307,6 +309,7 @@ class _Work:
                 requests=requests,
                 concurrency=self.settings.engine.concurrency,
                 is_local=facts.is_local,
+                failed_before=self.before.asked if facts.base_url in self.before.answered_at else None,
                 start=start,
                 stop=self.stop,
                 on_outcome=on_outcome,

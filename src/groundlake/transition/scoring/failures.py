@@ -30,10 +30,10 @@ FAILURES: Final = {
     TIMEOUT: "no complete answer came in time",
     CONTEXT_LENGTH_EXCEEDED: "prompt and answer together are longer than the model, or the server, takes",
     CONNECTION: "there was no connection, or it broke before the answer was complete",
-    ENGINE_ERROR: "the server or the model reported an error",
+    ENGINE_ERROR: "the server or the model reported an error, or what came is no answer of a server of models",
     EMPTY_OUTPUT: "the answer has no text, or nothing but what the model thought",
     REFUSAL: "the model declined to answer, or a filter withheld the answer",
-    FORMAT_ERROR: "what came is no answer of the agreed form, or an error in place of one",
+    FORMAT_ERROR: "the text of the answer is an error in place of one",
     UNKNOWN_FAILURE: "something went wrong, and nobody said what",
 }
 """Every code, and what it says."""
@@ -43,7 +43,7 @@ _CODES: Final = {
     generation.CONNECTION: CONNECTION,
     generation.TLS: CONNECTION,
     generation.TRUNCATED: CONNECTION,  # the stream broke off; an answer at its longest has a finish_reason instead
-    generation.MALFORMED: FORMAT_ERROR,
+    generation.MALFORMED: ENGINE_ERROR,  # no text of a model: a wrong address, or something in between
     generation.CONTEXT_LENGTH: CONTEXT_LENGTH_EXCEEDED,
     generation.EMPTY_PROMPT: ENGINE_ERROR,
     generation.OUT_OF_MEMORY: ENGINE_ERROR,
