@@ -1,5 +1,7 @@
--- One row for each request of a group, however often it was sent: as the latest run that has it left it, with its answer or
--- its failure, and the latest score of this answer. Bin and length are those of the data set as it was prepared last.
+-- One row for each request of a group, however often it was sent: as the latest run left it that has an answer to it, or a
+-- failure that stays; where none has, as the latest of all left it. A failure that may pass, which the next run asks again
+-- (RATE_LIMITED, TIMEOUT, CONNECTION, ENGINE_ERROR, UNKNOWN_FAILURE), never stands before an answer, which two lakes that
+-- are put together may both have. With the latest score of this answer. Bin and length are those of the data set as it was prepared last.
 -- Requests of runs that no longer count (see kv_current_runs) have none, nor have repeats beyond those of the latest run.
 -- example: select budget, bin_index, example_id, state, failure, accuracy from kv_current_requests where is_selected
 -- column state: answered, failed, or missing (the run holds neither an answer nor a failure, which kv_integrity reports)
@@ -13,7 +15,7 @@
 -- column exact_match [1]: 1 where the normalised answer is one of the right ones, else 0; NULL of a failure
 -- column f1 [1]: Token overlap with the closest right answer (SQuAD); NULL of a failure
 -- column failed [1]: 1 of a failure, 0 of an answer
-WITH latest AS (
+WITH ended AS (
     SELECT
         q.hardware_id,
         q.precision,
@@ -32,12 +34,46 @@ WITH latest AS (
         q.num_attempts,
         k.policy,
         k.budget,
-        k.engine
+        k.engine,
+        k.place,
+        f.request_id AS failed_id,
+        f.failure,
+        f.http_status,
+        f.failure IN ('RATE_LIMITED', 'TIMEOUT', 'CONNECTION', 'ENGINE_ERROR', 'UNKNOWN_FAILURE') AS may_pass
     FROM kv_current_runs k
     JOIN kv_requests q ON q.hardware_id = k.hardware_id AND q.run_id = k.run_id
+    LEFT JOIN kv_failures f
+        ON f.hardware_id = q.hardware_id AND f.run_id = q.run_id AND f.request_id = q.request_id
     WHERE q.repeat <= k.group_repeats
+),
+latest AS (
+    SELECT
+        hardware_id,
+        precision,
+        model,
+        batch,
+        run_id,
+        exp_group_id,
+        budget_id,
+        request_id,
+        example_id,
+        bin_index,
+        repeat,
+        prompt_sha256,
+        prompt_truncation,
+        sent_at,
+        num_attempts,
+        policy,
+        budget,
+        engine,
+        failed_id,
+        failure,
+        http_status
+    FROM ended
     -- rank, not row_number: DuckDB 1.5 may lose rows where it makes a "first of each" of a window by one key (places differ).
-    QUALIFY rank() OVER (PARTITION BY q.exp_group_id, q.request_id ORDER BY k.place) = 1
+    QUALIFY rank() OVER (
+        PARTITION BY exp_group_id, request_id ORDER BY CASE WHEN may_pass THEN 1 ELSE 0 END, place
+    ) = 1
 ),
 selected AS (
     SELECT d.exp_group_id, e.example_id, e.bin_index, e.prompt_tokens
@@ -66,10 +102,10 @@ outcomes AS (
         q.prompt_truncation,
         q.sent_at,
         q.num_attempts,
-        CASE WHEN f.request_id IS NOT NULL THEN 'failed' WHEN p.request_id IS NOT NULL THEN 'answered' ELSE 'missing' END
+        CASE WHEN q.failed_id IS NOT NULL THEN 'failed' WHEN p.request_id IS NOT NULL THEN 'answered' ELSE 'missing' END
             AS state,
-        f.failure,
-        f.http_status,
+        q.failure,
+        q.http_status,
         p.finish_reason,
         p.is_truncated,
         p.latency_ms,
@@ -85,8 +121,6 @@ outcomes AS (
     LEFT JOIN selected e ON e.exp_group_id = q.exp_group_id AND e.example_id = q.example_id
     LEFT JOIN kv_responses p
         ON p.hardware_id = q.hardware_id AND p.run_id = q.run_id AND p.request_id = q.request_id
-    LEFT JOIN kv_failures f
-        ON f.hardware_id = q.hardware_id AND f.run_id = q.run_id AND f.request_id = q.request_id
 )
 SELECT
     o.exp_group_id,

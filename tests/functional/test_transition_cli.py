@@ -182,6 +182,14 @@ def test_stages_one_by_one_refuse_to_go_ahead_of_each_other(inside: Inside, serv
     assert "FAILED analyze.current" in inside("kv", "verify", "-c", served, code=1).stdout
 
 
+def test_resolve_tells_what_is_to_do_under_settings_that_were_changed(inside: Inside, served: str) -> None:
+    inside("kv", "all", "-c", served)
+    told = inside("kv", "resolve", "-c", served, *overrides({"decoding.max_tokens": "9"})).stdout
+    states = dict(line.split("=", 1) for line in told.splitlines()[-len(STAGES) :])
+    assert states == dict.fromkeys(STAGES, "to do") | {"prepare": "done"}
+    assert "report=done" in inside("kv", "resolve", "-c", served).stdout
+
+
 def test_a_part_of_the_budgets_is_a_partial_run_that_has_to_be_allowed(inside: Inside, served: str) -> None:
     inside("kv", "prepare", "-c", served)
     inside("kv", "run", "-c", served, *overrides({"kv.budgets": "[1.0]"}))

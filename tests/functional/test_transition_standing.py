@@ -6,14 +6,17 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+from llm_server import error
 from transition_group import GROUP, Group, Recall, said
 
 from groundlake.errors import LakeEnvironmentError, UsageError
 from groundlake.transition.analysis.analyze import analyze_group
 from groundlake.transition.inference.journal import one_process
+from groundlake.transition.inference.run import missing
 from groundlake.transition.report import write_report
 from groundlake.transition.report.content import require_content
 from groundlake.transition.scoring.score import score_group
+from groundlake.transition.stages import STAGES as ORDER
 from groundlake.transition.stages import is_done
 from groundlake.transition.verification.verify import verify
 
@@ -174,6 +177,38 @@ def test_a_score_of_another_machine_is_not_that_of_this_ones_answer(tmp_path: Pa
     assert score_group(here.settings(), here.lake).scored == 6
     assert here.rows("select distinct accuracy from kv_answers") == [(0.0,)]
     here.require_consistent()
+
+
+@pytest.mark.parametrize("first", ["answered", "failed"])
+def test_an_answer_of_another_machine_stands_for_a_failure_of_this_one_whichever_was_later(
+    tmp_path: Path, server: Recall, first: str
+) -> None:
+    here, there = (Group(tmp_path / name, server.url, examples=2) for name in ("here", "there"))
+    for each in (here, there):
+        each.prepare()
+    failing = {"e01": lambda: error(503), "e02": lambda: said("I'm sorry, but I can't help with that.")}
+    for each in (here, there) if first == "failed" else (there, here):
+        server.special = dict(failing) if each is here else {}
+        each.run()
+    assert missing(here.settings(), here.lake) == {1.0: 1}
+    shutil.copytree(there.lake.root, here.lake.root, dirs_exist_ok=True)
+    states = dict(here.rows("select example_id, state from kv_current_requests"))
+    assert states == {
+        "e01": "answered",
+        "e02": "failed" if first == "answered" else "answered",
+    }  # what stays: the later
+    assert missing(here.settings(), here.lake) == {1.0: 0}
+    assert here.run().asked == 0
+    assert is_done("run", here.settings(), here.lake)
+    here.require_consistent()
+
+
+@pytest.mark.parametrize("changed", ["decoding.max_tokens=7", "model.name=another"])
+def test_no_stage_is_done_under_settings_that_the_group_was_not_asked_with(group: Group, changed: str) -> None:
+    finish(group)
+    write_report(group.settings(), group.lake)
+    assert [is_done(stage, group.settings(), group.lake) for stage in ORDER] == [True] * 5
+    assert [is_done(stage, group.settings(changed), group.lake) for stage in ORDER] == [True, *[False] * 4]
 
 
 def test_two_processes_with_results_in_two_folders_do_not_ask_for_one_group(group: Group, server: Recall) -> None:

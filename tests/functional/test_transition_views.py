@@ -34,6 +34,8 @@ from groundlake.transition.configuration.config_file import load_settings
 from groundlake.transition.configuration.settings import AnalysisSettings, Settings
 from groundlake.transition.data.focus import focus_for
 from groundlake.transition.data.selection import Focus
+from groundlake.transition.inference.recording import MAY_PASS
+from groundlake.transition.scoring.failures import FAILURES
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -59,8 +61,15 @@ KEPT = (0.31, 0.32, 0.33, 0.34, 0.35)
 
 
 def failed_later(lake: Lake, group: str) -> None:
-    asked(lake, 1.0, {"a": lost()}, hour=2, group=group)
-    asked(lake, 1.0, {"a": right()}, hour=1, group=group)  # written later, but earlier by the clock of its run
+    """Two machines asked the same: one has answers, the other, later by its clock, failures of each kind."""
+    asked(lake, 1.0, {"a": lost("REFUSAL")} | {code: lost(code) for code in FAILURES}, hour=2, group=group)
+    asked(lake, 1.0, {"a": right()} | {code: right() for code in FAILURES}, hour=1, group=group)
+
+
+def failed_again(lake: Lake, group: str) -> None:
+    """What stays stands before what may pass; of two that may pass, the later one."""
+    asked(lake, 1.0, {"a": lost("REFUSAL"), "b": lost("TIMEOUT")}, hour=1, group=group)
+    asked(lake, 1.0, {"a": lost("TIMEOUT"), "b": lost("CONNECTION")}, hour=2, group=group)
 
 
 def scored_again(lake: Lake, group: str) -> None:
@@ -172,7 +181,8 @@ def unfit(lake: Lake, group: str) -> None:
 
 
 SITUATIONS: dict[Callable[[Lake, str], None], dict[str, int]] = {
-    failed_later: {"a": 0},
+    failed_later: dict.fromkeys(("a", *FAILURES), 0),
+    failed_again: {"a": 0, "b": 0},
     scored_again: {"a": 0},
     prepared_again: {},
     repeated: dict.fromkeys("abcd", 0),
@@ -236,9 +246,16 @@ def test_a_request_stands_as_the_latest_run_left_it(row: Row) -> None:
     assert (unscored["state"], unscored["is_scored"], unscored["accuracy_all"]) == ("answered", False, None)
 
 
-def test_a_failure_after_an_answer_stands_too(row: Row) -> None:
-    found = row("kv_current_requests", "failed_later")
+def test_a_failure_after_an_answer_stands_where_it_stays_and_not_where_it_may_pass(
+    row: Row, views: dict[str, pl.DataFrame]
+) -> None:
+    found = row("kv_current_requests", "failed_later", example_id="a")
     assert (found["state"], found["accuracy"], found["accuracy_all"]) == ("failed", None, 0.0)
+    states = views["kv_current_requests"].filter(exp_group_id="failed_later").select("example_id", "state").rows()
+    expected = {code: "answered" if code in MAY_PASS else "failed" for code in FAILURES}
+    assert dict(states) == expected | {"a": "failed"}
+    again = views["kv_current_requests"].filter(exp_group_id="failed_again").sort("example_id")
+    assert again["failure"].to_list() == ["REFUSAL", "CONNECTION"]
 
 
 def test_a_later_score_stands_for_the_one_before(row: Row) -> None:

@@ -8,6 +8,7 @@ from groundlake.transition.analysis.analysis import read_requests
 from groundlake.transition.analysis.analyze import is_analyzed
 from groundlake.transition.data.prepare import group_folder
 from groundlake.transition.data.prepared import read_summary
+from groundlake.transition.inference.guard import held_otherwise
 from groundlake.transition.inference.run import counts_fewer, missing
 from groundlake.transition.scope import of_requests
 from groundlake.transition.scoring.answer import scorer_version
@@ -30,8 +31,8 @@ def is_done(stage: str, settings: Settings, lake: Lake) -> bool:
     prepared = read_summary(lake, group)
     if prepared is None or prepared.settings_hash != settings.settings_hash("prepare"):
         return False
-    if stage == "prepare":
-        return True
+    if stage == "prepare" or held_otherwise(settings, prepared, lake) is not None:
+        return stage == "prepare"  # all behind it is of answers that were asked differently
     if stage == "run":
         return not any(missing(settings, lake).values()) and not counts_fewer(settings, lake)
     if stage == "score":

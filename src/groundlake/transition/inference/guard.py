@@ -72,6 +72,20 @@ def held(lake: Lake, exp_group_id: str) -> Held | None:
     return Held(settings=told, model_files=told.get(MODEL_FILES), **row)
 
 
+def held_otherwise(settings: Settings, prepared: Prepared | Summary, lake: Lake) -> Held | None:
+    """Return what the latest run of a group was asked with, where that is not as it would be now; else None.
+
+    Args:
+        settings: Settings of now.
+        prepared: Data set of now.
+        lake: Where the group is; one that was not asked yet has no other answers.
+    """
+    before = held(lake, prepared.exp_group_id)
+    if before is None or before.epoch == epoch_hash(settings, prepared, before.model_files):
+        return None
+    return before
+
+
 def require_same(settings: Settings, prepared: Prepared, lake: Lake, *, force: bool) -> str | None:
     """Return what differs from what the group holds, where that is let through; None where nothing differs.
 
@@ -84,8 +98,8 @@ def require_same(settings: Settings, prepared: Prepared, lake: Lake, *, force: b
     Raises:
         UsageError: Something differs; the message names it with both values.
     """
-    before = held(lake, prepared.exp_group_id)
-    if before is None or before.epoch == epoch_hash(settings, prepared, before.model_files):
+    before = held_otherwise(settings, prepared, lake)
+    if before is None:
         return None
     found = list(differences(before, settings, prepared))
     if force:
@@ -99,20 +113,14 @@ def require_same(settings: Settings, prepared: Prepared, lake: Lake, *, force: b
 def require_asked_so(settings: Settings, prepared: Summary, lake: Lake) -> None:
     """Raise unless the answers that count are those of these settings, of the data set as it was prepared last.
 
-    Args:
-        settings: Settings of now.
-        prepared: Data set of now.
-        lake: Where the group is; one that was not asked yet has no other answers.
-
     Raises:
         UsageError: Something differs; the message names it with both values.
     """
-    before = held(lake, prepared.exp_group_id)
-    if before is None or before.epoch == epoch_hash(settings, prepared, before.model_files):
+    before = held_otherwise(settings, prepared, lake)
+    if before is None:
         return
-    found = list(differences(before, settings, prepared))
     raise UsageError(
-        f"{_asked_differently(prepared.exp_group_id, found)}\n"
+        f"{_asked_differently(prepared.exp_group_id, list(differences(before, settings, prepared)))}\n"
         "  lake kv run first (or restore the settings): --force begins the group anew, and its answers no longer count"
     )
 
