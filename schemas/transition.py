@@ -259,7 +259,12 @@ class KvResponses(_OfAnswers):
     time_to_first_token_ms: float = column("From sending to the first token", unit="ms", nullable=True, ge=0)
     prompt_tokens: int = column("Tokens of the prompt, as the engine counts", unit="1", nullable=True, ge=0)
     completion_tokens: int = column("Tokens of the answer, as the engine counts", unit="1", nullable=True, ge=0)
-    peak_memory_bytes: int = column("Peak memory of the device; NULL on a processor", unit="byte", nullable=True, ge=0)
+    peak_memory_bytes: int = column(
+        "Peak memory over the request: of the GPU; on a processor of the whole process, resident; NULL of an endpoint",
+        unit="byte",
+        nullable=True,
+        ge=0,
+    )
     kept_fraction: float = column(
         "Share of the cache that was kept, read back from it; NULL where an engine does not show it",
         unit="1",

@@ -32,7 +32,7 @@
 -- column kept_fraction_mean [1]: Mean share of the cache that was really kept; NULL where the engine does not show it
 -- column kept_fraction_min [1]: Smallest of them
 -- column kept_fraction_max [1]: Largest of them
--- column peak_memory_bytes [byte]: Largest peak of the device's memory; NULL on a processor
+-- column peak_memory_bytes [byte]: Largest peak of an answer: of the GPU's memory, on a processor of the process; else NULL
 WITH requests AS (
     SELECT
         c.exp_group_id,

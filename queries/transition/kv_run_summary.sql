@@ -28,7 +28,7 @@
 -- column num_without_latency [1]: Answers without a latency
 -- column num_without_ttft [1]: Answers without a time to the first token
 -- column num_without_tokens [1]: Answers without a number of tokens, of the prompt or of the answer
--- column peak_memory_bytes [byte]: Largest peak of the device's memory; NULL on a processor
+-- column peak_memory_bytes [byte]: Largest peak of an answer: of the GPU's memory, on a processor of the process; else NULL
 -- column num_attempts [1]: Attempts of all its runs
 -- column num_failed_attempts [1]: Attempts that failed, followed by another one or not
 -- column num_rate_limited [1]: Attempts that the server's limit refused

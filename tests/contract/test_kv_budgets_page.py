@@ -58,7 +58,8 @@ def paths(model: type[Section], above: str = "") -> Iterator[str]:
 
 def decided_by(stage: str) -> set[str]:
     """Settings that decide what a stage makes."""
-    keys = {key for key in PROJECTIONS[stage][1] if key != "tokenizer_source"} | {"tokenizer.name", "tokenizer.path"}
+    keys = set(PROJECTIONS[stage][1])
+    keys |= {"tokenizer.name", "tokenizer.path"} if "tokenizer_source" in keys else set()
     return {path for path in paths(Settings) if any(path == key or path.startswith(f"{key}.") for key in keys)}
 
 

@@ -118,8 +118,7 @@ def test_a_file_extends_a_file_beside_it_and_paths_are_relative_to_the_file_they
 
 def test_a_path_into_the_package_is_read_again_from_what_messages_show() -> None:
     sanity = load_settings("sanity", environment={})
-    shown = {key: str(sanity.projection("run")[key]) for key in ("tokenizer_source", "model")}
-    assert shown["tokenizer_source"] == "groundlake:transition/recall/model"
+    assert sanity.projection("prepare")["tokenizer_source"] == "groundlake:transition/recall/model"
     model = "groundlake:transition/recall/model"
     text = f"dataset: {{path: 'groundlake:transition/recall/data/kv_recall.jsonl'}}\ntokenizer: {{path: {model!r}}}\n"
     made = load(f"extends: sanity\nmodel: {{name: groundlake-recall, path: {model!r}}}\n{text}")

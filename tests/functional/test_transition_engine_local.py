@@ -19,6 +19,7 @@ import torch
 from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.llm import Decoding
 from groundlake.llm.local import LocalModel
+from groundlake.llm.resident import reset_resident_peak, resident_peak_bytes
 from groundlake.llm.tiny import make_tiny_model
 from groundlake.transition.engines.base import Prompt
 from groundlake.transition.engines.local import LocalEngine
@@ -31,6 +32,7 @@ needs_kvpress = pytest.mark.skipif(find_spec("kvpress") is None, reason="kvpress
 PROMPT = Prompt(context="the lake keeps what was measured, and the ground is true; " * 2, question="what is true?")
 SHORT = Prompt(context="a short one with few words. ", question="which?")
 DECODING = Decoding(max_new_tokens=8, ignore_eos=True)
+BALLAST_BYTES = 2**28
 POLICIES = [name for name in DEFAULTS if name != "none"]
 
 
@@ -156,7 +158,23 @@ def test_the_tokens_of_an_answer_are_stamped(model: LocalModel) -> None:
     assert answer.time_to_first_token_s is not None
     assert 0 < answer.time_to_first_token_s <= answer.arrivals_s[-1] <= answer.latency_s
     assert answer.finish_reason == "length"
-    assert answer.peak_memory_bytes is None  # a processor does not say
+
+
+@pytest.mark.skipif(not reset_resident_peak(), reason="the kernel does not let this process begin its peak anew")
+def test_the_peak_of_memory_is_that_of_this_process_over_the_request_alone(model: LocalModel) -> None:
+    asked = LocalEngine(model, decoding=DECODING)
+    asked.answer_now(PROMPT, 1.0)
+    before = resident_peak_bytes()
+    ballast = bytearray(BALLAST_BYTES)
+    during = asked.answer_now(PROMPT, 1.0).peak_memory_bytes
+    ballast.clear()
+    after = asked.answer_now(PROMPT, 1.0).peak_memory_bytes
+    assert before is not None
+    assert during is not None
+    assert after is not None
+    assert during > before + BALLAST_BYTES / 2
+    assert after < during - BALLAST_BYTES / 2
+    assert after > model.model_memory_bytes
 
 
 def test_each_repeat_of_a_prompt_has_a_seed_of_its_own(model: LocalModel) -> None:

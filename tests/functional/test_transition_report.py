@@ -417,7 +417,7 @@ def test_what_no_answer_tells_is_unknown_and_not_zero(texts: dict[str, str]) -> 
     profile = section(text, "Efficiency profile")
     assert row(profile, "Prompt tokens in all, answered requests")[1:] == ["n/a", "n/a"]
     assert row(profile, "**Cost proxy**: prompt + answer tokens, answered requests")[1:] == ["n/a", "n/a"]
-    assert row(profile, "Peak memory of the device")[1:] == ["N/A", "N/A"]
+    assert row(profile, "Peak memory")[1:] == ["N/A", "N/A"]
     assert row(profile, "Attempts that failed")[1:] == ["0", "0"]
     assert "N/A: no power sensor was read" in profile
     assert "latency of 12 (100 %)" in section(text, "Integrity summary")

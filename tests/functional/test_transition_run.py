@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import shutil
 import signal
 import socket
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from llm_server import Reply, error, events_of, stream, whole
 from transition_group import GROUP, Group, Recall, said
 
 from groundlake.errors import CorruptLakeError, LakeEnvironmentError, UsageError
+from groundlake.transition.configuration.config_file import CONFIGS
 from groundlake.transition.data.prepared import require_prepared
 from groundlake.transition.inference.guard import differences, held
 from groundlake.transition.inference.identity import epoch_hash, request_id
@@ -159,6 +161,21 @@ def test_requests_have_the_same_identity_in_every_lake_whatever_else_is_chosen(t
     shared = set(one) & set(two)
     assert (len(one), len(two), len(shared)) == (12, 6, 4)
     assert {one[each] for each in shared} == {two[each] for each in shared}
+
+
+def test_a_tokenizer_that_was_moved_asks_nothing_again(tmp_path: Path, server: Recall) -> None:
+    shipped = CONFIGS.parents[1] / "recall" / "model"
+    here, there = (shutil.copytree(shipped, tmp_path / name / "model") for name in ("here", "there"))
+    group = Group(tmp_path / "group", server.url, tokenizer={"path": str(here)})
+    group.prepare()
+    group.run()
+    moved = f"tokenizer.path={there}"
+    shutil.rmtree(here)
+    group.prepare(moved)
+    assert group.run(moved).asked == 0
+    (there / "tokenizer.json").write_text((there / "tokenizer.json").read_text() + "\n")
+    with pytest.raises(UsageError, match=r"was asked with other data\n  tokenizer: "):
+        group.prepare(moved)
 
 
 def test_the_identity_of_a_request_never_changes() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
@@ -12,9 +13,10 @@ pytest.importorskip("transformers")
 
 from torch.nn.modules.module import register_module_forward_hook
 
+from groundlake.llm.resident import reset_resident_peak
 from groundlake.machine import gpu_index
 from groundlake.store import Lake
-from groundlake.transition.configuration.config_file import load_settings
+from groundlake.transition.configuration.config_file import CONFIGS, load_settings
 from groundlake.transition.data.prepare import prepare
 from groundlake.transition.engines.local import TRIED
 from groundlake.transition.inference.run import run
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(find_spec("kvpress") is None, reason="kvpress is not installed")
 FEW = "dataset.sanity_slices=[{name: few, n: 3, min_percentile: 60, max_percentile: 100}]"
 LIMIT = 128
+WEIGHTS_BYTES = 4 * 452_224
 
 
 @pytest.fixture
@@ -54,7 +57,7 @@ def test_the_cache_is_compressed_as_much_as_the_budget_says(lake: Lake, tmp_path
         assert row["kept_fraction"] == pytest.approx(row["budget"], abs=1 / row["cache_entries"])
         assert set(row["kept_entries"]) == {round(row["kept_fraction"] * row["cache_entries"])}
         assert (row["budget_verified"], row["how_applied"], row["policy"]) == (True, "in_process", "snapkv")
-        assert row["peak_memory_bytes"] is None  # a processor has no such counter
+        assert (row["peak_memory_bytes"] or 0) > (WEIGHTS_BYTES if reset_resident_peak() else -1)
         assert row["budget_evidence"].startswith("counted in the cache")
     ledger = lake.runs().filter(kind="kv_transition").to_dicts()
     for each in ledger:
@@ -88,6 +91,25 @@ def test_a_model_is_asked_once_at_each_budget_before_it_counts(lake: Lake, tmp_p
     first, *others = filled[1:4]
     assert filled == [first, first, *others] * 2, "the first prompt twice, and its first answer is not kept"
     assert lake.sql("select count(*) from kv_requests").rows() == [(6,)]
+
+
+def test_a_model_is_the_same_wherever_it_lies_and_its_requests_too(lake: Lake, tmp_path: Path) -> None:
+    few = ("dataset.pinned_example_ids=[recall-016-0-0016]", "binning.n_bins=1", "kv.budgets=[1.0]")
+
+    def asked_at(name: str, lake: Lake) -> int:
+        """Ask with the model, and its tokenizer, at a place where it lies no longer afterwards."""
+        model = shutil.copytree(CONFIGS.parents[1] / "recall" / "model", tmp_path / name)
+        places = (f"model.path={model}", f"tokenizer.path={model}", f"output.folder={lake.root / 'results'}")
+        settings = load_settings("sanity", [*few, *places], {})
+        prepare(settings, lake)
+        outcome = run(settings, lake)
+        shutil.rmtree(model)
+        return outcome.asked
+
+    other = Lake(tmp_path / "other")  # of another machine
+    assert (asked_at("here", lake), asked_at("moved", lake), asked_at("elsewhere", other)) == (1, 0, 1)
+    ids = [each.sql("select request_id from kv_requests").rows() for each in (lake, other)]
+    assert ids[0] == ids[1]
 
 
 def test_a_prompt_that_is_too_long_is_not_sent_or_loses_its_middle(lake: Lake, tmp_path: Path) -> None:

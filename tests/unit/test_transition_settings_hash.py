@@ -27,13 +27,14 @@ SETTINGS = Settings.model_validate(
 DECIDES = {
     "prepare": "dataset.name dataset.task dataset.n_per_bin dataset.seed dataset.max_prompt_tokens "
     "dataset.pinned_example_ids dataset.sanity_slices binning.* sampling.* tokenizer.*",
-    "run": "dataset.name dataset.task tokenizer.* model.* engine.type engine.dtype kv.policy kv.parameters kv.apply "
-    "kv.extra_body kv.query_aware decoding.temperature decoding.max_tokens decoding.seed run.truncation",
+    "run": "dataset.name dataset.task model.name model.precision model.max_model_len engine.type engine.dtype "
+    "kv.policy kv.parameters kv.apply kv.extra_body kv.query_aware "
+    "decoding.temperature decoding.max_tokens decoding.seed run.truncation",
     "score": "dataset.task",
     "analyze": "dataset.task kv.budgets analysis.*",
 }
 DECIDES_NOTHING = (
-    "dataset.path dataset.download "  # the hash of the lines themselves counts
+    "dataset.path dataset.download model.path "  # the hash of the lines, and of the files, themselves counts
     "kv.base_urls kv.evidence decoding.repeats "  # where it is asked, how it is proved, how often
     "engine.base_url engine.api_key_env engine.headers engine.device engine.concurrency engine.timeout_s "
     "run.pacing.* run.retries.* output.* power.*"

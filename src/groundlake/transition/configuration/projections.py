@@ -13,21 +13,32 @@ PACKAGED: Final = "groundlake:"
 SHIPPED: Final = ("transition/recall/data", "transition/recall/model")
 """Data and models that the package has."""
 
-_DATA = ("dataset.name", "dataset.task", "tokenizer_source")
+_DATA = ("dataset.name", "dataset.task")
 PROJECTIONS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
     "prepare": (
         1,
         (
             *_DATA,
+            "tokenizer_source",
             *(f"dataset.{name}" for name in ("n_per_bin", "seed", "max_prompt_tokens")),
             *("dataset.pinned_example_ids", "dataset.sanity_slices", "binning", "sampling"),
         ),
     ),
     "run": (
-        2,
+        3,
         (
             *_DATA,
-            *("model", "engine.type", "engine.dtype", "kv.policy", "kv.parameters", "kv.apply", "kv.extra_body"),
+            *(
+                "model.name",
+                "model.precision",
+                "model.max_model_len",
+                "engine.type",
+                "engine.dtype",
+                "kv.policy",
+                "kv.parameters",
+                "kv.apply",
+                "kv.extra_body",
+            ),
             "kv.query_aware",
             *("decoding.temperature", "decoding.max_tokens", "decoding.seed", "run.truncation"),
         ),
@@ -38,7 +49,8 @@ PROJECTIONS: Final[dict[str, tuple[int, tuple[str, ...]]]] = {
 """Stage to the version of its list, which counts up whenever the list or the meaning of a key changes, and its keys.
 
 What makes more of the same is not among those of `run`: budgets, repeats and further examples, which a group may get
-later. Neither is what changes how fast answers come but not what they are: addresses, concurrency, pacing, retries.
+later. Neither is what changes how fast answers come but not what they are: addresses, concurrency, pacing, retries. Nor
+is where the tokenizer and a local model lie: what is in them counts, by their fingerprints (`epoch_hash`).
 """
 
 

@@ -60,7 +60,8 @@ class EngineAnswer:
         compressed_tokens: Entries of the cache, in each layer, of which the budget is a fraction; None: unknown.
         kept_tokens: Entries that each layer kept of them, read back from the cache; None: unknown.
         told_fraction: The fraction kept, where an endpoint tells it in place of the entries; None: it does not.
-        peak_memory_bytes: Most memory of the device in use at a time, weights included; None where it is not known.
+        peak_memory_bytes: Most memory in use at a time, weights included: of the GPU, or of this process, with all else
+            in it, where the model runs on a processor. None where it is not known.
         policy_settings: Settings of the policy as they were for this prompt; they may depend on its length.
     """
 

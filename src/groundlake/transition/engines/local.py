@@ -28,6 +28,7 @@ from groundlake.llm.generation import (
 )
 from groundlake.llm.loading import import_transformers
 from groundlake.llm.local import LocalModel
+from groundlake.llm.resident import reset_resident_peak, resident_peak_bytes
 from groundlake.transition.engines.base import EngineAnswer, require_budget, seed_of
 from groundlake.transition.engines.presses import NONE, Policy, kept_of, kvpress_version, require_model
 
@@ -75,6 +76,7 @@ class LocalEngine:
         self._policy = policy or Policy()
         self._query_aware = query_aware
         self._one_at_a_time = threading.Lock()
+        self._is_peak_fresh = False
         if self._policy.name != NONE:
             require_model(model.model)
             self._try()
@@ -158,6 +160,7 @@ class LocalEngine:
         with self._one_at_a_time:
             self._model.synchronize()
             self._model.reset_peak()
+            self._is_peak_fresh = reset_resident_peak()
             sent_s = perf_counter()
             first, rest = self._parts(prompt)
             failure = self._unfit(first, rest)
@@ -193,7 +196,7 @@ class LocalEngine:
             evidence=_evidence(filled.kept, len(first), kept) + _adapted(self._policy.settings, settings),
             compressed_tokens=len(first),
             kept_tokens=filled.kept,
-            peak_memory_bytes=self._model.peak_memory_bytes(),
+            peak_memory_bytes=self._peak_memory_bytes(),
             policy_settings=settings,
         )
 
@@ -306,8 +309,15 @@ class LocalEngine:
             generation=generation,
             budget_verified=None,
             evidence="there is no answer, and no cache to look at",
-            peak_memory_bytes=self._model.peak_memory_bytes(),
+            peak_memory_bytes=self._peak_memory_bytes(),
         )
+
+    def _peak_memory_bytes(self) -> int | None:
+        """Return the most memory in use since the prompt was begun: of the GPU, or of this process where it works."""
+        of_device = self._model.peak_memory_bytes()
+        if of_device is not None or self._model.device != "cpu" or not self._is_peak_fresh:
+            return of_device
+        return resident_peak_bytes()
 
     @contextmanager
     def _seeded(self, seed: int | None) -> Iterator[None]:

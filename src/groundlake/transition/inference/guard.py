@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SHOWN: Final = 3
 DIGITS: Final = 12
 """Of a hash in a message."""
-TOKENIZER_SOURCE: Final = "tokenizer_source"
 MODEL_FILES: Final = "model_files"
 """Under this name the fingerprint of a local model stands among the settings that a run keeps."""
 
@@ -178,10 +177,6 @@ def _projected(settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return those of all settings that decide what is asked and how."""
     chosen: dict[str, Any] = {}
     for key in PROJECTIONS["run"][1]:
-        if key == TOKENIZER_SOURCE:
-            told = [settings[part][name] for part in ("tokenizer", "model") for name in ("path", "name")]
-            chosen["tokenizer"] = next((each for each in told if each is not None), None)
-            continue
         value: Any = settings
         for name in key.split("."):
             value = value.get(name) if isinstance(value, dict) else None

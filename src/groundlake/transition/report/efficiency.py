@@ -43,9 +43,7 @@ FIGURES: Final[Figures] = {
     "Latency p50 [ms]": lambda each: quantity(each.latency_p50_ms),
     "Latency p95 [ms]": lambda each: quantity(each.latency_p95_ms),
     "Cache kept, read back": lambda each: percent(each.kept_fraction_mean),
-    "Peak memory of the device": lambda each: (
-        "N/A" if each.peak_memory_bytes is None else memory(each.peak_memory_bytes)
-    ),
+    "Peak memory": lambda each: "N/A" if each.peak_memory_bytes is None else memory(each.peak_memory_bytes),
 }
 
 
@@ -59,8 +57,8 @@ def efficiency(content: Content) -> str:
             "Throughput is over the wall clock of a budget's runs, waits and failed attempts included. Tokens are "
             "counted by the engine, of requests that were answered: what failed, and what was sent again, is in no "
             "figure of tokens, though it may have cost some. A total is n/a where the engine leaves one out. Peak "
-            "memory is N/A where the engine runs on a processor or behind an endpoint. Budgets are asked one after the "
-            "other, so a machine that warms up or is shared shows in latencies too."
+            "memory is the GPU's, or on a processor what the whole process has resident, and N/A behind an endpoint. "
+            "Budgets are asked one after the other, so a machine that warms up or is shared shows in latencies too."
         ),
         "### Trade-off against the largest budget",
         _trade(content),
