@@ -30,7 +30,7 @@ FAILURES: Final = {
     TIMEOUT: "no complete answer came in time",
     CONTEXT_LENGTH_EXCEEDED: "prompt and answer together are longer than the model, or the server, takes",
     CONNECTION: "there was no connection, or it broke before the answer was complete",
-    ENGINE_ERROR: "the server or the model reported an error, or what came is no answer of a server of models",
+    ENGINE_ERROR: "the server or the model reported an error, or what came is no answer of an endpoint",
     EMPTY_OUTPUT: "the answer has no text, or nothing but what the model thought",
     REFUSAL: "the model declined to answer, or a filter withheld the answer",
     FORMAT_ERROR: "the text of the answer is an error in place of one",
