@@ -11,6 +11,7 @@ from groundlake.schemas.transition import GROUP
 
 SUBJECTS = ("accuracy", "accuracy_all", "exact_match", "failure_rate")
 COMPARISONS = ("adjacent", "baseline")
+SIGNIFICANCES = ("interval", "none")
 ALL_BINS = -1
 """Bin of a figure over all bins together."""
 
@@ -88,15 +89,22 @@ class KvTransitions(_OfAnAnalysis):
 
     exp_group_id: str = column(GROUP)
     comparison: str = column("Rule: adjacent or baseline", isin=COMPARISONS)
-    is_detected: bool = column("Whether a drop at or above the threshold was found, its interval below zero")
+    is_detected: bool = column("Whether a drop was found that counts, by drop_threshold and significance")
     from_budget: float = column("Budget before the drop; NULL where none was found", unit="1", nullable=True)
     to_budget: float = column("First budget behind it; NULL where none was found", unit="1", nullable=True)
     drop: float = column(
         "Loss of accuracy_all; the largest that was seen where none was found", unit="1", nullable=True
     )
+    drop_from_budget: float = column(
+        "Budget before that loss; NULL where nothing could be compared", unit="1", nullable=True
+    )
+    drop_to_budget: float = column("Budget behind it", unit="1", nullable=True)
     drop_ci_lower: float = column("Lower end of its interval", unit="1", nullable=True)
     drop_ci_upper: float = column("Upper end of its interval", unit="1", nullable=True)
     drop_threshold: float = column("Loss from which it counts", unit="1", gt=0)
+    significance: str = column(
+        "interval: its interval has to be below zero as well; none: it need not", isin=SIGNIFICANCES
+    )
     failure_share: float = column(
         "Share of the drop that failures explain: the loss of accuracy_all beyond that of accuracy",
         unit="1",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 import re
 import subprocess
 import sys
@@ -520,6 +521,35 @@ def test_provenance_names_what_decided_the_figures(texts: dict[str, str], conten
         assert row(text, what)[1] == value
     assert content.analysis.run_id in text
     assert "```yaml\nkv:\n  policy: snapkv\n```" in text
+
+
+def test_a_report_shows_the_settings_of_its_analysis_and_not_those_of_then(tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    budgets = (1.0, 0.5)
+    stored = json.dumps(settings_of("changed", budgets).resolved())
+    assert '"drop_threshold": 0.15' in stored
+    ask(lake, "changed", {1.0: steady(0.9, 1.0), 0.5: steady(0.7, 0.5)}, settings_json=stored)
+    analysis = {"drop_threshold": 0.3, "confidence": 0.9, "n_bootstrap": 300, "seed": 7}
+    settings = settings_of("changed", budgets, **analysis)
+    analyze_group(settings, lake)
+    text = document(require_content(settings, lake), has_pictures=False)
+    assert "below the threshold of 0.30" in text
+    assert row(text, "A drop counts")[1] == "from 0.300, with its whole interval below 0"
+    assert row(text, "Bootstrap")[1].startswith("300 resamples, seed 7, 90 % intervals")
+    shown = text.split("### Settings")[1].split("```")[1]
+    assert "kv:" in shown
+    for gone in ("analysis:", "drop_threshold", "0.15", "confidence"):
+        assert gone not in shown
+    assert "0.15" not in text
+
+
+def test_new_failures_of_short_prompts_are_not_looked_for_where_one_bin_has_all(texts: dict[str, str]) -> None:
+    title = "No new failures in the shortest bin"
+    assert row(section(texts["unsure"], "Sanity Validation"), title)[1:] == [
+        "not tested",
+        "fewer than two bins have examples",
+    ]
+    assert row(section(texts["found"], "Sanity Validation"), title)[1] == "passed"
 
 
 def test_words_are_defined_and_limits_are_named(texts: dict[str, str]) -> None:

@@ -5,16 +5,33 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from transition_lake import GROUP, asked, lost, prepared, right
+from transition_lake import GROUP, Outcome, asked, lost, prepared, right
 
 from groundlake.errors import UsageError
 from groundlake.store import Lake
+from groundlake.transition.configuration.settings import Settings
 from groundlake.transition.verification.sample import SampleRow, as_frame, sample
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 EXAMPLES = {name: int(name > "f") for name in "abcdefghij"}
+
+
+def settings_of(group: str, budgets: tuple[float, ...] = (1.0, 0.5)) -> Settings:
+    """Settings of a group, as far as they say what of it is looked at."""
+    return Settings.model_validate(
+        {
+            "dataset": {"task": "hotpotqa", "path": "x"},
+            "model": {"name": "small"},
+            "engine": {"type": "transformers"},
+            "kv": {"policy": "snapkv", "budgets": budgets},
+            "output": {"exp_group_id": group},
+        }
+    )
+
+
+SETTINGS = settings_of(GROUP)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +48,7 @@ def lake(tmp_path_factory: pytest.TempPathFactory) -> Lake:
 @pytest.fixture(scope="module")
 def everything(lake: Lake) -> list[SampleRow]:
     """A sample that is larger than the group."""
-    return sample(lake, GROUP, n=99)
+    return sample(SETTINGS, lake, n=99)
 
 
 def test_a_seed_draws_rows_by_the_hash_of_seed_and_request_and_another_seed_others(
@@ -39,8 +56,8 @@ def test_a_seed_draws_rows_by_the_hash_of_seed_and_request_and_another_seed_othe
 ) -> None:
     # Written down once, so that no version of Python or of a library draws others.
     assert [row.request_id for row in everything[:4]] == ["g_0.5_c_1", "g_0.5_a_1", "g_0.5_e_1", "g_1_g_1"]
-    assert sample(lake, GROUP, n=5) == everything[:5]
-    assert sample(lake, GROUP, n=5, seed=2) != everything[:5]
+    assert sample(SETTINGS, lake, n=5) == everything[:5]
+    assert sample(SETTINGS, lake, n=5, seed=2) != everything[:5]
 
 
 def test_rows_do_not_depend_on_the_order_in_which_they_were_written(
@@ -51,7 +68,7 @@ def test_rows_do_not_depend_on_the_order_in_which_they_were_written(
     asked(other, 0.5, {name: right(0.25) for name in backwards} | {"b": right(None)}, bins=EXAMPLES, hour=2)
     asked(other, 1.0, {name: right() for name in backwards} | {"a": lost()}, bins=EXAMPLES)
     prepared(other, backwards)
-    assert [row.request_id for row in sample(other, GROUP, n=99)] == [row.request_id for row in everything]
+    assert [row.request_id for row in sample(SETTINGS, other, n=99)] == [row.request_id for row in everything]
 
 
 def test_a_sample_that_is_larger_than_the_group_is_all_of_it(everything: list[SampleRow]) -> None:
@@ -76,17 +93,29 @@ def test_a_row_shows_the_raw_answer_beside_what_counts_as_right_and_its_score(
 
 
 def test_a_budget_and_a_bin_leave_only_their_rows(lake: Lake) -> None:
-    assert {(row.budget, row.bin_index) for row in sample(lake, GROUP, bin_index=1)} == {(1.0, 1), (0.5, 1)}
-    both = sample(lake, GROUP, budget=1.0, bin_index=0, n=99)
+    assert {(row.budget, row.bin_index) for row in sample(SETTINGS, lake, bin_index=1)} == {(1.0, 1), (0.5, 1)}
+    both = sample(SETTINGS, lake, budget=1.0, bin_index=0, n=99)
     assert {(row.budget, row.example_id) for row in both} == {(1.0, each) for each in "abcdef"}
 
 
 def test_a_run_or_the_id_of_a_budget_leaves_only_its_rows(lake: Lake) -> None:
     (run_id, budget_id), *_ = lake.sql("SELECT run_id, budget_id FROM kv_runs WHERE budget = 0.5").rows()
     for name in (run_id, budget_id):
-        assert {row.budget for row in sample(lake, GROUP, n=99, run_id=name)} == {0.5}
+        assert {row.budget for row in sample(SETTINGS, lake, n=99, run_id=name)} == {0.5}
     with pytest.raises(UsageError, match="run nobody has no request that counts now"):
-        sample(lake, GROUP, run_id="nobody")
+        sample(SETTINGS, lake, run_id="nobody")
+
+
+def test_budgets_and_repeats_that_the_settings_have_no_longer_are_not_shown(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    prepared(lake, {"a": 0})
+    for hour, budget in enumerate((1.0, 0.5), start=1):
+        asked(lake, budget, {"a": [right(), Outcome(accuracy=0.0, repeat=2)]}, hour=hour)
+    assert {(row.budget, row.repeat) for row in sample(SETTINGS, lake)} == {(1.0, 1), (0.5, 1)}
+    whole = settings_of(GROUP, (1.0,))
+    assert {(row.budget, row.repeat) for row in sample(whole, lake)} == {(1.0, 1)}
+    with pytest.raises(UsageError, match=r"nothing was asked in budget 0\.5\n  there is: 1"):
+        sample(whole, lake, budget=0.5)
 
 
 def test_a_frame_has_the_rows_in_the_order_of_the_sample(everything: list[SampleRow]) -> None:
@@ -106,14 +135,16 @@ def test_a_frame_has_the_rows_in_the_order_of_the_sample(everything: list[Sample
 )
 def test_what_is_not_there_is_refused_with_what_there_is(lake: Lake, asked_for: dict[str, Any], told: str) -> None:
     with pytest.raises(UsageError) as refused:
-        sample(lake, GROUP, **asked_for)
+        sample(SETTINGS, lake, **asked_for)
     assert told in str(refused.value)
 
 
 def test_a_group_that_is_not_there_or_was_not_asked_says_so(lake: Lake, lake_root: Path) -> None:
     with pytest.raises(UsageError, match=f"there is no group nobody\n  there is: {GROUP}, waiting"):
-        sample(lake, "nobody")
-    with pytest.raises(UsageError, match="group waiting: nothing was asked yet\n  lake kv run first"):
-        sample(lake, "waiting")
+        sample(settings_of("nobody"), lake)
+    with pytest.raises(
+        UsageError, match=r"group waiting: nothing was asked yet at budget 1, 0\.5\n  lake kv run first"
+    ):
+        sample(settings_of("waiting"), lake)
     with pytest.raises(UsageError, match="no lake at"):
-        sample(Lake(lake_root), GROUP)
+        sample(SETTINGS, Lake(lake_root))

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
 
 from groundlake.errors import UsageError
 from groundlake.schemas.transition_analysis import KvDeltas, KvIntervals, KvTransitions
 from groundlake.transition.analysis.analysis import FILLED_IN, Analysis, analyze
+from groundlake.transition.analysis.tables import budget_states
 from groundlake.transition.configuration.settings import AnalysisSettings
 from groundlake.transition.data.focus import focus_bins
 
@@ -30,6 +32,7 @@ def requests(scores: Scores, bins: list[int] | None = None, repeats: int = 1) ->
             "accuracy_all": score or 0.0,
             "exact_match": None if score is None else float(score == 1),
             "failed": float(score is None),
+            "budget_verified": None,
         }
         for budget, those in scores.items()
         for number, score in enumerate(those)
@@ -49,6 +52,12 @@ def cell(frame: pl.DataFrame, **keys: object) -> dict[str, Any]:
 
 def verdicts(analysis: Analysis) -> dict[str, dict[str, Any]]:
     return {row["comparison"]: row for row in analysis.transitions.rows(named=True)}
+
+
+def flag(analysis: Analysis, code: str) -> str | None:
+    """What the analysis says under this code; None where it does not."""
+    flags = analysis.transitions["flags"].to_list()[0] or ()
+    return next((each.partition(": ")[2] for each in flags if each.startswith(f"{code}: ")), None)
 
 
 def codes(analysis: Analysis) -> set[str]:
@@ -148,14 +157,6 @@ def test_a_cliff_is_found_by_both_rules_with_its_bin() -> None:
         assert verdict["failure_share"] == 0.0
     assert verdicts(analysis)["adjacent"]["from_budget"] == 0.5
     assert verdicts(analysis)["baseline"]["from_budget"] == 1.0
-    assert analysis.effective_bins == {1.0: 1, 0.5: 1, 0.2: 0}
-
-
-def test_a_bin_that_loses_the_threshold_within_chance_is_no_effective_length() -> None:
-    scores: Scores = {1.0: [1.0, 1.0, 1.0, 1.0], 0.5: [1.0, 1.0, 0.0, 1.0], 0.2: [0.0, 1.0, 1.0, 1.0]}
-    assert found(scores, bins=[0, 1, 2, 3]).effective_bins == {1.0: 3, 0.5: 1, 0.2: None}
-    lacking: Scores = {1.0: [1.0, 1.0, 1.0, 1.0], 0.5: [1.0]}
-    assert found(lacking, bins=[0, 1, 2, 3]).effective_bins == {1.0: 3, 0.5: 0}
 
 
 def test_a_slope_of_small_steps_is_found_against_the_baseline() -> None:
@@ -164,8 +165,11 @@ def test_a_slope_of_small_steps_is_found_against_the_baseline() -> None:
     assert not adjacent["is_detected"]
     assert adjacent["drop"] == pytest.approx(0.12)
     assert (adjacent["from_budget"], adjacent["to_budget"], adjacent["worst_bin"]) == (None, None, None)
+    assert (adjacent["drop_from_budget"], adjacent["drop_to_budget"]) == (1.0, 0.5)
     assert baseline["is_detected"]
     assert (baseline["from_budget"], baseline["to_budget"]) == (1.0, 0.2)
+    assert (baseline["drop_from_budget"], baseline["drop_to_budget"]) == (1.0, 0.2)
+    assert {row["significance"] for row in (adjacent, baseline)} == {"interval"}
     assert baseline["drop"] == pytest.approx(0.24)
 
 
@@ -197,6 +201,58 @@ def test_scores_that_rise_as_the_budget_falls_are_flagged() -> None:
     assert "scores_rise" not in codes(found({1.0: ones(20), 0.2: ones(21)}))
 
 
+def test_a_rise_of_one_bin_is_flagged_though_the_others_fall_and_is_not_where_few_examples_rise() -> None:
+    bins = [number // 10 for number in range(50)]
+    whole = [*ones(20, of=40), *[0.0] * 10]
+    told = flag(found({1.0: whole, 0.5: [0.0] * 40 + [1.0] * 10}, bins=bins), "scores_rise")
+    assert told is not None
+    assert told.startswith("accuracy rises by 1.000 [1.000, 1.000] in bin 4 from budget 1 to 0.5: ")
+    few: Scores = {1.0: whole, 0.5: [0.0] * 40 + [1.0] * 6 + [0.0] * 4}
+    assert cell(found(few, bins=bins).deltas, comparison="baseline", bin_index=4, subject="accuracy")["ci_lower"] > 0
+    assert flag(found(few, bins=bins), "scores_rise") is None, "six of ten in one of five bins may be chance"
+
+
+def test_bins_that_rise_by_chance_are_not_flagged() -> None:
+    random = np.random.default_rng(20261122)
+    bins = [number // 12 for number in range(60)]
+    flagged = beyond = 0
+    for _ in range(100):
+        budgets = {budget: random.integers(0, 2, 60).astype(float).tolist() for budget in (1.0, 0.5, 0.2)}
+        analysis = found(budgets, bins=bins, n_bootstrap=100)
+        flagged += " in bin " in (flag(analysis, "scores_rise") or "")
+        inside = analysis.deltas.filter(pl.col("bin_index") >= 0, subject="accuracy")
+        beyond += inside.filter(pl.col("ci_lower") > 0).height > 0
+    assert beyond > 10, "looked at one by one, some bins do rise"
+    assert flagged <= 2
+
+
+@pytest.mark.parametrize(
+    ("applied", "rises", "without_effect"),
+    [
+        (True, "metric and task may not match, or the prompts", "all were applied, as read back"),
+        (None, "metric and task may not match, the budget may not be applied, or", "nothing shows it of 1, 0.2"),
+        (False, "the budget was not applied, as read back", "budget 1, 0.2 was not applied, as read back"),
+    ],
+)
+def test_what_was_read_back_of_a_budget_decides_what_may_be_behind_it(
+    applied: bool | None, rises: str, without_effect: str
+) -> None:
+    def said(scores: Scores, code: str) -> str:
+        told = requests(scores).with_columns(budget_verified=pl.lit(applied, dtype=pl.Boolean))
+        return flag(analyze(told, "g", AnalysisSettings()), code) or ""
+
+    assert rises in said({1.0: ones(20), 0.2: ones(40)}, "scores_rise")
+    assert without_effect in said({1.0: ones(20), 0.2: ones(20)}, "no_effect")
+    assert ("may not be applied" in said({1.0: ones(20), 0.2: ones(20)}, "no_effect")) == (applied is None)
+
+
+def test_one_answer_decides_whether_a_budget_is_known_to_be_applied() -> None:
+    rows = requests({1.0: [1.0, 1.0, None], 0.5: [1.0, 1.0], 0.2: [1.0, 1.0], 0.1: [None]})
+    told = [True, True, None, True, None, True, False, None]
+    states = budget_states(rows.with_columns(budget_verified=pl.Series(told)))
+    assert states == {"b1": "true", "b0.5": "unknown", "b0.2": "false", "b0.1": "unknown"}
+
+
 def test_new_failures_in_the_shortest_bin_are_flagged_and_others_are_not() -> None:
     bins = [0] * 10 + [1] * 10
     right: Sequence[float | None] = [1.0] * 20
@@ -204,6 +260,8 @@ def test_new_failures_in_the_shortest_bin_are_flagged_and_others_are_not() -> No
     assert "short_context_failures" not in codes(found({1.0: right, 0.5: [*right[:-1], None]}, bins=bins))
     old: Sequence[float | None] = [None, *right[1:]]
     assert "short_context_failures" not in codes(found({1.0: old, 0.5: old}, bins=bins))
+    # One bin has the long prompts, too.
+    assert "short_context_failures" not in codes(found({1.0: right, 0.5: [None, *right[1:]]}))
 
 
 def test_a_baseline_too_low_to_fall_is_flagged() -> None:

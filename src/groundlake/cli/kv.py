@@ -41,6 +41,12 @@ OverrideOption = Annotated[
     list[str] | None,
     typer.Option("--override", metavar="A.B=C", help="A setting over that of the file; may be given several times."),
 ]
+ConcurrencyOption = Annotated[
+    int | None,
+    typer.Option(
+        "--concurrency", metavar="N", help="Requests under way at once, in place of the setting engine.concurrency."
+    ),
+]
 PrintConfigOption = Annotated[
     bool, typer.Option("--print-config", help="Print the resolved settings without secrets, and do nothing else.")
 ]
@@ -80,11 +86,15 @@ class Group:
         return str(self.evaluation.output.exp_group_id)
 
 
-def group_command(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def group_command(name: str, *, asks: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Register a command of `lake kv` whose first parameter is a `Group`.
 
     --config, --override and --print-config are added to it; with the last one, the settings are printed and the command
     itself does not run. A setting that is wrong ends it with the path of every wrong key.
+
+    Args:
+        name: Of the command.
+        asks: It asks a model: --concurrency is added to it as well, and stands over the setting of the same name.
     """
 
     def register(function: Callable[..., None]) -> Callable[..., None]:
@@ -97,11 +107,13 @@ def group_command(name: str) -> Callable[[Callable[..., None]], Callable[..., No
             config: str,
             override: list[str] | None,
             print_config: bool,
+            concurrency: int | None = None,
             **options: Any,  # noqa: ANN401 - typer's
         ) -> None:
             from groundlake.transition.configuration.config_file import load_settings
 
-            evaluation = load_settings(config, tuple(override or ()))
+            together = () if concurrency is None else (f"engine.concurrency={concurrency}",)
+            evaluation = load_settings(config, (*(override or ()), *together))
             if print_config:
                 print(evaluation.to_yaml(), end="")
             else:
@@ -114,6 +126,7 @@ def group_command(name: str) -> Callable[[Callable[..., None]], Callable[..., No
             inspect.Parameter("override", keyword, annotation=OverrideOption, default=None),
             inspect.Parameter("print_config", keyword, annotation=PrintConfigOption, default=False),
             *(parameter.replace(kind=keyword) for parameter in own),
+            *([inspect.Parameter("concurrency", keyword, annotation=ConcurrencyOption, default=None)] if asks else []),
         ]
         run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined] # `command` reads it
         return command(kv, KV, name)(run)

@@ -42,9 +42,7 @@ def sample(
 
     if run_id is not None:
         budgets_named(group.lake, group.exp_group_id, run_id)  # refuses one that is not there
-    rows = sample_group(
-        group.lake, group.exp_group_id, n=n, seed=seed, budget=budget, bin_index=bin_index, run_id=run_id
-    )
+    rows = sample_group(group.evaluation, group.lake, n=n, seed=seed, budget=budget, bin_index=bin_index, run_id=run_id)
     if form is Format.TABLE and output is None:
         print("\n".join(sample_words(rows)))
     else:

@@ -109,12 +109,9 @@ class _Work:
     def analyze(self) -> None:
         """Compute intervals, changes and verdicts."""
         from groundlake.transition.analysis.analyze import analyze_group
-        from groundlake.transition.standing import budget_states
 
         done = analyze_group(self.group.evaluation, self.group.lake, allow_partial=self.allow_partial)
-        print(
-            "\n".join([*analysis_words(done), *budget_words(budget_states(self.group.lake, self.group.exp_group_id))])
-        )
+        print("\n".join([*analysis_words(done), *budget_words(done.states)]))
 
     def report(self) -> None:
         """Write the report."""
@@ -165,7 +162,7 @@ def prepare(group: Group, force: ForceOption = False) -> None:
     work.finish("kv_current_datasets")
 
 
-@group_command("run")
+@group_command("run", asks=True)
 def run(group: Group, run_id: RunIdOption = None, hw: HardwareOption = None, force: ForceOption = False) -> None:
     """Ask each chosen example at each budget; what has an answer is never asked again.
 
@@ -199,7 +196,7 @@ def report(group: Group, allow_partial: PartialOption = False) -> None:
     _Work(group, allow_partial=allow_partial).report()
 
 
-@group_command("all")
+@group_command("all", asks=True)
 def run_all(
     group: Group,
     start: Annotated[

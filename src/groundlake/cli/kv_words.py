@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields
+from typing import TYPE_CHECKING
 from unicodedata import category
 
 if TYPE_CHECKING:
@@ -12,6 +13,7 @@ if TYPE_CHECKING:
     from groundlake.transition.analysis.analyze import Analyzed
     from groundlake.transition.data.prepare import Preparation
     from groundlake.transition.inference.run import RunOutcome
+    from groundlake.transition.report.facts import Verdict
     from groundlake.transition.scoring.score import Scoring
     from groundlake.transition.verification.check import Check
     from groundlake.transition.verification.sample import SampleRow
@@ -71,9 +73,12 @@ def scoring_words(done: Scoring) -> Iterator[str]:
 
 def analysis_words(done: Analyzed) -> Iterator[str]:
     """Say what the analysis found, by each rule."""
+    from groundlake.transition.report.facts import Verdict
+
     yield "analyze: nothing has changed since the last analysis" if done.was_current else "analyze: done"
-    for row in done.transitions.sort("comparison").iter_rows(named=True):
-        yield f"  {RULES[row['comparison']]}: {_verdict(row)}"
+    columns = [each.name for each in fields(Verdict)]
+    for row in done.transitions.sort("comparison").select(columns).iter_rows(named=True):
+        yield f"  {RULES[row['comparison']]}: {_verdict(Verdict(**row))}"
     flags = done.transitions["flags"].explode().drop_nulls().unique(maintain_order=True).to_list()
     for flag in flags:
         yield f"  odd: {flag}"
@@ -124,19 +129,16 @@ def _escaped(text: str) -> str:
     return "".join(json.dumps(each)[1:-1] if category(each)[0] in "CZ" and each != " " else each for each in text)
 
 
-def _verdict(row: Mapping[str, Any]) -> str:
-    """Say whether quality collapses, by one rule."""
-    drop = "unknown" if row["drop"] is None else f"{row['drop']:.3f}{_interval(row)}"
-    if not row["is_detected"]:
-        return f"no transition; the largest loss of accuracy is {drop}, the threshold {row['drop_threshold']:g}"
-    worst = "" if row["worst_bin"] is None else f"; bin {row['worst_bin']} loses most ({row['worst_bin_drop']:.3f})"
-    return f"transition from budget {row['from_budget']:g} to {row['to_budget']:g}: accuracy loses {drop}{worst}"
+def _verdict(verdict: Verdict) -> str:
+    """Say whether quality collapses, by one rule, and where it does not, what was seen and why that is none."""
+    from groundlake.transition.report.reading import unfound, with_interval
 
-
-def _interval(row: Mapping[str, Any]) -> str:
-    if row["drop_ci_lower"] is None:
-        return ""
-    return f" [{row['drop_ci_lower']:.3f}, {row['drop_ci_upper']:.3f}]"
+    if not verdict.is_detected:
+        return f"no transition; {unfound(verdict)}"
+    drop = with_interval(verdict.drop, verdict.drop_ci_lower, verdict.drop_ci_upper)
+    where = f"from budget {verdict.from_budget:g} to {verdict.to_budget:g}"
+    worst = "" if verdict.worst_bin is None else f"; bin {verdict.worst_bin} loses most ({verdict.worst_bin_drop:.3f})"
+    return f"transition {where}: accuracy loses {drop}{worst}"
 
 
 def _counts(failures: Mapping[str, int]) -> str:

@@ -205,10 +205,3 @@ def budgets_named(lake: Lake, exp_group_id: str, name: str) -> tuple[float, ...]
     known = sorted({budget_id for _, budget_id, _ in rows})
     there = f"budgets are {', '.join(known)}" if known else "nothing was asked yet"
     raise UsageError(f"--run-id {name}: group {exp_group_id} has no such run\n  {there}")
-
-
-def budget_states(lake: Lake, exp_group_id: str) -> dict[float, str]:
-    """Return of each budget of a group whether it was applied to its answers: true, false or unknown; largest first."""
-    where = f"exp_group_id = {quoted(exp_group_id)}"
-    query = f"SELECT budget, budget_state FROM kv_run_summary WHERE {where} ORDER BY budget DESC"  # noqa: S608 - a literal
-    return dict(lake.sql(query).rows())

@@ -1,7 +1,8 @@
 """Analyses a group: intervals of its means, paired changes between its budgets, and whether quality collapses.
 
-It is a function of scores and failures alone, whatever order they come in, so that two machines that have the same
-answers find the same. What SQL can say is in the views of `queries/transition`; here is the bootstrap.
+It is a function of scores, failures and what shows that budgets were applied, whatever order they come in, so that two
+machines that have the same answers find the same. What SQL can say is in the views of `queries/transition`; here is the
+bootstrap.
 
 Means are over examples, of the mean over an example's repeats. Over all bins together every example weighs the same:
 it is the mean over examples, not the mean of the bins' means.
@@ -16,11 +17,11 @@ import numpy as np
 import polars as pl
 
 from groundlake.query_files import quoted
-from groundlake.schemas.transition_analysis import ALL_BINS, SUBJECTS, KvDeltas, KvIntervals, KvTransitions
+from groundlake.schemas.transition_analysis import SUBJECTS, KvDeltas, KvIntervals, KvTransitions
 from groundlake.transition.analysis.oddities import flags
 from groundlake.transition.analysis.resampling import DIGITS, Bootstrap
 from groundlake.transition.analysis.tables import COLUMNS, Group, group_of
-from groundlake.transition.analysis.verdict import BASELINE, JUDGED, Change, Verdict, judge
+from groundlake.transition.analysis.verdict import JUDGED, Change, Verdict, judge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -42,15 +43,11 @@ class Analysis:
         intervals: Rows of `kv_intervals`.
         deltas: Rows of `kv_deltas`.
         transitions: Rows of `kv_transitions`: one for each rule, found or not.
-        effective_bins: By budget the longest bin up to which every bin is seen to lose less than the threshold against
-            the largest budget; None where the shortest one is not. A loss that chance may explain is a loss here: it
-            does not show that a bin holds. The idea is RULER's effective length.
     """
 
     intervals: pl.DataFrame
     deltas: pl.DataFrame
     transitions: pl.DataFrame
-    effective_bins: dict[float, int | None]
 
     @property
     def frames(self) -> dict[str, pl.DataFrame]:
@@ -91,17 +88,14 @@ def analyze(requests: pl.DataFrame, exp_group_id: str, settings: AnalysisSetting
         intervals += found
         changes += changed
     significant = settings.significance == "interval"
-    odd = flags(group, changes, settings.drop_threshold, significant=significant)
+    odd = flags(group, changes, settings)
     verdicts = judge(changes, settings.drop_threshold, significant=significant)
     shared = {"exp_group_id": exp_group_id}
     drawn = {"confidence": settings.confidence, "resamples": settings.n_bootstrap, "seed": settings.seed}
     return Analysis(
         intervals=_frame(KvIntervals, (shared | drawn | row for row in intervals)),
         deltas=_frame(KvDeltas, (shared | drawn | row for change in changes for row in _delta(group, change))),
-        transitions=_frame(
-            KvTransitions, (shared | _transition(group, each, settings.drop_threshold, odd) for each in verdicts)
-        ),
-        effective_bins=_effective_bins(group, changes, settings.drop_threshold),
+        transitions=_frame(KvTransitions, (shared | _transition(group, each, settings, odd) for each in verdicts)),
     )
 
 
@@ -175,7 +169,7 @@ def _delta(group: Group, change: Change) -> Iterable[Row]:
         }
 
 
-def _transition(group: Group, verdict: Verdict, threshold: float, odd: Sequence[str]) -> Row:
+def _transition(group: Group, verdict: Verdict, settings: AnalysisSettings, odd: Sequence[str]) -> Row:
     """Return a row of `kv_transitions`."""
     found, largest, worst = verdict.found, verdict.largest, verdict.worst
     # A drop is the change with its sign turned, and so are the ends of its interval.
@@ -187,29 +181,17 @@ def _transition(group: Group, verdict: Verdict, threshold: float, odd: Sequence[
         "from_budget": group.budgets[found.before] if found else None,
         "to_budget": group.budgets[found.after] if found else None,
         "drop": largest.drop if largest else None,
+        "drop_from_budget": group.budgets[largest.before] if largest else None,
+        "drop_to_budget": group.budgets[largest.after] if largest else None,
         "drop_ci_lower": None if lower is None else 0.0 - lower,
         "drop_ci_upper": None if upper is None else 0.0 - upper,
-        "drop_threshold": threshold,
+        "drop_threshold": settings.drop_threshold,
+        "significance": settings.significance,
         "failure_share": verdict.failure_share,
         "worst_bin": worst.bin_index if worst else None,
         "worst_bin_drop": worst.drop if worst else None,
         "flags": list(odd) or None,
     }
-
-
-def _effective_bins(group: Group, changes: Sequence[Change], threshold: float) -> dict[float, int | None]:
-    bins = [each for each in group.bin_indices if each != ALL_BINS]
-    effective: dict[float, int | None] = {group.budgets[0]: bins[-1]}
-    for place, budget in enumerate(group.budgets[1:], start=1):
-        against = [each for each in changes if each.subject == JUDGED and BASELINE in each.comparisons]
-        held = {
-            each.bin_index
-            for each in against
-            if each.after == place and each.drop is not None and not each.is_drop(threshold, significant=False)
-        }
-        longest = next((number for number, each in enumerate(bins) if each not in held), len(bins)) - 1
-        effective[budget] = bins[longest] if longest >= 0 else None
-    return effective
 
 
 def _frame(table: type[Table], rows: Iterable[Mapping[str, object]]) -> pl.DataFrame:

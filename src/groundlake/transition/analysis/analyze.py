@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from groundlake import __version__
 from groundlake.intake import utc_now
 from groundlake.transition.analysis.analysis import analyze
+from groundlake.transition.analysis.tables import budget_states
 from groundlake.transition.standing import SCORE, analysis_hash, hash_of, last_analysis, require_ready
 
 if TYPE_CHECKING:
@@ -27,12 +28,14 @@ class Analyzed:
         run_id: The analysis that stands.
         was_current: Whether it was there already: settings, scores and failures are the same.
         transitions: Its verdicts: rows of `kv_transitions`.
+        states: Whether each budget was applied to its answers: true, false or unknown; largest first.
         missing: What it was made without, in words; () for nothing.
     """
 
     run_id: str
     was_current: bool
     transitions: pl.DataFrame
+    states: dict[float, str]
     missing: tuple[str, ...]
 
 
@@ -53,8 +56,10 @@ def analyze_group(settings: Settings, lake: Lake, *, allow_partial: bool = False
     requests, missing = ready.requests, ready.missing
     config_hash = hash_of(settings, requests)
     last = last_analysis(lake, group)
+    states = _states(requests)
     if last is not None and last.config_hash == config_hash:
-        return Analyzed(run_id=last.run_id, was_current=True, transitions=_verdicts(lake, last.run_id), missing=missing)
+        found = _verdicts(lake, last.run_id)
+        return Analyzed(run_id=last.run_id, was_current=True, transitions=found, states=states, missing=missing)
     analysis = analyze(requests, group, settings.analysis)
     ledger = {
         "hardware_id": "none",
@@ -69,7 +74,8 @@ def analyze_group(settings: Settings, lake: Lake, *, allow_partial: bool = False
         "warnings": [f"partial: {text}" for text in missing] or None,
     }
     run_id = lake.write(ledger, **analysis.frames)
-    return Analyzed(run_id=run_id, was_current=False, transitions=analysis.transitions, missing=missing)
+    found = analysis.transitions
+    return Analyzed(run_id=run_id, was_current=False, transitions=found, states=states, missing=missing)
 
 
 def is_analyzed(settings: Settings, lake: Lake) -> bool:
@@ -77,6 +83,13 @@ def is_analyzed(settings: Settings, lake: Lake) -> bool:
     group = str(settings.output.exp_group_id)
     last = last_analysis(lake, group)
     return last is not None and last.config_hash == analysis_hash(settings, lake)
+
+
+def _states(requests: pl.DataFrame) -> dict[float, str]:
+    """Return whether each budget was applied, the largest first."""
+    states = budget_states(requests)
+    named = requests.select("budget", "budget_id").unique().sort("budget", "budget_id", descending=[True, False])
+    return {budget: states[budget_id] for budget, budget_id in named.iter_rows()}
 
 
 def _verdicts(lake: Lake, run_id: str) -> pl.DataFrame:

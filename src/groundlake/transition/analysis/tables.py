@@ -25,8 +25,11 @@ COLUMNS: Final = {
     "accuracy_all": pl.Float64,
     "exact_match": pl.Float64,
     "failed": pl.Float64,
+    "budget_verified": pl.Boolean,
 }
 """What a row of requests tells; NULL where it is not known, see the view `kv_current_requests`."""
+STATES = VERIFIED, REFUTED, NOT_KNOWN = "true", "false", "unknown"
+"""Whether a budget was applied to its answers."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,6 +43,8 @@ class Group:
         examples: Ids, in alphabetical order: nothing depends on the order of the rows that were read.
         bins: Bin of each example.
         values: Shape (examples, budgets) by subject: mean over the repeats of an example; NaN where there is none.
+        states: Whether each budget was applied to its answers, as read back: true, false or unknown, as
+            `kv_run_summary` has it.
     """
 
     exp_group_id: str
@@ -48,6 +53,7 @@ class Group:
     examples: tuple[str, ...]
     bins: NDArray[np.int64]
     values: dict[str, Values]
+    states: tuple[str, ...]
 
     @property
     def bin_indices(self) -> list[int]:
@@ -83,7 +89,7 @@ def group_of(requests: pl.DataFrame, exp_group_id: str) -> Group:
             f"group {exp_group_id} has no requests to analyse\n  run `lake kv run` and `lake kv score` first"
         )
     rows = requests.select(pl.col(name).cast(dtype) for name, dtype in COLUMNS.items())
-    budgets = _budgets(rows, exp_group_id)
+    budgets, states = _budgets(rows, exp_group_id), budget_states(rows)
     bins = rows.group_by("example_id").agg(pl.col("bin_index").unique()).sort("example_id")
     twice = bins.filter(pl.col("bin_index").list.len() > 1)
     if not twice.is_empty():
@@ -105,7 +111,20 @@ def group_of(requests: pl.DataFrame, exp_group_id: str) -> Group:
         examples=tuple(examples),
         bins=bins["bin_index"].list.first().to_numpy(),
         values=tables,
+        states=tuple(states[each] for each in place),
     )
+
+
+def budget_states(requests: pl.DataFrame) -> dict[str, str]:
+    """Return of each budget, by its identity, whether it was applied: to every answer, not to one, or nobody knows.
+
+    Args:
+        requests: A row for each request, with the columns of `COLUMNS`.
+    """
+    told = pl.col("budget_verified").cast(pl.Boolean).filter(pl.col("failed") == 0)
+    refuted, verified = told.eq(other=False).any(), (told.len() > 0) & (told.null_count() == 0)
+    state = pl.when(refuted).then(pl.lit(REFUTED)).when(verified).then(pl.lit(VERIFIED)).otherwise(pl.lit(NOT_KNOWN))
+    return dict(requests.group_by("budget_id").agg(state.alias("state")).iter_rows())
 
 
 def _budgets(rows: pl.DataFrame, exp_group_id: str) -> pl.DataFrame:

@@ -23,6 +23,7 @@ from groundlake.transition.report.reading import (
     largest_fall,
     mean_of,
     reaches,
+    unfound,
     with_interval,
 )
 
@@ -107,24 +108,7 @@ def _rule(content: Content, verdict: Verdict, *, alike: bool) -> str:
             f"{name}, budget {_g(verdict.to_budget)} is the first that loses {number(verdict.drop_threshold, 2)} or "
             f"more: {_drop(verdict)}, from budget {_g(verdict.from_budget)}."
         )
-    seen = largest_fall(content, verdict)
-    if seen is None or verdict.drop is None:
-        return f"{name} nothing could be compared: no example has an outcome at two budgets."
-    where = f"from budget {seen.from_budget:g} to {seen.to_budget:g}"
-    if abs(verdict.drop) <= ROUNDING:
-        return f"{name}, nothing is lost."
-    if verdict.drop < 0:
-        return f"{name}, nothing is lost: the least gain is {signed(-verdict.drop)}, {where}."
-    return f"{name}, the largest drop seen is {_drop(verdict)}, {where}: {_why_not(content, verdict)}."
-
-
-def _why_not(content: Content, verdict: Verdict) -> str:
-    threshold = number(verdict.drop_threshold, 2)
-    if (verdict.drop or 0.0) < verdict.drop_threshold - ROUNDING:
-        return f"below the threshold of {threshold}"
-    if content.significance == "interval":
-        return f"the threshold of {threshold} is reached, but the interval does not exclude 0; more examples would tell"
-    return f"the threshold is {threshold}"  # pragma: no cover - it would have been found
+    return f"{name}, {unfound(verdict)}."
 
 
 def _cause(content: Content) -> str:

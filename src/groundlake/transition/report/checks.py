@@ -47,6 +47,8 @@ COMPARING: Final = ("scores_rise", "short_context_failures", "no_effect", "bin_f
 USUAL: Final = ("EMPTY_OUTPUT", "REFUSAL", "TIMEOUT", "FORMAT_ERROR", "ENGINE_ERROR", "RATE_LIMITED")
 """Failures that have a column even where none happened."""
 
+ENOUGH: Final = 2
+"""Bins that have to have examples: one has nothing to be compared with."""
 HIGH, MODERATE = 0.10, 0.05
 TWICE: Final = 2
 """So many times the shortest bin's median prompt should the longest bin's be, for an effect of length to show."""
@@ -90,6 +92,8 @@ def _verdict(content: Content, name: str, texts: list[str], passed: str) -> tupl
         return "**FLAG**", escaped("; ".join(texts))
     if name in COMPARING and len(content.budgets) == 1:
         return "not tested", "there is one budget"
+    if name == "short_context_failures" and len(_medians(content)) < ENOUGH:
+        return "not tested", "fewer than two bins have examples"
     if name == "scores_rise" and not any(
         each.subject == ACCURACY and each.bin_index == ALL_BINS and each.ci_lower is not None for each in content.deltas
     ):
@@ -141,11 +145,16 @@ def _ends(content: Content) -> tuple[str, str]:
     return "passed", f"fewer than {percent(CUT)} of any budget's answers reached the limit of tokens"
 
 
+def _medians(content: Content) -> list[tuple[int, float]]:
+    """Return each bin that has examples with the median of its prompts, short ones first."""
+    rows = [content.bin(content.budgets[0], each) for each in content.bin_indices]
+    return [(row.bin_index, row.prompt_tokens_p50) for row in rows if row.prompt_tokens_p50 is not None]
+
+
 def _range(content: Content) -> tuple[str, str]:
     """Look whether the longest bin's median prompt is at least twice the shortest bin's."""
-    rows = [content.bin(content.budgets[0], each) for each in content.bin_indices]
-    medians = [(row.bin_index, row.prompt_tokens_p50) for row in rows if row.prompt_tokens_p50 is not None]
-    if len(medians) < 2:  # noqa: PLR2004 - one has nothing to be compared with
+    medians = _medians(content)
+    if len(medians) < ENOUGH:
         return "not tested", "fewer than two bins have examples"
     (short, least), (long, most) = medians[0], medians[-1]
     told = f"median prompts of {least:,.0f} tokens in bin {short} and {most:,.0f} in bin {long}"
@@ -167,7 +176,7 @@ def _spread(content: Content) -> tuple[str, str]:
         and each.bin_index != ALL_BINS
         and each.change is not None
     ]
-    if len(known) < 2:  # noqa: PLR2004 - as above
+    if len(known) < ENOUGH:
         return "not tested", "fewer than two bins have examples"
     falling = [upper for change, upper in known if change <= ROUNDING - POINTS]
     beyond = sum(upper is not None and upper < 0 for upper in falling)

@@ -237,7 +237,7 @@ def read_content(
     """Read what a report says of a group, all of it at one moment.
 
     Args:
-        settings: Which group, what of it is looked at, and how it was analysed.
+        settings: Which group, and what of it is looked at.
         lake: Where it is.
         analysis: The run of its analysis, whose figures are taken.
         missing: What the group lacks, in words.
@@ -248,7 +248,6 @@ def read_content(
     return facts.Content(
         exp_group_id=group.name,
         missing=missing,
-        significance=settings.analysis.significance,
         task_metric=task_metric,
         dataset=group.of_view(facts.Dataset, "kv_current_datasets", "run_id")[0],
         budgets=group.rows(facts.Budget, BUDGETS),

@@ -180,9 +180,12 @@ class Verdict:
     from_budget: float | None
     to_budget: float | None
     drop: float | None
+    drop_from_budget: float | None
+    drop_to_budget: float | None
     drop_ci_lower: float | None
     drop_ci_upper: float | None
     drop_threshold: float
+    significance: str
     failure_share: float | None
     worst_bin: int | None
     worst_bin_drop: float | None
@@ -298,7 +301,6 @@ class Content:
     Attributes:
         exp_group_id: The group.
         missing: What is not there, in words; () of a complete group.
-        significance: `interval` or `none`: whether a drop has to be beyond chance.
         task_metric: By what its task is scored.
         dataset: Its data set.
         budgets: Its budgets, largest first.
@@ -321,7 +323,6 @@ class Content:
 
     exp_group_id: str
     missing: tuple[str, ...]
-    significance: str
     task_metric: str
     dataset: Dataset
     budgets: tuple[Budget, ...]
@@ -346,6 +347,11 @@ class Content:
         """Name of the metric by which answers were scored, or would have been, had there been any."""
         names = sorted({each.metric for each in self.scored if each.metric is not None})
         return ", ".join(names) or self.task_metric
+
+    @property
+    def significance(self) -> str | None:
+        """`interval` or `none`: whether a drop has to be beyond chance; None where there is no verdict."""
+        return self.verdicts[0].significance if self.verdicts else None
 
     @property
     def machines(self) -> tuple[tuple[str, str], ...]:

@@ -60,7 +60,7 @@ ALWAYS: Final = (
 
 def provenance(content: Content) -> str:
     """Write all that decides what the figures are."""
-    settings = list(dict.fromkeys(each.settings_json for each in content.budgets))
+    settings = list(dict.fromkeys(_without_analysis(each.settings_json) for each in content.budgets))
     several = (
         ""
         if len(settings) == 1
@@ -76,7 +76,7 @@ def provenance(content: Content) -> str:
             "### Runs",
             _runs(content),
             "### Settings, as stored with the runs",
-            f"Secrets are never stored.{several}",
+            f"Secrets are never stored. The settings of the analysis are above, as they were in force for it.{several}",
             blocks,
         )
     )
@@ -229,6 +229,20 @@ def _runs(content: Content) -> str:
         if each.budget_id == budget.budget_id
     ]
     return table(("Budget", "Identity", "Run", "First sent", "Last sent", "Requests that count"), rows, texts=5)
+
+
+def _without_analysis(text: str) -> str:
+    """Leave out how answers were to be analysed when they were asked: that may have changed since.
+
+    The text is left as it is where it is no JSON: a lake may come from anywhere.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError:
+        return text
+    if isinstance(values, dict):
+        values.pop("analysis", None)
+    return json.dumps(values, ensure_ascii=False)
 
 
 def _yaml(text: str) -> str:

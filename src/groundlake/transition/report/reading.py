@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from groundlake.transition.analysis.verdict import ROUNDING
 from groundlake.transition.report.facts import ACCURACY_ALL, BASELINE
-from groundlake.transition.report.markup import UNKNOWN, between, counted, joined, number
+from groundlake.transition.report.markup import UNKNOWN, between, counted, joined, number, signed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -63,15 +63,29 @@ def mean_of(content: Content, budget: Budget, subject: str, bin_index: int = -1)
 
 def largest_fall(content: Content, verdict: Verdict) -> Delta | None:
     """Return the change that a verdict is about: the drop that was found, else the largest that was seen."""
-    if verdict.is_detected and verdict.from_budget is not None and verdict.to_budget is not None:
-        return content.delta(verdict.comparison, (verdict.from_budget, verdict.to_budget), ACCURACY_ALL)
-    overall = [
-        each
-        for each in content.deltas
-        if (each.comparison, each.subject, each.bin_index) == (verdict.comparison, ACCURACY_ALL, -1)
-        and each.change is not None
-    ]
-    return min(overall, key=lambda each: (each.change or 0.0, -each.to_budget), default=None)
+    if verdict.drop_from_budget is None or verdict.drop_to_budget is None:
+        return None
+    return content.delta(verdict.comparison, (verdict.drop_from_budget, verdict.drop_to_budget), ACCURACY_ALL)
+
+
+def unfound(verdict: Verdict) -> str:
+    """Say what a rule saw that found no transition, and why that is none: in the report and on the terminal."""
+    if verdict.drop is None:
+        return "nothing could be compared: no example has an outcome at two budgets"
+    where = f"from budget {verdict.drop_from_budget:g} to {verdict.drop_to_budget:g}"
+    if abs(verdict.drop) <= ROUNDING:
+        return "nothing is lost"
+    if verdict.drop < 0:
+        return f"nothing is lost: the least gain is {signed(-verdict.drop)}, {where}"
+    seen = with_interval(verdict.drop, verdict.drop_ci_lower, verdict.drop_ci_upper)
+    return f"the largest drop seen is {seen}, {where}: {_why_not(verdict)}"
+
+
+def _why_not(verdict: Verdict) -> str:
+    threshold = number(verdict.drop_threshold, 2)
+    if (verdict.drop or 0.0) < verdict.drop_threshold - ROUNDING:
+        return f"below the threshold of {threshold}"
+    return f"the threshold of {threshold} is reached, but the interval does not exclude 0; more examples would tell"
 
 
 def holds(delta: Delta, threshold: float) -> bool:

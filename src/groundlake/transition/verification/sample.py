@@ -14,11 +14,13 @@ import polars as pl
 
 from groundlake.errors import UsageError
 from groundlake.query_files import quoted
+from groundlake.transition.scope import of_requests
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from groundlake.store import Lake
+    from groundlake.transition.configuration.settings import Settings
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +97,8 @@ SCHEMA: Final[Mapping[str, pl.DataType | type[pl.DataType]]] = {
 
 
 def sample(
+    settings: Settings,
     lake: Lake,
-    exp_group_id: str,
     *,
     n: int = 10,
     seed: int = 1337,
@@ -104,11 +106,11 @@ def sample(
     bin_index: int | None = None,
     run_id: str | None = None,
 ) -> list[SampleRow]:
-    """Draw requests of a group.
+    """Draw requests of a group: of those that all figures are made of.
 
     Args:
-        lake: Where the group is.
-        exp_group_id: Which group.
+        settings: Which group, and what of it is looked at.
+        lake: Where it is.
         n: How many at most.
         seed: Decides which, and their order.
         budget: Only of this budget.
@@ -120,10 +122,10 @@ def sample(
     """
     if n < 1:
         raise UsageError(f"a sample has at least 1 row, got {n}")
-    where = f"exp_group_id = {quoted(exp_group_id)}"
+    exp_group_id, where = str(settings.output.exp_group_id), of_requests(settings)
     rows = lake.sql(f"SELECT {', '.join(SCHEMA)} FROM kv_answers WHERE {where}").pl()  # noqa: S608 - names and a literal
     if rows.is_empty():
-        raise UsageError(_nothing(lake, exp_group_id))
+        raise UsageError(_nothing(settings, lake))
     if run_id is not None:
         mine = f"SELECT request_id FROM kv_answers WHERE {where} AND {quoted(run_id)} IN (run_id, budget_id)"  # noqa: S608 - literals
         rows = rows.filter(pl.col("request_id").is_in(lake.sql(mine).pl()["request_id"].to_list()))
@@ -156,10 +158,12 @@ def _only(rows: pl.DataFrame, column: str, value: float | None, exp_group_id: st
     return found
 
 
-def _nothing(lake: Lake, exp_group_id: str) -> str:
+def _nothing(settings: Settings, lake: Lake) -> str:
     """Say why a group has no rows."""
+    exp_group_id = str(settings.output.exp_group_id)
     groups = [row[0] for row in lake.sql("SELECT exp_group_id FROM kv_current_datasets ORDER BY 1").rows()]
     if exp_group_id in groups:
-        return f"group {exp_group_id}: nothing was asked yet\n  lake kv run first"
+        budgets = ", ".join(f"{each:g}" for each in settings.kv.budgets)
+        return f"group {exp_group_id}: nothing was asked yet at budget {budgets}\n  lake kv run first"
     there = f"there is: {', '.join(groups)}" if groups else "nothing is prepared yet; lake kv prepare first"
     return f"{lake.root}: there is no group {exp_group_id}\n  {there}"
