@@ -6,6 +6,7 @@ import shutil
 from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
+import polars as pl
 import pytest
 
 pytest.importorskip("torch")
@@ -15,6 +16,7 @@ from torch.nn.modules.module import register_module_forward_hook
 
 from groundlake.llm.resident import reset_resident_peak
 from groundlake.machine import gpu_index
+from groundlake.power.replay import ReplaySampler
 from groundlake.store import Lake
 from groundlake.transition.configuration.config_file import CONFIGS, load_settings
 from groundlake.transition.data.prepare import prepare
@@ -74,6 +76,32 @@ def test_the_cache_is_compressed_as_much_as_the_budget_says(lake: Lake, tmp_path
     attempts = lake.sql("select status, http_status from kv_attempts").rows()
     assert attempts == [("ok", None)] * 6
     assert lake.sql("select * from kv_integrity").rows() == []
+
+
+def test_power_and_energy_are_those_of_the_sensors_while_a_local_model_answers(
+    lake: Lake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    moments = pl.int_range(60_000, eager=True) * 0.002
+    trace = pl.DataFrame({"timestamp_s": moments, "rail": "gpu", "power_w": 14.0 + pl.Series(range(60_000)) % 3})
+    sensor = ReplaySampler(trace)
+    monkeypatch.setattr("groundlake.power.watch.open_sensors", lambda: ([sensor], []))
+    asked(lake, tmp_path / "results", "power.source=auto", "power.hz=200")
+    ledger = {row["run_id"]: row for row in lake.runs().filter(kind="kv_transition").to_dicts()}
+    assert len(ledger) == 2
+    readings = lake.sql("select run_id, rail, phase, power_w, timestamp_s from power_timeseries").pl()
+    energies = {row["run_id"]: row for row in lake.sql("select * from run_energy").pl().to_dicts()}
+    assert set(readings["run_id"]) == set(energies) == set(ledger)
+    for run_id, row in ledger.items():
+        (series,) = row["power_series"]
+        assert (series["source"], series["rail"], row["power_notes"]) == ("replay", "gpu", None)
+        window_s = row["measured_window_s"]
+        inside = readings.filter(pl.col("run_id") == run_id, pl.col("timestamp_s").is_between(0, window_s))
+        assert inside.height > 1
+        assert set(inside["phase"]) == {"measure"}
+        assert inside["power_w"].is_between(14, 16).all()
+        energy = energies[run_id]
+        assert (energy["source"], energy["rail"], energy["reason"]) == ("replay", "gpu", None)
+        assert 14 * window_s <= energy["energy_j"] <= 16 * window_s
 
 
 def test_a_model_is_asked_once_at_each_budget_before_it_counts(lake: Lake, tmp_path: Path) -> None:
