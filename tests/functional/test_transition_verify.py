@@ -17,6 +17,7 @@ from groundlake.transition.data.manifest import FILE_NAME, Manifest, read_manife
 from groundlake.transition.data.prepare import prepare
 from groundlake.transition.data.prepared import Prepared, require_prepared
 from groundlake.transition.inference.identity import epoch_hash
+from groundlake.transition.report import write_report
 from groundlake.transition.scoring.score import score_group
 from groundlake.transition.standing import last_analysis
 from groundlake.transition.verification.files import PLOTS, PNG_END, PNG_HEAD, manifest_checks, report_checks
@@ -95,7 +96,8 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Group:
     for hour, budget in ((1, 1.0), (2, 0.5)):
         group.asked(budget, outcomes, hour)
     score_group(group.settings(), group.lake)
-    report(group.folder, analyze_group(group.settings(), group.lake).run_id)
+    analyze_group(group.settings(), group.lake)
+    write_report(group.settings(), group.lake)
     return group
 
 
@@ -203,6 +205,23 @@ def test_what_is_wrong_with_a_report_is_named(cause: str, tmp_path: Path) -> Non
     assert all(text in told[name] for name, text in expected.items()), told
 
 
+@pytest.mark.parametrize(
+    ("name", "old", "new", "told"),
+    [
+        ("report.md", "at budget 1; 0.833 at 0.5", "at budget 1; 0.933 at 0.5", ("line ", "0.933 at", "0.833 at")),
+        ("report.md", "## Limitations", "## Limits", ("line ", "has '## Limits', expected '## Limitations'")),
+        ("report.html", "<td>passed</td>", "<td>fine</td>", ("report.html is not what the lake says: line ", "fine")),
+    ],
+)
+def test_a_report_that_was_altered_is_named_with_its_first_other_line(
+    copied: Group, name: str, old: str, new: str, told: tuple[str, ...]
+) -> None:
+    edited(copied.folder / name, old, new)
+    (said,) = failing(verify(copied.settings(), copied.lake)).items()
+    assert said[0] == "report.files"
+    assert all(text in said[1] for text in (f"{name} is not what the lake says", *told)), said
+
+
 def without_the_last_example(manifest: Manifest) -> Manifest:
     bins = (*manifest.bins[:-1], manifest.bins[-1].model_copy(update={"selected": manifest.bins[-1].selected - 1}))
     shorter = {"entries": manifest.entries[:-1], "examples": manifest.examples[:-1], "bins": bins}
@@ -268,7 +287,7 @@ def test_strangers_budgets_that_were_not_applied_and_secrets_are_named(copied: G
     copied.asked(0.5, {"e1": ignored, "stranger": right()}, 3, settings_json=json.dumps(shown))
     copied.asked(1.0, {"e1": right()}, 4, settings_json=json.dumps({"model": {"name": SECRET}}))
     told = failing(verify(copied.settings(), copied.lake))
-    assert set(told) == {"run.examples", "run.budgets", "run.stored_settings", "run.secrets"}
+    assert set(told) == {"run.examples", "run.budgets", "run.stored_settings", "run.secrets", "analyze.current"}
     assert "1 requests are of examples that the group never had" in told["run.examples"]
     assert "kept 1 of the cache; budget 0.5: expected none, found 1 answers to which" in told["run.budgets"]
     assert "found no analysis, binning" in told["run.stored_settings"]

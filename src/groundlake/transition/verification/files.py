@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import zip_longest
 from pathlib import PurePosixPath
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Final
@@ -10,14 +11,17 @@ from typing import TYPE_CHECKING, Final
 from groundlake.errors import UsageError
 from groundlake.transition.data.manifest import FILE_NAME, read_manifest
 from groundlake.transition.data.prepared import manifest_of
+from groundlake.transition.report.document import document, title
+from groundlake.transition.report.page import page
 from groundlake.transition.verification.check import Check, judged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from groundlake.transition.data.manifest import Manifest
     from groundlake.transition.data.prepared import Prepared
+    from groundlake.transition.report.facts import Content
 
 REPORT, PAGE = "report.md", "report.html"
 PLOTS: Final = ("plots/acc_by_bin.png", "plots/fail_by_bin.png", "plots/latency_p50_by_bin.png")
@@ -27,6 +31,10 @@ TREE: Final = (FILE_NAME, REPORT, PAGE, *PLOTS)
 JOURNAL = ".journal-"
 PARTIAL = "PARTIAL RUN"
 PNG_HEAD, PNG_END = b"\x89PNG\r\n\x1a\n", b"\x00\x00\x00\x00IEND\xaeB`\x82"
+BEFORE, SHOWN_LETTERS = 20, 60
+"""Letters of a line that a message shows before the first other one, and in all."""
+_INSIDE = "data:image/png;base64,"
+_PIXELS = re.compile(rf"({_INSIDE})[A-Za-z0-9+/=]+")
 _PICTURE = re.compile(r"!\[[^\]]*\]\(<?([^)>\s]+)>?[^)]*\)")
 
 PREPARE, REPORT_AGAIN = "lake kv prepare", "lake kv report"
@@ -79,18 +87,21 @@ def _first_difference(theirs: tuple[object, ...], ours: tuple[object, ...]) -> s
     return f"number {place} is another one in the manifest than in the tables"
 
 
-def report_checks(folder: Path, *, analysis: str | None) -> Iterator[Check]:
+def report_checks(
+    folder: Path, *, analysis: str | None, content: Callable[[], Content] | None = None
+) -> Iterator[Check]:
     """Check the report, its plots, and that the folder holds nothing else.
 
     Args:
         folder: Folder of the group.
         analysis: Run of the group's last analysis, which the report names; None without one.
+        content: Reads what the report has to say; None where the analysis is not of what is there now.
     """
     text = _text(folder / REPORT)
     yield judged(
         "report.files",
-        list(_report_problems(folder, text, analysis)),
-        fine=f"{REPORT} and {PAGE} are there, of the last analysis",
+        list(_report_problems(folder, text, analysis, content)),
+        fine=f"{REPORT} and {PAGE} are there, of the last analysis{', and say what the lake says' if content else ''}",
         mend=f"{REPORT_AGAIN} writes them",
     )
     yield judged(
@@ -110,17 +121,45 @@ def report_checks(folder: Path, *, analysis: str | None) -> Iterator[Check]:
     )
 
 
-def _report_problems(folder: Path, text: str | None, analysis: str | None) -> Iterator[str]:
+def _report_problems(
+    folder: Path, text: str | None, analysis: str | None, read: Callable[[], Content] | None
+) -> Iterator[str]:
+    problems = list(_formal_problems(folder, text, analysis))
+    yield from problems
+    if problems or read is None or text is None:
+        return
+    content = read()
+    yield from _other_line(REPORT, text, document(content, has_pictures=bool(_PICTURE.search(text))))
+    shown = _PIXELS.sub(r"\1", _text(folder / PAGE) or "")
+    has_pictures = _INSIDE in shown
+    no_pixels = dict.fromkeys(PLOTS if has_pictures else (), b"")
+    made = page(title(content), document(content, has_pictures=has_pictures), no_pixels, no_pixels)
+    yield from _other_line(PAGE, shown, made)
+
+
+def _other_line(name: str, found: str, expected: str) -> Iterator[str]:
+    """Name the first line that is not as the lake has it, from a little before the first letter that differs."""
+    if found == expected:
+        return
+    pairs = enumerate(zip_longest(found.splitlines(), expected.splitlines(), fillvalue=""), start=1)
+    number, pair = next(((number, pair) for number, pair in pairs if pair[0] != pair[1]), (0, ("", "")))
+    alike = next((place for place, (one, other) in enumerate(zip(*pair, strict=False)) if one != other), 0)
+    begin = max(0, alike - BEFORE)
+    here, there = (each[begin : begin + SHOWN_LETTERS] for each in pair)
+    yield f"{name} is not what the lake says: line {number} has {here!r}, expected {there!r}"
+
+
+def _formal_problems(folder: Path, text: str | None, analysis: str | None) -> Iterator[str]:
     if text is None:
         yield f"{folder / REPORT} is missing"
     elif analysis is not None and analysis not in text:
         yield f"{REPORT} does not name the last analysis ({analysis}): it is of an earlier one"
     elif PARTIAL in text:
         yield f"{REPORT} says {PARTIAL}: it was made before everything was there"
-    page = _text(folder / PAGE)
-    if page is None:
+    shown = _text(folder / PAGE)
+    if shown is None:
         yield f"{folder / PAGE} is missing"
-    elif analysis is not None and analysis not in page:
+    elif analysis is not None and analysis not in shown:
         yield f"{PAGE} does not name the last analysis ({analysis}): it is of an earlier one"
 
 

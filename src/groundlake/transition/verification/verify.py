@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any, Final
 
 import polars as pl
@@ -21,6 +22,7 @@ from groundlake.transition.data.prepare import group_folder
 from groundlake.transition.data.prepared import Prepared, read_prepared
 from groundlake.transition.inference.guard import MODEL_FILES
 from groundlake.transition.inference.identity import epoch_hash
+from groundlake.transition.report.content import read_content
 from groundlake.transition.scope import looked_at
 from groundlake.transition.scoring.answer import scorer_version
 from groundlake.transition.scoring.tasks import find_task
@@ -99,6 +101,16 @@ class _Facts:
         """Requests of examples that are in the data set."""
         return self.requests.filter("is_selected")
 
+    @cached_property
+    def input_hash(self) -> str:
+        """Hash of what an analysis would be made of now."""
+        return hash_of(self.settings, self.selected.select(list(COLUMNS)))
+
+    @property
+    def analysis_hash(self) -> str | None:
+        """Hash of what the last analysis was made of; None without one."""
+        return self.analysis.config_hash if self.analysis else None
+
 
 def verify(settings: Settings, lake: Lake) -> list[Check]:
     """Check a group against the definition of done.
@@ -122,6 +134,10 @@ def verify(settings: Settings, lake: Lake) -> list[Check]:
     facts = _read(settings, lake, prepared)
     folder = group_folder(settings)
     analysis = facts.analysis.run_id if facts.analysis else None
+    content = None
+    if analysis is not None and facts.input_hash == facts.analysis_hash:
+        metric = find_task(prepared.task).metric
+        content = partial(read_content, settings, lake, analysis, missing=(), task_metric=metric)
     return [
         *manifest_checks(folder, prepared),
         _preparation(facts),
@@ -129,7 +145,7 @@ def verify(settings: Settings, lake: Lake) -> list[Check]:
         *_stored_checks(facts),
         *_score_checks(facts),
         *_analysis_checks(facts),
-        *report_checks(folder, analysis=analysis),
+        *report_checks(folder, analysis=analysis, content=content),
     ]
 
 
@@ -335,7 +351,7 @@ def _analysis_checks(facts: _Facts) -> Iterator[Check]:
         for name in ("current", "intervals", "verdicts"):
             yield Check(name=f"analyze.{name}", passed=False, detail=f"the group is not analysed; {ANALYZE}")
         return
-    now, made = hash_of(facts.settings, facts.selected.select(list(COLUMNS))), facts.analysis.config_hash
+    now, made = facts.input_hash, facts.analysis_hash
     yield judged(
         "analyze.current",
         [] if now == made else [f"made of other settings or answers: expected {now}, found {made}"],
