@@ -18,6 +18,7 @@ from groundlake.transition.data.prepare import prepare
 from groundlake.transition.inference.run import run
 from groundlake.transition.report import write_report
 from groundlake.transition.scoring.score import score_group
+from groundlake.transition.verification.sample import sample
 from groundlake.transition.verification.verify import NAMES, verify
 
 if TYPE_CHECKING:
@@ -181,6 +182,101 @@ def test_every_variation_goes_through_all_stages_and_is_done(variation: Variatio
     checks = verify(settings, lake)
     assert [check.name for check in checks] == list(NAMES)
     assert [check for check in checks if not check.passed] == []
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """How a task is asked, and answered with the whole cache and with half of it.
+
+    Attributes:
+        question: Its `input`.
+        gold: The right answer.
+        whole: What is said with the whole cache, which is right.
+        half: What is said with half of it.
+        score: Of the latter, worked out by hand.
+        metric: By what it is scored.
+        path: Where the request goes.
+        classes: Classes to choose from.
+    """
+
+    question: str
+    gold: str
+    whole: str
+    half: str
+    score: float
+    metric: str
+    path: str = "/v1/chat/completions"
+    classes: tuple[str, ...] = ()
+
+
+SUMMARY = "the agency spent two million on roads"
+TASKS = {
+    # One of three words is there: F1 of precision 1 and recall 1/3.
+    "hotpotqa": Asked(
+        question="Who?", gold="one two three", whole="One two three.", half="three", score=0.5, metric="qa_f1"
+    ),
+    # Fixed answers: two classes are named, and one is right. Only the first line counts.
+    "trec": Asked(
+        question="Question: Who?\nType:",
+        gold="Individual",
+        whole=" Individual\nQuestion: Where?\nType: Country",
+        half=" Individual or Country",
+        score=0.5,
+        metric="classification",
+        path="/v1/completions",
+        classes=("Individual", "Country", "Date"),
+    ),
+    # Free answers, and no question: the longest common sequence has 3 of 7 words, so F is 2 * 3/7 / (1 + 3/7).
+    "gov_report": Asked(question="", gold=SUMMARY, whole=SUMMARY, half="the agency spent", score=0.6, metric="rouge_l"),
+}
+
+
+class Speaker(LlmServer):
+    """Says what a task says with as much of the cache as it is told to keep."""
+
+    def __init__(self, asked: Asked) -> None:
+        super().__init__()
+        self.asked = asked
+
+    def answer(self, received: Received) -> Reply:
+        assert received.path == self.asked.path
+        said = self.asked.whole if received.body["keep"] == 1 else self.asked.half
+        return stream(events_of([said], chat="messages" in received.body, counted=usage(9, 3)))
+
+
+@pytest.mark.parametrize("task", [pytest.param("hotpotqa", marks=pytest.mark.slow), "trec", "gov_report"])
+def test_every_kind_of_task_goes_through_all_stages(task: str, tmp_path: Path) -> None:
+    asked = TASKS[task]
+    lines = [
+        {"_id": f"e{number}", "input": asked.question, "context": f"number{number} {'word ' * words}"}
+        | {"answers": [asked.gold], "all_classes": list(asked.classes) or None}
+        for number, words in enumerate(LENGTHS)
+    ]
+    (tmp_path / "data.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    (tmp_path / "kv.yaml").write_text(CONFIG)
+    lake = Lake(tmp_path / "lake")
+    with Speaker(asked) as server:
+        told = (f"dataset.task={task}", f"engine.base_url={server.url}", f"output.folder={tmp_path / 'results'}")
+        settings = load_settings(tmp_path / "kv.yaml", told, {})
+        prepare(settings, lake)
+        outcome = run(settings, lake)
+    score_group(settings, lake)
+    analyzed = analyze_group(settings, lake)
+    report = write_report(settings, lake).read_text()
+
+    assert [(each.answered, each.failed) for each in outcome.budgets] == [(6, 0), (6, 0)]
+    means = lake.sql("SELECT budget, accuracy FROM kv_bin_stats WHERE bin_index = -1").rows()
+    assert dict(means) == pytest.approx({1.0: 1.0, 0.5: asked.score})
+    for row in analyzed.transitions.to_dicts():
+        assert (row["is_detected"], row["drop"]) == (True, pytest.approx(1 - asked.score))
+    assert f"scored by `{asked.metric}`" in report
+    assert not re.search(r"\b(nan|None|NaN|inf)\b", report)
+    shown = sample(settings, lake, n=12)
+    assert {(each.question, each.answers, each.metric) for each in shown} == {
+        (asked.question, (asked.gold,), asked.metric)
+    }
+    assert {each.text for each in shown} == {asked.whole, asked.half}
+    assert [check for check in verify(settings, lake) if not check.passed] == []
 
 
 def _collapses(variation: Variation) -> bool:
