@@ -155,6 +155,8 @@ docs: $(STAMP) ## write the generated pages of docs/
 
 bench: $(STAMP) ## run the benchmarks; docs/benchmarks.md has figures of a past run
 	$(BIN)/python benchmarks/run.py $(ARGS)
+	$(BIN)/python benchmarks/transition.py
+	$(BIN)/python benchmarks/transition_run.py
 
 wheel: $(STAMP) ## build sdist and wheel into dist/, try the wheel in an empty environment without torch
 	rm -rf dist build

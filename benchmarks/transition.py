@@ -3,6 +3,7 @@
     python benchmarks/transition.py
 
 Prints the seconds of `lake kv score` and `lake kv analyze` without the start of a process; the aim is 5 s for both.
+docs/benchmarks.md has figures of a past run.
 """
 
 from __future__ import annotations

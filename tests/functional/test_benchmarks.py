@@ -129,3 +129,33 @@ def test_every_operation_of_a_model_stands_beside_the_profiler() -> None:
     for column in ("ours_ms", "profiler_ms"):
         assert every[column] == pytest.approx(sum(row[column] for row in rows.values()))
     assert found["whole_model_ms"] > 0
+
+
+def said(script: str, *options: str) -> str:
+    """What a benchmark prints."""
+    command = [sys.executable, RUN.with_name(script), *options]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+
+
+def test_scoring_and_analysing_an_evaluation_are_timed() -> None:
+    told = said("transition.py", "--answers", "500")
+    seconds = re.findall(r"(?m)^(\w+): (\d+\.\d\d) s", told)
+    assert [what for what, _ in seconds] == ["scoring", "analysing", "together"]
+    answers, verdicts = re.findall(r"(\d+) answers, (\d+) verdicts", told)[0]
+    assert 450 < int(answers) <= 500
+    assert verdicts == "2"
+
+
+def test_how_busy_asking_keeps_a_server_is_measured() -> None:
+    pytest.importorskip("httpx2", reason="httpx2 is not installed: pip install 'groundlake[transition]'")
+    told = said("transition_run.py", "--requests", "40", "--answer-s", "0.02")
+    assert "40 requests, 16 at a time, 0.02 s each: " in told
+    mean, every = re.findall(r"mean (\d\.\d+) \(aim 0\.9\); all of them (\d\.\d+)", told)[0]
+    assert 0 < float(mean) <= 1
+    assert 0 <= float(every) <= 1
+
+
+def test_make_bench_runs_what_measures_evaluations() -> None:
+    recipe = (RUN.parents[1] / "Makefile").read_text().split("\nbench:")[1].split("\n\n")[0]
+    for script in ("run.py", "transition.py", "transition_run.py"):
+        assert f"benchmarks/{script}" in recipe
