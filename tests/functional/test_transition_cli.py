@@ -200,20 +200,6 @@ def test_a_budget_that_loses_nothing_is_said_to_and_others_are_not_spoken_of(ins
     assert {row["budget"] for row in shown} == {1.0, 0.5}
 
 
-def test_concurrency_is_an_option_that_asks_nothing_anew(inside: Inside, served: str) -> None:
-    inside("kv", "prepare", "-c", served)
-    with LlmServer(meet=4) as server:
-        there = overrides({"engine.base_url": server.url})
-        told = inside("kv", "run", "-c", served, *there, "--concurrency", "4").stdout
-        assert "budget 1: 4 asked, 4 answered" in told
-        assert (len(server.received), server.busiest) == (8, 4)
-    said = inside("kv", "all", "-c", served, "--concurrency", "3").stdout
-    assert "run: budget 1: nothing to ask, 4 had ended before" in said
-    assert "engine.concurrency: got 0" in inside("kv", "run", "-c", served, "--concurrency", "0", code=2).stderr
-    printed = inside("kv", "all", "-c", served, "--concurrency", "7", "--print-config").stdout
-    assert "concurrency: 7" in printed
-
-
 def test_a_part_of_the_budgets_is_a_partial_run_that_has_to_be_allowed(inside: Inside, served: str) -> None:
     inside("kv", "prepare", "-c", served)
     inside("kv", "run", "-c", served, *overrides({"kv.budgets": "[1.0]"}))
