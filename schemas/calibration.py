@@ -159,6 +159,13 @@ class Quantizations(Table):
         "Hash of what the model was given for the probe images, with its type and layout", nullable=True
     )
     evaluation_set: str = column("Set that accuracy is of; NULL where none was evaluated", nullable=True)
+    evaluation_run_id: str = column(
+        "Run that registered it as it was evaluated: its name may stand for other images or another preparation later",
+        nullable=True,
+    )
+    evaluation_fingerprint: str = column(
+        "Hash of what that registration prepares of the probe images, with its type and layout", nullable=True
+    )
     num_evaluated: int = column("Images that accuracy is of", unit="1", nullable=True, ge=0)
     accuracy_before: float = column("Share of right answers before", unit="1", nullable=True, ge=0, le=1)
     accuracy_after: float = column("Share of right answers of the quantized model", unit="1", nullable=True, ge=0, le=1)

@@ -10,14 +10,38 @@
 -- column end_to_end_latency_ms [ms]: Mean latency of the whole quantized model, of the run that timed it; NULL where none did
 -- column timing_method: How that run timed it; NULL where none did
 -- column set_is_here: Whether the set of that name in this lake has this fingerprint; NULL where no set has the name
--- column num_overlapping [1]: Images that the calibration set and the evaluation set share: 0 when all is well; NULL where the
---   lake does not have both, with all their images
--- column preprocessing_matches: Whether the images that calibrated were prepared as the evaluation prepares them; NULL where the
---   lake does not have the sets to tell
-WITH shared AS (
-    SELECT calibration_set, evaluation_set, count(DISTINCT sample_id) AS num_overlapping
-    FROM calibration_overlap
-    GROUP BY calibration_set, evaluation_set
+-- column evaluation_is_here: Whether its name stands today for the registration that was evaluated; NULL where none is known
+-- column num_overlapping [1]: Images that the calibration set and the evaluation share, as it was registered when it was
+--   evaluated: 0 when all is well; NULL where the lake does not have both, with all their images
+-- column preprocessing_matches: Whether the images that calibrated were prepared as that registration prepares them; NULL where
+--   the lake does not have the sets to tell
+WITH used AS (
+    SELECT
+        q.hardware_id,
+        q.run_id,
+        c.run_id AS calibration_run_id,
+        c.num_samples AS num_calibrating,
+        c.preprocessing_fingerprint AS set_preprocessing,
+        coalesce(q.evaluation_run_id, e.run_id) AS evaluation_run_id,
+        CASE WHEN coalesce(q.evaluation_run_id, e.run_id) = e.run_id THEN e.num_samples ELSE q.num_evaluated END
+            AS num_evaluating,
+        coalesce(q.evaluation_fingerprint, e.preprocessing_fingerprint) AS evaluation_preprocessing
+    FROM quantizations q
+    LEFT JOIN calibration_current_sets c
+        ON c.calibration_set = q.calibration_set AND c.set_fingerprint = q.set_fingerprint
+    LEFT JOIN evaluation_sets e ON e.evaluation_set = q.evaluation_set
+),
+pairs AS (
+    SELECT DISTINCT calibration_run_id, evaluation_run_id
+    FROM used
+    WHERE calibration_run_id IS NOT NULL AND evaluation_run_id IS NOT NULL
+),
+shared AS (
+    SELECT p.calibration_run_id, p.evaluation_run_id, count(DISTINCT s.sample_id) AS num_overlapping
+    FROM pairs p
+    JOIN calibration_samples s ON s.run_id = p.calibration_run_id
+    JOIN evaluation_samples t ON t.run_id = p.evaluation_run_id AND t.sample_id = s.sample_id
+    GROUP BY p.calibration_run_id, p.evaluation_run_id
 ),
 calibrating AS (
     SELECT run_id, count(*) AS stored_samples
@@ -31,20 +55,19 @@ evaluating AS (
 ),
 fitting AS (
     SELECT
-        p.calibration_set,
-        p.evaluation_set,
-        c.set_fingerprint,
-        p.matches,
+        u.hardware_id,
+        u.run_id,
+        u.set_preprocessing,
+        u.evaluation_preprocessing,
         CASE
             WHEN s.num_overlapping > 0 THEN s.num_overlapping
-            WHEN m.stored_samples = c.num_samples AND t.stored_samples = e.num_samples THEN 0
+            WHEN m.stored_samples = u.num_calibrating AND t.stored_samples = u.num_evaluating THEN 0
         END AS num_overlapping
-    FROM calibration_preprocessing p
-    JOIN calibration_current_sets c ON c.calibration_set = p.calibration_set
-    JOIN evaluation_sets e ON e.evaluation_set = p.evaluation_set
-    LEFT JOIN calibrating m ON m.run_id = c.run_id
-    LEFT JOIN evaluating t ON t.run_id = e.run_id
-    LEFT JOIN shared s ON s.calibration_set = p.calibration_set AND s.evaluation_set = p.evaluation_set
+    FROM used u
+    LEFT JOIN calibrating m ON m.run_id = u.calibration_run_id
+    LEFT JOIN evaluating t ON t.run_id = u.evaluation_run_id
+    LEFT JOIN shared s
+        ON s.calibration_run_id = u.calibration_run_id AND s.evaluation_run_id = u.evaluation_run_id
 )
 SELECT
     q.hardware_id,
@@ -59,6 +82,8 @@ SELECT
     q.num_calibration_samples,
     q.preprocess,
     q.evaluation_set,
+    q.evaluation_run_id,
+    e.run_id = q.evaluation_run_id AS evaluation_is_here,
     q.num_evaluated,
     q.accuracy_before,
     q.accuracy_after,
@@ -70,10 +95,7 @@ SELECT
     q.weights_after_bytes,
     CAST(q.weights_before_bytes AS DOUBLE) / NULLIF(q.weights_after_bytes, 0) AS weights_ratio,
     f.num_overlapping,
-    CASE
-        WHEN q.preprocessing_fingerprint IS NULL THEN f.matches
-        ELSE q.preprocessing_fingerprint = e.preprocessing_fingerprint
-    END AS preprocessing_matches,
+    coalesce(q.preprocessing_fingerprint, f.set_preprocessing) = f.evaluation_preprocessing AS preprocessing_matches,
     q.measured_run_id,
     m.end_to_end_latency_ms,
     m.timing_method,
@@ -84,7 +106,4 @@ JOIN quantizations q ON q.hardware_id = r.hardware_id AND q.run_id = r.run_id
 LEFT JOIN runs m ON m.hardware_id = q.hardware_id AND m.run_id = q.measured_run_id
 LEFT JOIN calibration_current_sets c ON c.calibration_set = q.calibration_set
 LEFT JOIN evaluation_sets e ON e.evaluation_set = q.evaluation_set
-LEFT JOIN fitting f
-    ON f.calibration_set = q.calibration_set
-    AND f.set_fingerprint = q.set_fingerprint
-    AND f.evaluation_set = q.evaluation_set
+LEFT JOIN fitting f ON f.hardware_id = q.hardware_id AND f.run_id = q.run_id

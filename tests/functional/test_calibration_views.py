@@ -217,6 +217,27 @@ def test_of_a_quantization_with_a_set_that_is_not_here_nothing_is_claimed(fittin
     assert (gone["set_is_here"], gone["num_overlapping"], gone["weights_ratio"]) == (None, None, None)
 
 
+def test_a_quantization_is_judged_by_the_evaluation_as_it_was_registered_then(lake_root: Path) -> None:
+    """Its name stands for other images and another preparation since; the row keeps its verdict."""
+    lake = Lake(lake_root)
+    built(lake)
+    for name, images, prepared in (("mended", (0, 7), "divided"), ("spoilt", (7, 8), "raw")):
+        first = registered(lake, name, images, preprocessing_fingerprint=prepared)
+        used = {"evaluation_run_id": first, "evaluation_fingerprint": prepared}
+        quantized(lake, evaluation_set=name, preprocessing_fingerprint="raw", **used)
+    before = {row["evaluation_set"]: row for row in Asked(lake_root).rows("quantization_results")}
+    assert {name: row["evaluation_is_here"] for name, row in before.items()} == {"mended": True, "spoilt": True}
+    registered(lake, "mended", hour=9)
+    registered(lake, "spoilt", (0, 1), hour=9, preprocessing_fingerprint="divided")
+    after = {row["evaluation_set"]: row for row in Asked(lake_root).rows("quantization_results")}
+    verdict = ("num_overlapping", "preprocessing_matches", "evaluation_is_here")
+    assert [after["mended"][name] for name in verdict] == [1, False, False]
+    assert [after["spoilt"][name] for name in verdict] == [0, True, False]
+    quantized(lake, hour=9, evaluation_set=None, num_evaluated=None)
+    (none,) = (row for row in Asked(lake_root).rows("quantization_results") if row["evaluation_set"] is None)
+    assert [none[name] for name in verdict] == [None] * 3
+
+
 def test_images_come_back_raw_and_as_float32_in_the_order_of_the_set(alone: Asked) -> None:
     opened = open_set(alone.lake, "set")
     stored = np.array([list(pixels(number)) for number in (0, 1, 100, 244)], dtype=np.uint8).reshape(4, 2, 2, 3)

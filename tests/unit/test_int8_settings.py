@@ -187,11 +187,14 @@ def test_a_network_that_was_not_evaluated_is_measured_again_where_accuracy_is_wa
     keys = {"hardware_id": "dev", "precision": "int8", "model": "own:small", "batch": 1}
     unknown = dict.fromkeys(("evaluation_set", "num_evaluated", "accuracy_before", "accuracy_after"))
     quantized(lake, measured_run_id=lake.write(keys), **INT8.decisive, **unknown)
-    evaluating = replace(INT8, evaluation_set="test", evaluation_data="cifar")
+    evaluating = replace(INT8, evaluation_set="test", evaluation_run_id="first", evaluation_data="cifar")
     assert measured_already(lake, "dev", INT8) == {NET}
     assert measured_already(lake, "dev", evaluating) == set()
     quantized(lake, measured_run_id=lake.write(keys), **INT8.decisive)
+    assert measured_already(lake, "dev", evaluating) == set(), "nobody knows what the name stood for"
+    quantized(lake, measured_run_id=lake.write(keys), **INT8.decisive, evaluation_run_id="first")
     assert measured_already(lake, "dev", evaluating) == {NET}
+    assert measured_already(lake, "dev", replace(evaluating, evaluation_run_id="second")) == set()
 
 
 def test_what_int8_is_made_with_is_checked_without_torch() -> None:

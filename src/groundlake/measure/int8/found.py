@@ -51,6 +51,7 @@ class Int8Found:
             settings: How the network was quantized.
             measured_run_id: Run that timed it.
         """
+        is_evaluated = self.num_evaluated is not None
         facts = asdict(self) | {
             "int8_kernels": list(self.int8_kernels),
             "measured_run_id": measured_run_id,
@@ -59,7 +60,9 @@ class Int8Found:
             "engine": settings.engine,
             "preprocess": settings.preprocess,
             "preprocessing_fingerprint": settings.preprocessing_fingerprint,
-            "evaluation_set": None if self.num_evaluated is None else settings.evaluation_set,
+            "evaluation_set": settings.evaluation_set if is_evaluated else None,
+            "evaluation_run_id": settings.evaluation_run_id if is_evaluated else None,
+            "evaluation_fingerprint": settings.preprocessing_fingerprint if is_evaluated else None,
         }
         return pl.DataFrame([facts], infer_schema_length=None)
 

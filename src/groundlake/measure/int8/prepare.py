@@ -192,7 +192,8 @@ def _labelled(
     function = settings.function() or apply
     for start in range(0, len(images), settings.batch_size):
         part = slice(start, start + settings.batch_size)
-        prepared = np.asarray(function(images.pixels[part]), dtype=np.float32)
+        own = images.pixels[part].copy()  # both networks are given the same, whatever the function does to its input
+        prepared = np.asarray(function(own), dtype=np.float32)
         if settings.returns == "NHWC":
             prepared = prepared.transpose(0, 3, 1, 2)
         labels = images.labels[part]

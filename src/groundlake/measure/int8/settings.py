@@ -55,6 +55,7 @@ class Int8Settings:
             the set has them: float32, 0 to 255.
         returns: Order of the axes of what that function returns.
         evaluation_set: Evaluation set whose preprocessing that is.
+        evaluation_run_id: Run that registered it: the name may be registered again, with other content.
         evaluation_data: Folder or file with its images; None evaluates nothing.
         engine: Engine of torch's quantized operations.
     """
@@ -68,6 +69,7 @@ class Int8Settings:
     preprocess: str | None = None
     returns: Layout = "NHWC"
     evaluation_set: str | None = None
+    evaluation_run_id: str | None = None
     evaluation_data: str | None = None
     engine: str = ENGINES[0]
 
@@ -115,12 +117,18 @@ class Int8Settings:
         """Read the images that accuracy is of; None where nothing is evaluated.
 
         Raises:
-            UsageError: They cannot be read, or are not those that were registered.
+            UsageError: They cannot be read, are not those that were registered, or the name was registered again.
         """
         if self.evaluation_set is None or self.evaluation_data is None:
             return None
         lake = Lake(self.lake_root)
-        return read_registered(lake, registered(lake, self.evaluation_set), self.evaluation_data)
+        row = registered(lake, self.evaluation_set)
+        if row["run_id"] != self.evaluation_run_id:
+            raise UsageError(
+                f"evaluation set {self.evaluation_set} was registered again since the sweep began\n"
+                "  start the sweep again: what it measured is in the lake, evaluated on what was registered then"
+            )
+        return read_registered(lake, row, self.evaluation_data)
 
 
 def choose_int8(
@@ -176,6 +184,7 @@ def choose_int8(
         preprocess=row["preprocess"],
         returns=returns,
         evaluation_set=evaluation_set,
+        evaluation_run_id=row["run_id"],
         evaluation_data=None if evaluation_data is None else str(evaluation_data),
     )
     _refuse_changed_function(settings, opened)
@@ -276,7 +285,8 @@ def runs_made_alike(lake: Lake, hardware_id: str, int8: Int8Settings) -> list[st
     rows = lake.frame("quantizations", hardware_id=hardware_id)
     alike = rows.filter(*(pl.col(name) == value for name, value in int8.decisive.items()))
     if int8.evaluation_data is not None:
-        alike = alike.filter(pl.col("evaluation_set") == int8.evaluation_set, pl.col("accuracy_after").is_not_null())
+        same = pl.col("evaluation_run_id") == pl.lit(int8.evaluation_run_id)  # its name may be registered again
+        alike = alike.filter(same, pl.col("accuracy_after").is_not_null())
     found: list[str] = alike["measured_run_id"].drop_nulls().to_list()
     return found
 

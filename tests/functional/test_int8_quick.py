@@ -1,0 +1,128 @@
+"""int8 from the calibration set to the rows of the lake, in one process: small enough to be run with every change."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from cifar import write_cifar10
+
+torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
+pytest.importorskip("torch.ao.quantization.quantize_fx", reason="this torch quantizes no more")
+
+from groundlake.calibration.building import build
+from groundlake.calibration.registering import register_evaluation
+from groundlake.errors import UsageError
+from groundlake.measure.engine import measure
+from groundlake.measure.int8.quantize import count_right
+from groundlake.measure.int8.settings import choose_int8
+from groundlake.measure.messages import Job
+from groundlake.measure.plan import Configuration, PlannedRun, SweepSettings, plan
+from groundlake.measure.record import Measurement
+from groundlake.store import Lake
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from groundlake.measure.int8.settings import Int8Settings
+
+ENGINE = next((each for each in ("onednn", "qnnpack") if each in torch.backends.quantized.supported_engines), None)
+pytestmark = pytest.mark.skipif(ENGINE is None, reason="this torch has no engine for int8")
+
+CODE = """
+import numpy as np
+import torch
+
+def prepare(images):
+    images //= 2  # a function may use its input as it likes
+    return images.astype(np.float32)
+
+class Net(torch.nn.Sequential):
+    input_shape = (3, 32, 32)
+
+    def __init__(self):
+        super().__init__(torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(10))
+        self(torch.zeros(1, 3, 32, 32))
+"""
+NET = Configuration("quick_evaluation:Net", "int8", 2)
+
+
+@pytest.fixture
+def code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The working directory, with the module of an evaluation and pictures of ten classes."""
+    (tmp_path / "quick_evaluation.py").write_text(CODE, encoding="utf-8")
+    write_cifar10(tmp_path / "cifar", per_class=5, test_per_class=1)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield tmp_path
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture
+def chosen(code: Path) -> Int8Settings:
+    lake = Lake(code / "lake")
+    build(lake, source="cifar10", data_dir=code / "cifar", samples_per_class=1, name="ten")
+    register_evaluation(lake, "quick", code / "cifar", "quick_evaluation:prepare")
+    return choose(lake, code / "cifar")
+
+
+def choose(lake: Lake, data: Path) -> Int8Settings:
+    return choose_int8(lake, calibration_set="ten", engine=str(ENGINE), evaluation_set="quick", evaluation_data=data)
+
+
+def run(chosen: Int8Settings, hardware_id: str = "dev") -> Measurement:
+    """Measure the network in two passes, and write what came of it."""
+    settings = SweepSettings(hardware_id=hardware_id, int8=chosen)
+    job = Job(model=NET.model, precision="int8", batch=NET.batch, device="cpu", warmup=0, runs=2, int8=chosen)
+    done = Measurement.of(PlannedRun(NET), settings, measure(job, lambda *_: None))
+    Lake(chosen.lake_root).write_many(done.to_runs())
+    return done
+
+
+def test_int8_is_quantized_proven_evaluated_and_written(chosen: Int8Settings) -> None:
+    done = run(chosen)
+    lake = Lake(chosen.lake_root)
+    (row,) = lake.frame("quantizations", hardware_id="dev").to_dicts()
+    (timed,) = lake.runs("dev").filter(kind="efficiency").to_dicts()
+    assert (row["calibration_set"], row["set_fingerprint"]) == ("ten", chosen.set_fingerprint)
+    assert (row["measured_run_id"], row["num_calibration_samples"], row["engine"]) == (timed["run_id"], 10, ENGINE)
+    assert any(name.startswith("quantized::conv2d") for name in row["int8_kernels"])
+    assert 0 < row["int8_time_share"] < 1
+    assert (row["evaluation_set"], row["num_evaluated"]) == ("quick", 10)
+    assert 0 <= row["accuracy_after"] <= 1
+    assert f"10 images prepared by quick_evaluation:prepare), {ENGINE}; " in str(done.int8_in_words())
+    assert timed["end_to_end_latency_ms"] > 0
+    assert row["evaluation_run_id"] == chosen.evaluation_run_id
+    assert plan(lake, SweepSettings(hardware_id="dev", int8=chosen), [NET]).todo == ()
+
+
+def test_an_evaluation_that_is_registered_again_is_evaluated_again(chosen: Int8Settings, code: Path) -> None:
+    run(chosen)
+    lake = Lake(chosen.lake_root)
+    write_cifar10(code / "other", per_class=5, test_per_class=2, seed=1)
+    register_evaluation(lake, "quick", code / "other", "quick_evaluation:prepare")
+    with pytest.raises(UsageError, match="evaluation set quick was registered again since the sweep began"):
+        chosen.evaluation_images()
+    again = choose(lake, code / "other")
+    assert len(plan(lake, SweepSettings(hardware_id="dev", int8=again), [NET]).todo) == 1
+    (row,) = lake.sql("select evaluation_is_here, num_overlapping from quantization_results").rows()
+    assert row == (False, 0)
+
+
+def test_both_networks_are_evaluated_on_the_same_images_whatever_the_function_does_to_its_input(
+    chosen: Int8Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+
+    def kept(network: Callable, batches: Iterator) -> int:
+        got = list(batches)
+        seen.append(torch.cat([images for images, _ in got]))
+        return count_right(network, got)
+
+    monkeypatch.setattr("groundlake.measure.int8.prepare.count_right", kept)
+    run(chosen)
+    before, after = seen
+    assert before.equal(after)
