@@ -20,13 +20,15 @@ override FROM := $(value FROM)
 override MODELS := $(value MODELS)
 override PRECISIONS := $(value PRECISIONS)
 override CALIBRATION_SET := $(value CALIBRATION_SET)
+override EVALUATION_SET := $(value EVALUATION_SET)
+override EVALUATION_DATA := $(value EVALUATION_DATA)
 override BATCHES := $(value BATCHES)
 override DEVICE := $(value DEVICE)
 override REPEAT := $(value REPEAT)
 override SWEEP := $(value SWEEP)
 override FORCE := $(value FORCE)
 override TORCH_INDEX := $(or $(value TORCH_INDEX),$(shell cat .venv/.torch-index 2>/dev/null))
-export HW FROM MODELS PRECISIONS CALIBRATION_SET BATCHES DEVICE REPEAT SWEEP FORCE TORCH TORCH_INDEX
+export HW FROM MODELS PRECISIONS CALIBRATION_SET EVALUATION_SET EVALUATION_DATA BATCHES DEVICE REPEAT SWEEP FORCE TORCH TORCH_INDEX
 
 ifneq ($(filter-out default cpu system,$(TORCH)),)
 $(error TORCH=$(TORCH) is unknown; take default, cpu or system)
@@ -44,7 +46,8 @@ CATEGORIES := unit contract property functional conformance gpu
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
 	@printf '\n%s\n' \
-	  'make ingest takes HW= FROM= MODELS= PRECISIONS= CALIBRATION_SET= BATCHES= DEVICE= REPEAT= SWEEP=quick|full FORCE=1' \
+	  'make ingest takes HW= FROM= MODELS= PRECISIONS= BATCHES= DEVICE= REPEAT= SWEEP=quick|full FORCE=1, and for int8' \
+	  'CALIBRATION_SET= EVALUATION_SET= EVALUATION_DATA=' \
 	  'make setup takes TORCH=default|cpu|system and TORCH_INDEX= (for cpu); the tests take ARGS= for pytest and JOBS='
 
 setup: $(STAMP) ## create .venv with everything pinned (says first how much it downloads)
@@ -102,6 +105,8 @@ ingest: $(STAMP) ## measure this machine (or import FROM=), write the lake, show
 	[ -z "$$MODELS" ] || set -- "$$@" "--models=$$MODELS"; \
 	[ -z "$$PRECISIONS" ] || set -- "$$@" "--precisions=$$PRECISIONS"; \
 	[ -z "$$CALIBRATION_SET" ] || set -- "$$@" "--calibration-set=$$CALIBRATION_SET"; \
+	[ -z "$$EVALUATION_SET" ] || set -- "$$@" "--evaluation-set=$$EVALUATION_SET"; \
+	[ -z "$$EVALUATION_DATA" ] || set -- "$$@" "--evaluation-data=$$EVALUATION_DATA"; \
 	[ -z "$$BATCHES" ] || set -- "$$@" "--batches=$$BATCHES"; \
 	[ -z "$$DEVICE" ] || set -- "$$@" "--device=$$DEVICE"; \
 	[ -z "$$REPEAT" ] || set -- "$$@" "--repeat=$$REPEAT"; \

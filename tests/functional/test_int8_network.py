@@ -312,7 +312,8 @@ def test_a_measured_network_tells_what_it_was_made_with_and_what_that_cost(lake:
     assert abs(found.accuracy_after - found.accuracy_before) <= 0.15
     fp32 = measure(Job(model=SMALL, precision="fp32", batch=2, device="cpu", warmup=0, runs=2), lambda *_: None)
     assert fp32.int8 is None
-    assert (measured.flops_method, fp32.flops_method) == ("fx_chain_v1+int8_bytes", "fx_chain_v1")
+    assert measured.flops_method.startswith("fx_chain_v1+int8_bytes.")
+    assert fp32.flops_method == "fx_chain_v1"
     assert [part.node_names for part in measured.subgraphs] == [part.node_names for part in fp32.subgraphs]
     assert (measured.total_flops, measured.timing_method) == (fp32.total_flops, fp32.timing_method)
     assert [len(samples) for samples in measured.subgraph_ms] == [2] * len(fp32.subgraphs)

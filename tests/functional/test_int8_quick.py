@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 from cifar import write_cifar10
 
-torch = pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
+pytest.importorskip("torch", reason="torch is not installed: pip install 'groundlake[measure]'")
 pytest.importorskip("torch.ao.quantization.quantize_fx", reason="this torch quantizes no more")
+
+import torch
 
 from groundlake.calibration.building import build
 from groundlake.calibration.registering import register_evaluation
@@ -42,7 +44,8 @@ class Net(torch.nn.Sequential):
     input_shape = (3, 32, 32)
 
     def __init__(self):
-        super().__init__(torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten(), torch.nn.LazyLinear(10))
+        super().__init__(torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten())
+        self.append(torch.nn.LazyLinear(10))
         self(torch.zeros(1, 3, 32, 32))
 """
 NET = Configuration("quick_evaluation:Net", "int8", 2)
@@ -87,6 +90,8 @@ def test_int8_is_quantized_proven_evaluated_and_written(chosen: Int8Settings) ->
     lake = Lake(chosen.lake_root)
     (row,) = lake.frame("quantizations", hardware_id="dev").to_dicts()
     (timed,) = lake.runs("dev").filter(kind="efficiency").to_dicts()
+    assert timed["flops_method"] == f"fx_chain_v1+int8_bytes.{chosen.network}"
+    assert "preparation_not_checked" not in str(timed["warnings"])
     assert (row["calibration_set"], row["set_fingerprint"]) == ("ten", chosen.set_fingerprint)
     assert (row["measured_run_id"], row["num_calibration_samples"], row["engine"]) == (timed["run_id"], 10, ENGINE)
     assert any(name.startswith("quantized::conv2d") for name in row["int8_kernels"])
@@ -126,3 +131,13 @@ def test_both_networks_are_evaluated_on_the_same_images_whatever_the_function_do
     run(chosen)
     before, after = seen
     assert before.equal(after)
+
+
+def test_a_network_whose_preparation_nobody_checked_says_so(chosen: Int8Settings) -> None:
+    unchecked = choose_int8(Lake(chosen.lake_root), calibration_set="ten", engine=str(ENGINE))
+    done = run(unchecked)
+    (warning,) = (text for text in done.warnings if text.startswith("preparation_not_checked: "))
+    assert "no evaluation that is registered prepares images so: quick (quick_evaluation:prepare);" in warning
+    assert "measure it again with --evaluation-set quick" in warning
+    kept = Lake(chosen.lake_root).sql("select warnings from runs where kind = 'efficiency'").rows()
+    assert warning in kept[0][0]

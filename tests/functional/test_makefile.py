@@ -196,6 +196,8 @@ def test_options_of_a_measurement_reach_the_command(make: Make) -> None:
         ("MODELS", "no_such_model", "no_such_model"),
         ("PRECISIONS", "fp99", "fp99"),
         ("CALIBRATION_SET", "stripes", "--calibration-set is for int8"),
+        ("EVALUATION_SET", "stripes-test", "--evaluation-set is for int8"),
+        ("EVALUATION_DATA", "cifar $ 10", "--evaluation-data is for int8"),
         ("DEVICE", "abacus", "abacus"),
         ("REPEAT", "often", "--repeat"),
         ("SWEEP", "broad", "--sweep"),

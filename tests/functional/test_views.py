@@ -238,8 +238,8 @@ def test_runs_by_different_methods_are_not_comparable(lake: Lake, other: dict[st
 
 def test_a_method_that_counts_other_bytes_only_is_comparable(lake: Lake) -> None:
     put(lake, flops_method="fx_chain_v1", total_latency_ms=10.0)
-    put(lake, precision="int8", flops_method="fx_chain_v1+int8_bytes", total_latency_ms=4.0)
-    put(lake, precision="bf16", flops_method="export_chain_v1+int8_bytes")
+    put(lake, precision="int8", flops_method="fx_chain_v1+int8_bytes.onednn.00.11", total_latency_ms=4.0)
+    put(lake, precision="bf16", flops_method="export_chain_v1+int8_bytes.onednn.00.11")
     rows = lake.sql("select precision, speedup, verdict from precision_speedup order by precision").rows()
     assert rows == [("bf16", None, "not_comparable"), ("int8", 2.5, "comparable")]
 

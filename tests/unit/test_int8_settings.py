@@ -82,7 +82,21 @@ def test_without_an_evaluation_the_images_calibrate_as_the_set_has_them(lake: La
     assert (chosen.set_fingerprint, chosen.num_images) == (opened.fingerprint, 50)
     assert chosen.preprocessing_fingerprint == opened.preprocessing_fingerprint
     assert (chosen.engine, chosen.image_shape, chosen.preprocess) == ("onednn", (3, 32, 32), None)
+    (doubt,) = chosen.doubts
+    assert "right only for a network that normalises by itself" in str(doubt), "`right` prepares images as the set does"
     assert chosen.evaluation_images() is None
+
+
+def test_raw_images_that_no_registered_evaluation_has_are_doubtful(data: Path, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    build(lake, source="cifar10", data_dir=data, samples_per_class=1, name="stripes")
+    (doubt,) = choose_int8(lake, calibration_set="stripes").doubts
+    assert (doubt.code, doubt.observed) == ("preparation_not_checked", "no --evaluation-set")
+    register_evaluation(lake, "net-test", data, "groundlake.calibration.small_net:prepare")
+    (doubt,) = choose_int8(lake, calibration_set="stripes").doubts
+    assert "no evaluation that is registered prepares images so: net-test (groundlake.calibration" in doubt.meaning
+    assert doubt.advice == "measure it again with --evaluation-set net-test"
+    assert choose_int8(lake, calibration_set="stripes", evaluation_set="net-test").doubts == ()
 
 
 def test_with_an_evaluation_the_images_are_prepared_as_it_prepares_them(lake: Lake, data: Path) -> None:

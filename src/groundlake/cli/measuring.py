@@ -15,7 +15,7 @@ from groundlake.cli.moving import finish, print_report
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command, say, without_reader
 from groundlake.cli.stopping import stops_behind_the_current_run
-from groundlake.cli.sweep_report import Course, new_name, print_plan, print_result, shown
+from groundlake.cli.sweep_report import Course, doubts_about_int8, new_name, print_plan, print_result, shown
 from groundlake.errors import INTERRUPTED, LakeError, UsageError
 
 if TYPE_CHECKING:
@@ -208,6 +208,8 @@ def _measure(
     settings.remark(f"measuring {target.hardware_id} on {target.device}: {len(wanted)} configurations")
     if target.new_name:
         settings.remark(new_name(target))
+    for doubt in doubts_about_int8(plan_settings):
+        settings.remark(f"warning: {doubt}")
     course = Course()
     with (
         stops_behind_the_current_run(course.under_way) as should_stop,

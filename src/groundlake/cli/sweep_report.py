@@ -100,6 +100,11 @@ def new_name(target: Target) -> str:
     return f"{target.hardware_id} is a new device id; this machine was detected as {target.new_name}"
 
 
+def doubts_about_int8(settings: SweepSettings) -> list[str]:
+    """Say what is known to be doubtful about every run in int8, before the first one."""
+    return [] if settings.int8 is None else [str(doubt) for doubt in settings.int8.doubts]
+
+
 def print_result(settings: Settings, result: SweepResult, target: Target, *, repeat: int | None) -> None:
     """Print what a sweep did: counts, where the data and the time went, and what to look at."""
     doubtful = sum(bool(finished.warnings) for finished in result.done)
@@ -186,6 +191,8 @@ def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Co
     print(f"{plan_settings.hardware_id} on {plan_settings.device}: {counts}")
     if target.new_name:
         print(new_name(target))
+    for doubt in doubts_about_int8(plan_settings):
+        print(f"warning: {doubt}")
     if not rows:
         print(_again(plan_settings.repeat))
     print_rows(pl.DataFrame(rows, schema=schema))

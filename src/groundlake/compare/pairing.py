@@ -20,6 +20,10 @@ _LISTED = 4
 _NO_PARTS = "end_to_end"
 """Timing method of a run whose parts could not be timed singly; the whole model was timed as in any other."""
 
+_NETWORK = "+"
+"""Behind it, the counting method of an int8 network says how its bytes are counted, and with which engine, set and
+preparation it was made. Another precision has the same cut and the same FLOPs; another int8 network is no repeat."""
+
 
 @dataclass(frozen=True)
 class Pairing:
@@ -84,12 +88,8 @@ def why_not_comparable(a: Sequence[Figure], b: Sequence[Figure], across: Sequenc
     """
     if shared := {figure.run["run_id"] for figure in a} & {figure.run["run_id"] for figure in b}:
         return f"run {min(shared)} is on both sides"
-    for name in ("device", "timing_method", "flops_method"):
-        told = [_values(side, name, UNKNOWN) for side in (a, b)]
-        if name == "timing_method" and a[0].quantity == END_TO_END:
-            told = [values - {_NO_PARTS} for values in told]
-        if all(told) and (found := _differ(name, *told)):
-            return found
+    if found := _other_methods(a, b, across):
+        return found
     work = [_work(side, per_input="batch" in across) for side in (a, b)]
     if all(work) and (found := _differ("the graph, in total_flops", *work)):
         return found
@@ -101,20 +101,33 @@ def why_not_comparable(a: Sequence[Figure], b: Sequence[Figure], across: Sequenc
     return None
 
 
+def _other_methods(a: Sequence[Figure], b: Sequence[Figure], across: Sequence[str]) -> str | None:
+    """Say which method of measuring differs; a side of another precision may be an int8 network, but only one."""
+    for name in ("device", "timing_method", "flops_method"):
+        told = [_values(side, name, UNKNOWN) for side in (a, b)]
+        if name == "timing_method" and a[0].quantity == END_TO_END:
+            told = [values - {_NO_PARTS} for values in told]
+        if name == "flops_method" and "precision" in across:
+            if mixed := next((values for values in told if len(values) > 1), None):
+                return f"flops_method differs within one side: {_listed(mixed)}"
+            told = [{value.partition(_NETWORK)[0] for value in values} for values in told]
+        if all(told) and (found := _differ(name, *told)):
+            return found
+    return None
+
+
 def _differ(what: str, a: set[Any], b: set[Any]) -> str | None:
     if len(a | b) == 1:
         return None
-    left, right = (" and ".join(sorted(map(str, side))) for side in (a, b))
-    return f"{what} differs: {left} against {right}"
+    return f"{what} differs: {_listed(a)} against {_listed(b)}"
+
+
+def _listed(values: set[Any]) -> str:
+    return " and ".join(sorted(map(str, values)))
 
 
 def _values(side: Sequence[Figure], name: str, unknown: object) -> set[Any]:
-    return {unknown if figure.run[name] is None else _told(name, figure.run[name]) for figure in side}
-
-
-def _told(name: str, value: Any) -> Any:  # noqa: ANN401 - whatever the column holds
-    """Return what counts of a value: behind a plus, a counting method says how bytes are counted, and no more."""
-    return value.partition("+")[0] if name == "flops_method" else value
+    return {unknown if figure.run[name] is None else figure.run[name] for figure in side}
 
 
 def _work(side: Sequence[Figure], *, per_input: bool) -> set[Any]:

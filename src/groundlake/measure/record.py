@@ -13,6 +13,7 @@ from groundlake.layout import new_id
 from groundlake.machine import gpu_index
 from groundlake.measure.doubts import doubts_about
 from groundlake.measure.int8.found import TABLE, quantization_run
+from groundlake.measure.int8.settings import INT8
 from groundlake.measure.plan import config_hash
 from groundlake.stats.intervals import summarize
 from groundlake.stats.timed import timed_subgraph
@@ -154,7 +155,9 @@ class FailedMeasurement:
     def to_frames(self) -> tuple[dict[str, object], dict[str, pl.DataFrame]]:
         """Return the run's columns of the ledger; there are no fact rows, and no pass of it counts."""
         row = _attempt(self.run, self.settings, self.started_at, self.duration_s, self.software)
-        return row | {"status": "failed", "error": self.reason, "timing_method": "none", "warmup_runs": None}, {}
+        chosen = self.settings.int8 if self.run.configuration.precision == INT8 else None
+        error = self.reason if chosen is None else f"{self.reason}\n  {chosen.in_words()}"
+        return row | {"status": "failed", "error": error, "timing_method": "none", "warmup_runs": None}, {}
 
 
 def _attempt(

@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from groundlake.measure.cut import Subgraph
 
 BYTES_COUNTED = "+int8_bytes"
-"""What the counting method's name gets: cut and FLOPs as before, bytes as the quantized network moves them."""
+"""What the counting method's name gets: cut and FLOPs as before, bytes as the quantized network moves them.
+
+Behind it stands which network that is (`Int8Settings.network`), so that whatever compares by counting method never
+takes networks of two engines, sets or preparations for repeats of each other."""
 
 _CALLS = ("call_module", "call_function", "call_method")
 

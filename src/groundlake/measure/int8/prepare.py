@@ -89,9 +89,9 @@ def int8_workload(
         example=example,
         subgraphs=counted,
         timed=timed,
-        flops_method=traced.flops_method + BYTES_COUNTED,
+        flops_method=f"{traced.flops_method}{BYTES_COUNTED}.{settings.network}",
         total_flops=sum(each.flops for each in subgraphs),
-        warnings=(*warnings, *fused),
+        warnings=(*settings.doubts, *warnings, *fused),
         int8=found,
     )
 

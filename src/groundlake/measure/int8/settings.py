@@ -15,6 +15,7 @@ from groundlake.calibration.reading import open_set, unknown_name
 from groundlake.calibration.streaming import make_feed
 from groundlake.calibration.user_code import find_function, from_working_directory
 from groundlake.errors import UsageError
+from groundlake.measure.doubts import Doubt
 from groundlake.measure.inputs import own_shape
 from groundlake.schemas import NO_KEY
 from groundlake.store import Lake
@@ -31,6 +32,15 @@ if TYPE_CHECKING:
 INT8 = "int8"
 ENGINES = ("onednn", "x86", "fbgemm", "qnnpack")
 """Engines of torch's quantized operations; which of them are there depends on how torch was built."""
+
+NOT_CHECKED = "preparation_not_checked"
+"""Warning of a network whose calibration images nobody compared with those of an evaluation."""
+
+SHOWN = 3
+"""Evaluation sets that the warning names."""
+
+SHORT = 12
+"""Digits of a fingerprint that tell networks apart, in the ledger and in messages."""
 
 CHANNELS = 3
 IMAGE_AXES = 4
@@ -58,6 +68,7 @@ class Int8Settings:
         evaluation_run_id: Run that registered it: the name may be registered again, with other content.
         evaluation_data: Folder or file with its images; None evaluates nothing.
         engine: Engine of torch's quantized operations.
+        doubts: What is doubtful about every network that is made so.
     """
 
     lake_root: str
@@ -72,6 +83,7 @@ class Int8Settings:
     evaluation_run_id: str | None = None
     evaluation_data: str | None = None
     engine: str = ENGINES[0]
+    doubts: tuple[Doubt, ...] = ()
 
     @property
     def decisive(self) -> dict[str, str]:
@@ -81,6 +93,18 @@ class Int8Settings:
             "preprocessing_fingerprint": self.preprocessing_fingerprint,
             "engine": self.engine,
         }
+
+    @property
+    def network(self) -> str:
+        """Engine, set and preparation in one short word: int8 networks of one model are alike where it is equal."""
+        return f"{self.engine}.{self.set_fingerprint[:SHORT]}.{self.preprocessing_fingerprint[:SHORT]}"
+
+    def in_words(self) -> str:
+        """Say what a network is made with."""
+        prepared = f"prepared by {self.preprocess}" if self.preprocess else "as they are (0 to 255)"
+        return (
+            f"int8 with set {self.calibration_set} ({self.set_fingerprint[:SHORT]}), images {prepared}, {self.engine}"
+        )
 
     @property
     def batch_size(self) -> int:
@@ -171,7 +195,7 @@ def choose_int8(
         engine=engine,
     )
     if evaluation_set is None:
-        return chosen
+        return replace(chosen, doubts=(_not_checked(opened),))
     row = registered(lake, evaluation_set)
     returns, shape = _prepared_shape(row)
     _refuse_shared(opened, row)
@@ -189,6 +213,31 @@ def choose_int8(
     )
     _refuse_changed_function(settings, opened)
     return settings
+
+
+def _not_checked(opened: CalibrationSet) -> Doubt:
+    """Say that nobody knows whether the network wants raw images; more where no registered evaluation has such."""
+    sets = opened.lake.frame("evaluation_sets", hardware_id=NO_KEY)
+    others = sets.filter(pl.col("preprocessing_fingerprint") != opened.preprocessing_fingerprint)
+    observed, threshold = "no --evaluation-set", "the preparation of the network's evaluation"
+    if 0 < others.height == sets.height:
+        names = sorted(others["evaluation_set"])
+        listed = ", ".join(f"{row['evaluation_set']} ({row['preprocess']})" for row in others.head(SHOWN).to_dicts())
+        return Doubt(
+            code=NOT_CHECKED,
+            meaning="calibrated with raw images (0 to 255), and no evaluation that is registered prepares images so:"
+            f" {listed}; a network that expects other values is wrong in int8",
+            observed=observed,
+            threshold=threshold,
+            advice=f"measure it again with --evaluation-set {names[0] if len(names) == 1 else 'NAME'}",
+        )
+    return Doubt(
+        code=NOT_CHECKED,
+        meaning="calibrated with raw images (0 to 255), which is right only for a network that normalises by itself",
+        observed=observed,
+        threshold=threshold,
+        advice="name the evaluation with --evaluation-set (lake calibration register-eval), and --evaluation-data",
+    )
 
 
 def registered(lake: Lake, name: str) -> dict[str, Any]:
