@@ -6,9 +6,11 @@ from typing import Annotated
 
 import polars as pl
 
-from groundlake.schemas.base import Element, Table, column
+from groundlake.schemas.base import Element, Table, column, in_order
 
 SPLITS = ("train", "test", "unknown")
+SHA256 = r"^[0-9a-f]{64}$"
+CHANNELS = 3
 
 
 class _OfNoDevice(Table):
@@ -67,7 +69,9 @@ class CalibrationSamples(_OfNoDevice):
     """One image of a calibration set, as raw bytes."""
 
     calibration_set: str = column("Set it is of")
-    sample_id: str = column("Hash of its size and its pixels: the same picture has the same one in every file format")
+    sample_id: str = column(
+        "Hash of its size and its pixels: the same picture has the same one in every file format", str_matches=SHA256
+    )
     ordinal: int = column("Place in the set, from 0", unit="1", ge=0)
     label: int = column("Class, from 0", unit="1", ge=0)
     class_name: str = column("Name of the class")
@@ -86,8 +90,12 @@ class CalibrationSamples(_OfNoDevice):
 
     @classmethod
     def row_rules(cls) -> dict[str, pl.Expr]:
-        """An image is in a set once."""
+        """An image is in a set once, all are of one size, and what is said of the bytes can be."""
+        size = pl.col("pixels").cast(pl.Binary).bin.size()  # where a message is made, bytes are there as text
         return {
+            "pixel_min <= mean <= max": in_order("pixel_min", "pixel_mean", "pixel_max"),
+            "pixels_are_of_three_bytes": (size > 0) & (size % CHANNELS == 0),
+            "images_of_a_run_have_one_size": size == size.first().over("hardware_id", "run_id"),
             "sample_once_in_run": pl.struct("hardware_id", "run_id", "sample_id").is_unique(),
             "ordinal_once_in_run": pl.struct("hardware_id", "run_id", "ordinal").is_unique(),
         }
@@ -102,6 +110,9 @@ class EvaluationSets(_OfNoDevice):
     source_sha256: str = column("Hash of the files that were read, in their order")
     num_samples: int = column("Images", unit="1", ge=1)
     preprocess: str = column("Function that prepares its images: package.module:function")
+    class_names: Annotated[pl.List, pl.String()] = column(
+        "Names of the classes, by label; NULL where the labels have none", nullable=True
+    )
     output_dtype: str = column("Type of its output on the probe images, as NumPy names it")
     output_shape: Annotated[pl.List, pl.Int64()] = column("Shape of that output", unit="1")
     output_min: float = column("Smallest number of that output", unit="1")
@@ -119,12 +130,17 @@ class EvaluationSets(_OfNoDevice):
         """A set that is registered again stands for the one before."""
         return ("evaluation_set",)
 
+    @classmethod
+    def row_rules(cls) -> dict[str, pl.Expr]:
+        """A registration is a run of its own."""
+        return {"one_set_in_a_run": pl.struct("hardware_id", "run_id").is_unique()}
+
 
 class EvaluationSamples(_OfNoDevice):
     """One image of an evaluation set, by its hash alone."""
 
     evaluation_set: str = column("Set it is of")
-    sample_id: str = column("Hash of its size and its pixels, as in calibration_samples")
+    sample_id: str = column("Hash of its size and its pixels, as in calibration_samples", str_matches=SHA256)
     label: int = column("Class, from 0", unit="1", ge=0)
     source_file: str = column("File it was read from, below the data folder")
     source_index: int = column("Place in that file, from 0", unit="1", ge=0)
@@ -148,6 +164,9 @@ class Quantizations(Table):
     calibration_set: str = column("Set it was calibrated with")
     set_fingerprint: str = column("Its fingerprint")
     num_calibration_samples: int = column("Images that it was calibrated with", unit="1", ge=1)
+    calibration_batch_size: int = column(
+        "Images that observers saw together: ranges by histogram depend on it", unit="1", nullable=True, ge=1
+    )
     backend: str = column("What quantized and runs it, with the version of the library")
     engine: str = column("Engine of the quantized operations: onednn, x86, fbgemm, qnnpack", nullable=True)
     preprocess: str = column(

@@ -38,7 +38,11 @@ def in_double(images):
     return images.astype(np.float64)
 
 def standardized(images):
-    return (images.astype(np.float32) - images.mean()) / images.std()
+    axes = {"axis": (1, 2, 3), "keepdims": True}
+    return (images.astype(np.float32) - images.mean(**axes)) / images.std(**axes)
+
+def of_the_batch(images):
+    return images.astype(np.float32) - np.float32(images.mean())
 
 def shifted(images):
     return 255 - images.astype(np.float32)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -22,6 +23,11 @@ Row = dict[str, object]
 def pixels(number: int) -> bytes:
     """An image of 2 x 2 pixels: the bytes number, number + 1, ..."""
     return bytes((number + place) % 256 for place in range(BYTES))
+
+
+def image_id(number: int) -> str:
+    """The content hash of an image, which is made up."""
+    return hashlib.sha256(f"image {number}".encode()).hexdigest()
 
 
 def built(
@@ -63,7 +69,7 @@ def built(
     samples = [
         {
             "calibration_set": name,
-            "sample_id": f"image {number}",
+            "sample_id": image_id(number),
             "ordinal": place,
             "label": label,
             "class_name": CLASSES[label],
@@ -109,7 +115,7 @@ def registered(
     samples = [
         {
             "evaluation_set": name,
-            "sample_id": f"image {number}",
+            "sample_id": image_id(number),
             "label": 0,
             "source_file": "test.npz",
             "source_index": place,

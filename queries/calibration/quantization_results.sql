@@ -80,6 +80,7 @@ SELECT
     q.set_fingerprint,
     c.set_fingerprint = q.set_fingerprint AS set_is_here,
     q.num_calibration_samples,
+    q.calibration_batch_size,
     q.preprocess,
     q.evaluation_set,
     q.evaluation_run_id,

@@ -33,6 +33,7 @@ SPECIAL: dict[str, Any] = {
     "samples_ms": [1.0],
     "answers": ["text"],
     "class_names": ["cat"],
+    "sample_id": "5e" * 32,
     "output_shape": [4, 32, 32, 3],
 }
 BY_TYPE: dict[type[pl.DataType], Any] = {
@@ -74,7 +75,9 @@ def valid() -> Callable[..., pl.DataFrame]:
         for table, number in ONCE_IN_A_RUN.items():
             if issubclass(contract, table):
                 frame = frame.with_columns(pl.int_range(rows, dtype=pl.Int64).alias(number))
-        if contract in (Experiments, ExperimentSettings) or contract.table_name().startswith(("kv_", "calibration_")):
+        if contract in (Experiments, ExperimentSettings) or contract.table_name().startswith(
+            ("kv_", "calibration_", "evaluation_")
+        ):
             frame = frame.with_columns(run_id=pl.format("run{}", pl.int_range(rows)))
         return frame.with_columns(
             value.alias(name)

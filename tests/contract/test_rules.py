@@ -11,6 +11,13 @@ import pytest
 
 from groundlake.errors import ContractViolationError, LakeError
 from groundlake.schemas import TABLES, Estimates, PowerTimeseries, Quarantine, Runs, SubgraphTimings, Table
+from groundlake.schemas.calibration import (
+    CalibrationBuilds,
+    CalibrationSamples,
+    EvaluationSamples,
+    EvaluationSets,
+    Quantizations,
+)
 from groundlake.schemas.explaining import broken_rules
 from groundlake.store import Lake
 
@@ -85,6 +92,29 @@ def test_no_number_is_nan_or_infinite(contract: type[Table], name: str, dtype: p
             "predicts_something",
         ),
         (Quarantine, {"code": "Bad JSON"}, "code: must match"),
+        (CalibrationBuilds, {"num_samples": 3}, r"num_samples = num_classes \* samples_per_class"),
+        (CalibrationBuilds, {"class_names": ["cat", "dog"]}, "each_class_has_a_name"),
+        (CalibrationBuilds, {"run_id": "one"}, "one_set_in_a_run"),
+        (CalibrationBuilds, {"split": "validation"}, "split: must be one of"),
+        (CalibrationSamples, {"run_id": "one", "ordinal": pl.Series([0, 1])}, "sample_once_in_run"),
+        (CalibrationSamples, {"run_id": "one", "sample_id": pl.Series(["5e" * 32, "5f" * 32])}, "ordinal_once_in_run"),
+        (CalibrationSamples, {"sample_id": "5e" * 31}, "sample_id: must match"),
+        (CalibrationSamples, {"sample_id": "5E" * 32}, "sample_id: must match"),
+        (CalibrationSamples, {"pixel_min": 2}, "pixel_min <= mean <= max"),
+        (CalibrationSamples, {"pixel_mean": 1.01}, "pixel_min <= mean <= max"),
+        (CalibrationSamples, {"pixel_max": 256}, "pixel_max: must be at most"),
+        (CalibrationSamples, {"pixels": bytes(13)}, "pixels_are_of_three_bytes"),
+        (CalibrationSamples, {"pixels": b""}, "pixels_are_of_three_bytes"),
+        (
+            CalibrationSamples,
+            {"run_id": "one", "pixels": pl.Series([bytes(12), bytes(15)])},
+            "images_of_a_run_have_one_size",
+        ),
+        (EvaluationSets, {"run_id": "one"}, "one_set_in_a_run"),
+        (EvaluationSets, {"num_samples": 0}, "num_samples: must be at least"),
+        (EvaluationSamples, {"sample_id": "image 7"}, "sample_id: must match"),
+        (Quantizations, {"accuracy_after": 1.01}, "accuracy_after: must be at most"),
+        (Quantizations, {"calibration_batch_size": 0}, "calibration_batch_size: must be at least"),
     ],
 )
 def test_what_cannot_be_is_refused(contract: type[Table], columns: dict[str, object], rule: str, valid) -> None:

@@ -18,6 +18,7 @@ from groundlake.calibration.building import build
 from groundlake.calibration.images import sample_id
 from groundlake.calibration.preprocessing import RAW, apply, fingerprint
 from groundlake.calibration.reading import open_set
+from groundlake.calibration.sources import read
 from groundlake.errors import UsageError
 from groundlake.store import Lake
 
@@ -179,8 +180,29 @@ def test_pictures_that_are_there_twice_are_told_with_the_run(lake: Lake, tmp_pat
     np.savez(tmp_path / "a.npz", images=np.concatenate([pixels, pixels]), labels=np.concatenate([labels, labels]))
     built = build(lake, source="npz", data_dir=tmp_path / "a.npz", samples_per_class=6)
     expected = "repeated: 60 of 120 pictures are there more than once and were not counted"
-    assert built.remarks == (expected,)
-    assert lake.runs()["warnings"].to_list() == [[expected]]
+    assert built.remarks[0] == expected
+    assert lake.runs()["warnings"].to_list() == [list(built.remarks)]
+
+
+def test_a_set_of_images_that_nobody_compared_with_test_images_says_so(lake: Lake, tmp_path: Path) -> None:
+    pixels, labels = cifar.pictures(2)
+    for name in ("a", "train", "test"):
+        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=labels)
+    remarks = {
+        name: build(lake, source="npz", data_dir=tmp_path / where, samples_per_class=2, name=name).remarks
+        for name, where in (("file", "a.npz"), ("folder", "."))
+    }
+    assert [remark.partition(":")[0] for name in ("file", "folder") for remark in remarks[name]] == [
+        "split_unknown",
+        "not_compared",
+    ]
+    batches = cifar.write_cifar10(tmp_path / "cifar", per_class=5, test_per_class=0)
+    (_, remark) = build(lake, source="cifar10", data_dir=batches, samples_per_class=2, name="cifar").remarks
+    assert remark.startswith("not_compared: ")
+    cifar.write_cifar10(batches, per_class=5, test_per_class=2)
+    assert read("cifar10", batches).is_compared
+    with pytest.raises(UsageError, match=r"test\.npz is called test: calibrated with test images"):
+        build(lake, source="npz", data_dir=tmp_path / "test.npz", samples_per_class=2)
 
 
 def test_a_set_that_lost_images_is_built_again(lake: Lake, good: Path) -> None:

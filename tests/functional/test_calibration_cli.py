@@ -99,7 +99,7 @@ def test_changed_code_of_an_evaluation_is_caught_though_its_name_stays(
     (wrong,) = (row for row in json.loads(failed.stdout) if not row["passed"])
     assert wrong["check"] == "preprocessing.test"
     assert "evaluation gives 0..1, calibration 0..255" in wrong["detail"]
-    assert failed.stderr.startswith("error: calibration set small: 1 of 10 checks failed\n")
+    assert failed.stderr.startswith("error: calibration set small: 1 of 11 checks failed\n")
     assert "with the evaluation's function: --evaluation-set test of lake ingest" in failed.stderr
 
     list_sets(Settings(root=lake.root), form=Format.JSON)
@@ -114,8 +114,8 @@ def test_verify_says_what_is_right_and_what_nothing_can_tell(
 ) -> None:
     verify_command(settings, "small")
     said = capsys.readouterr().out.splitlines()
-    assert "ok      classes.balanced    4 of each of 10 classes" in said
-    assert said[-1].startswith("unknown preprocessing       no evaluation set is registered")
+    assert "ok      classes.balanced   4 of each of 10 classes" in said
+    assert said[-1].startswith("unknown preprocessing      no evaluation set is registered")
 
 
 def test_a_function_that_ends_the_program_is_an_error_and_nothing_is_registered(worked: Cli) -> None:

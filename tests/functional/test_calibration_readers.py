@@ -210,6 +210,17 @@ def test_what_no_model_takes_is_refused_when_it_comes(striped: CalibrationSet) -
                 next(iter(reader))
 
 
+def test_an_error_of_the_preprocessing_is_told_with_its_batch(striped: CalibrationSet) -> None:
+    def failing(pixels: np.ndarray) -> np.ndarray:
+        if len(pixels) > 10:
+            raise KeyError("mean")
+        return pixels
+
+    reader = TorchReader(striped, **wrong(failing))
+    with pytest.raises(UsageError, match="failing, batch 0 of set striped: fails: KeyError: 'mean'"):
+        next(iter(reader))
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

@@ -86,6 +86,7 @@ def test_registering_the_same_again_writes_nothing_and_something_else_takes_the_
         ("evaluation_of_verify:nothing", "gives no array of numbers"),
         ("evaluation_of_verify:divided_by_zero", "gives numbers that are not finite"),
         ("evaluation_of_verify:augmented", "gives another output each time"),
+        ("evaluation_of_verify:of_the_batch", "prepares an image otherwise alone than among others"),
     ],
 )
 def test_a_function_that_cannot_be_used_is_refused_with_the_reason(
@@ -97,6 +98,7 @@ def test_a_function_that_cannot_be_used_is_refused_with_the_reason(
     assert "refused" not in lake.frame("evaluation_sets")["evaluation_set"].to_list()
 
 
-def test_an_evaluation_set_needs_a_name(lake: Lake, data: Path) -> None:
-    with pytest.raises(UsageError, match="needs a name"):
-        register_evaluation(lake, " ", data / "cifar", "math:sqrt")
+@pytest.mark.parametrize("name", ["", " ", "a/b", "-eval", "x" * 81])
+def test_the_name_of_an_evaluation_set_is_held_to_the_rule_of_names(lake: Lake, data: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"evaluation set .*: a name has letters, digits"):
+        register_evaluation(lake, name, data / "cifar", "math:sqrt")

@@ -36,7 +36,7 @@ OWN = (
     "pixels.range",
     "samples.hashes",
     "set.fingerprint",
-    "preprocessing.code",
+    "set.preprocessing",
 )
 
 
@@ -106,6 +106,7 @@ def test_a_right_set_passes_every_check_and_says_what_nothing_can_tell(data: Pat
     checks = verify(lake, "right")
     assert {check.name: check.passed for check in checks} == dict.fromkeys(OWN, True) | {
         "disjoint": None,
+        "classes": None,
         "preprocessing": None,
     }
     assert "no evaluation set is registered" in detail(checks, "disjoint")
@@ -122,9 +123,9 @@ def test_a_right_set_passes_every_check_and_says_what_nothing_can_tell(data: Pat
         ),
         (
             "other-range",
-            {"samples": first_image("pixel_max", pl.lit(7))},
+            {"samples": first_image("pixel_mean", pl.col("pixel_min").cast(pl.Float64))},
             {"pixels.range"},
-            ("pixels.range", "recorded otherwise than the bytes are: pixel_max of image 0"),
+            ("pixels.range", "recorded otherwise than the bytes are: pixel_mean of image 0"),
         ),
         (
             "other-class",
@@ -135,12 +136,12 @@ def test_a_right_set_passes_every_check_and_says_what_nothing_can_tell(data: Pat
         (
             "other-probe",
             {"build": lambda rows: rows.with_columns(probe_sha256=pl.lit("before"))},
-            {"preprocessing.code"},
-            ("preprocessing.code", "prepares images otherwise"),
+            {"set.preprocessing"},
+            ("set.preprocessing", "prepares images otherwise"),
         ),
         (
             "other-id",
-            {"samples": first_image("sample_id", pl.lit("00"))},
+            {"samples": first_image("sample_id", pl.lit("00" * 32))},
             {"samples.hashes"},
             ("samples.hashes", "image 0"),
         ),
@@ -178,8 +179,8 @@ def test_a_right_set_passes_every_check_and_says_what_nothing_can_tell(data: Pat
         (
             "other-code",
             {"build": lambda rows: rows.with_columns(preprocessing_fingerprint=pl.lit("before"))},
-            {"preprocessing.code", "set.fingerprint"},
-            ("preprocessing.code", "recorded before"),
+            {"set.preprocessing", "set.fingerprint"},
+            ("set.preprocessing", "recorded before"),
         ),
         (
             "other-seed",
@@ -253,6 +254,40 @@ def test_an_evaluation_that_prepares_images_otherwise_fails_and_says_what_differ
     checks = verify(lake, "right", against=registered(function))
     assert failed(checks) == {f"preprocessing.{function}"}
     assert told in detail(checks, f"preprocessing.{function}")
+
+
+def test_labels_that_stand_for_other_classes_in_the_evaluation_fail(
+    lake: Lake, registered: Callable[[str], str]
+) -> None:
+    names = lake.frame("evaluation_sets").filter(pl.col("evaluation_set") == registered("raw"))["class_names"][0]
+    assert names.to_list() == list(open_set(lake, "right").class_names)
+    for name, classes in {
+        "fewer": names[:9],
+        "shifted-names": names[1:],
+        "nameless": None,
+    }.items():
+        rows = lake.frame("evaluation_sets").filter(pl.col("evaluation_set") == "raw").drop("run_id", "part")
+        others = pl.Series([classes], dtype=pl.List(pl.String))
+        samples = lake.frame("evaluation_samples").filter(pl.col("evaluation_set") == "raw").drop("run_id", "part")
+        lake.write(
+            {"hardware_id": NO_KEY, "kind": "evaluation_set"},
+            evaluation_sets=rows.with_columns(evaluation_set=pl.lit(name), class_names=others),
+            evaluation_samples=samples.unique("sample_id").with_columns(evaluation_set=pl.lit(name)),
+        )
+    checks = verify(lake, "right")
+    passed = {check.name: check.passed for check in checks if check.name.startswith("classes.")}
+    names = ("classes.raw", "classes.fewer", "classes.shifted-names", "classes.nameless")
+    assert [passed[name] for name in names] == [True, True, False, None]
+    told = "label 0 is 'airplane' in the calibration set and 'automobile' in the evaluation"
+    assert detail(checks, "classes.shifted-names") == told
+
+
+def test_an_evaluation_may_be_called_like_any_check(lake: Lake, data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(data)
+    for name in ("code", "balanced"):
+        register_evaluation(lake, name, data / "cifar", "evaluation_of_verify:raw")
+    names = [check.name for check in verify(lake, "right") if check.name != "classes.balanced"]
+    assert len(set(names)) == len(names)
 
 
 def test_every_registered_evaluation_set_is_looked_at_unless_one_is_named(

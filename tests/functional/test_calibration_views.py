@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
-from calibration_lake import CLASSES, built, fill, pixels, quantized, registered
+from calibration_lake import CLASSES, built, fill, image_id, pixels, quantized, registered
 
 from groundlake.calibration.reading import open_set
 from groundlake.errors import CorruptLakeError, LakeNotFoundError, UsageError
@@ -157,7 +157,7 @@ def test_a_name_that_was_recorded_with_two_contents_shows_the_last_one_and_says_
     assert row["pixel_max"] == 21
     opened = open_set(alone.lake, "changed")
     assert opened.fingerprint == "second"
-    assert opened.sample_ids == ("image 7", "image 8", "image 9", "image 10")
+    assert opened.sample_ids == tuple(map(image_id, (7, 8, 9, 10)))
 
 
 def test_the_same_set_recorded_twice_is_one_content(alone: Asked) -> None:
@@ -173,7 +173,7 @@ def test_a_set_that_fits_every_evaluation_set_says_so_by_how_they_are_registered
 
 def test_an_image_that_both_sets_have_is_a_row_with_both_places(unfit: Asked) -> None:
     shared = unfit.row("calibration_overlap", evaluation_set="test")
-    assert (shared["calibration_set"], shared["sample_id"]) == ("set", "image 100")
+    assert (shared["calibration_set"], shared["sample_id"]) == ("set", image_id(100))
     assert (shared["ordinal"], shared["class_name"]) == (2, "dög")
     assert (shared["source_file"], shared["source_index"]) == ("train.npz", 100)
     assert (shared["evaluation_file"], shared["evaluation_index"]) == ("test.npz", 1)

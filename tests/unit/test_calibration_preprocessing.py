@@ -82,7 +82,7 @@ def test_functions_that_do_something_else_have_another_fingerprint(function: Any
 
 
 def test_another_layout_of_the_same_bytes_has_the_same_hash_of_bytes_alone() -> None:
-    found = fingerprint(lambda images: images.astype(np.float32).reshape(4, -1))
+    found = fingerprint(lambda images: images.astype(np.float32).reshape(len(images), -1))
     assert found.preprocessing != OF_RAW
     assert found.probe_sha256 == fingerprint(apply).probe_sha256
 
@@ -100,6 +100,27 @@ def test_a_function_that_uses_chance_is_refused() -> None:
     generator = np.random.default_rng()
     with pytest.raises(UsageError, match="another output each time"):
         fingerprint(lambda images: images + generator.random())
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda images: images - images.mean(),
+        lambda images: images / images.max(),
+        lambda images: images.astype(np.float32) - images[0],
+        lambda images: images.astype(np.float32) + len(images),
+    ],
+)
+def test_a_function_that_depends_on_the_other_images_of_a_batch_is_refused(function: Any) -> None:
+    with pytest.raises(UsageError, match="of_a_batch: prepares an image otherwise alone than among others"):
+        fingerprint(function, called="of_a_batch")
+
+
+def test_a_rounding_that_depends_on_the_size_of_the_batch_is_no_other_preparation() -> None:
+    def rounded(images: np.ndarray) -> np.ndarray:
+        return images.astype(np.float32) * np.float32(1 + 1e-7 * (len(images) == 1))
+
+    assert fingerprint(rounded).preprocessing == OF_RAW
 
 
 def test_a_function_that_fails_is_named_with_its_error() -> None:

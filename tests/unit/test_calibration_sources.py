@@ -83,6 +83,14 @@ class TestFolders:
         write_pictures(tmp_path / "test", pillow)
         assert "none called train" in refusal("image_folder", tmp_path)
 
+    def test_a_folder_that_is_called_test_is_not_taken_for_training(self, tmp_path: Path, pillow: Any) -> None:
+        folder = write_pictures(tmp_path / "test", pillow)
+        for named in (folder, folder / "." / ".." / "test", tmp_path / "test" / ""):
+            assert "is called test: calibrated with test images" in refusal("image_folder", named)
+        assert read("image_folder", folder, split="test").split == "unknown"
+        write_pictures(tmp_path / "other" / "Test" / "train", pillow)
+        assert read("image_folder", tmp_path / "other" / "Test").split == "train", "what is in it says more"
+
     def test_a_changed_picture_gives_another_hash_of_the_source(self, tmp_path: Path, pillow: Any) -> None:
         before = read("image_folder", write_pictures(tmp_path, pillow))
         pillow.new("RGB", (32, 32)).save(tmp_path / before.files[0])

@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 from calibration_lake import quantized
 from cifar import batch, dump, write_cifar10
@@ -125,6 +126,44 @@ def test_with_an_evaluation_the_images_are_prepared_as_it_prepares_them(lake: La
 def test_what_int8_cannot_be_made_with_is_named(lake: Lake, asked: dict[str, str], told: str) -> None:
     with pytest.raises(UsageError, match=told):
         choose_int8(lake, **({"calibration_set": "stripes"} | asked))
+
+
+def test_a_function_may_import_its_neighbours_when_it_is_called(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The working directory is not where Python looks for modules, as in the command `lake`."""
+    (tmp_path / "lazy_evaluation.py").write_text(
+        "def prepare(images):\n    from neighbour_of_lazy import halved\n\n    return halved(images)\n"
+    )
+    (tmp_path / "neighbour_of_lazy.py").write_text(
+        "import numpy as np\n\ndef halved(images):\n    return images.astype(np.float32) / 2\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    lake = Lake(tmp_path / "lake")
+    build(lake, source="cifar10", data_dir=data, samples_per_class=1, name="stripes")
+    register_evaluation(lake, "lazy", data, "lazy_evaluation:prepare")
+    del sys.modules["neighbour_of_lazy"]
+    chosen = choose_int8(lake, calibration_set="stripes", evaluation_set="lazy")
+    del sys.modules["neighbour_of_lazy"], sys.modules["lazy_evaluation"]
+    function = chosen.function()
+    assert function is not None
+    assert function(chosen.open().pixels(0, 2)).max() <= 127.5
+    assert str(tmp_path) not in sys.path
+
+
+def test_accuracy_is_not_evaluated_where_labels_stand_for_other_classes(data: Path, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    pixels = read("cifar10", data, split="train").pixels
+    for name, classes, part in (("train", ["cat", "dog", "eel"], pixels[:9]), ("test", ["cat", "eel"], pixels[9:15])):
+        labels = [place % len(classes) for place in range(len(part))]
+        np.savez(tmp_path / f"{name}.npz", images=part, labels=labels, class_names=classes)
+    build(lake, source="npz", data_dir=tmp_path, samples_per_class=1, name="three")
+    register_evaluation(lake, "two", tmp_path, "groundlake.calibration.preprocessing:apply", "npz")
+    asked = {"calibration_set": "three", "evaluation_set": "two"}
+    assert choose_int8(lake, **asked).evaluation_data is None
+    told = r"number their classes differently: label 1 is 'dog' in the calibration set and 'eel' in the evaluation"
+    with pytest.raises(UsageError, match=told):
+        choose_int8(lake, **asked, evaluation_data=tmp_path)
 
 
 def test_accuracy_is_of_the_registered_images_only(lake: Lake, data: Path) -> None:

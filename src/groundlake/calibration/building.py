@@ -6,7 +6,6 @@ because what was quantized with the set says no more than its name and its finge
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -14,8 +13,8 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from groundlake import __version__
-from groundlake.calibration.identity import set_fingerprint
-from groundlake.calibration.images import sample_ids
+from groundlake.calibration.identity import checked_name, set_fingerprint
+from groundlake.calibration.images import UNKNOWN_SPLIT, sample_ids
 from groundlake.calibration.preprocessing import RAW, apply, fingerprint
 from groundlake.calibration.selection import SAMPLES_PER_CLASS, SEED, choose, repeated
 from groundlake.calibration.sources import read
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from groundlake.store import Lake
 
 KIND = "calibration"
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
 _SHOWN = 12
 """Characters of a hash that a message shows."""
 
@@ -96,11 +94,12 @@ def build(
         LakeEnvironmentError: A file cannot be read, or the lake not be written.
     """
     started_at = utc_now()
-    called = _checked(name if name is not None else default_name(source, samples_per_class, seed))
+    called = checked_name(
+        "calibration set", name if name is not None else default_name(source, samples_per_class, seed)
+    )
     images = read(source, data_dir, split="train")
-    passed_over = repeated(images)
-    if passed_over:
-        images = replace(images, remarks=(*images.remarks, passed_over))
+    told = [each for each in (repeated(images), _not_compared(images)) if each]
+    images = replace(images, remarks=(*images.remarks, *told))
     chosen = choose(images, samples_per_class, seed)
     height, width, _ = images.image_shape
     selection = _Selection(
@@ -230,14 +229,16 @@ class _Selection:
         )
 
 
-def _checked(name: str) -> str:
-    """Return the name, unless files cannot be called like it."""
-    if not _NAME.fullmatch(name):
-        raise UsageError(
-            f"calibration set {name!r}: a name has letters, digits, '.', '_' and '-', begins with one of the first two "
-            "and has at most 80"
+def _not_compared(images: LabelledImages) -> str | None:
+    """Remark on images of which nobody knows whether an evaluation has them, too."""
+    if images.split == UNKNOWN_SPLIT:
+        return (
+            f"split_unknown: {images.dataset} does not say whether these are training images, and nothing was compared "
+            "with test images: lake calibration register-eval, then verify"
         )
-    return name
+    if not images.is_compared:
+        return "not_compared: nothing was compared with test images: lake calibration register-eval, then verify"
+    return None
 
 
 def _is_whole(lake: Lake, run_id: str, num_samples: int) -> bool:

@@ -4,10 +4,34 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import TYPE_CHECKING
+
+from groundlake.errors import UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,79}")
+
+
+def checked_name(what: str, name: str) -> str:
+    """Return the name of a set, unless files and checks cannot be called like it.
+
+    Args:
+        what: What has it, for the message.
+        name: The name.
+
+    Raises:
+        UsageError: It has other signs, or more of them.
+    """
+    if not _NAME.fullmatch(name):
+        raise UsageError(
+            f"{what} {name!r}: a name has letters, digits, '.', '_' and '-', begins with one of the first two "
+            "and has at most 80"
+        )
+    return name
 
 
 def set_fingerprint(

@@ -36,6 +36,7 @@ class LabelledImages:
         split: train, test or unknown.
         source_sha256: Hash of the files that were read, in their order.
         remarks: What is unusual about the files, each as `code: text`; nothing of it is an error.
+        is_compared: Whether training images were compared with those of the test split, and what it has left out.
     """
 
     pixels: NDArray[np.uint8]
@@ -48,6 +49,7 @@ class LabelledImages:
     split: str
     source_sha256: str
     remarks: tuple[str, ...] = ()
+    is_compared: bool = False
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -57,6 +59,11 @@ class LabelledImages:
         """Height, width and channels of an image."""
         _, height, width, channels = self.pixels.shape
         return height, width, channels
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the classes have names, and not just the numbers of their labels."""
+        return has_names(self.class_names)
 
     def sample_ids(self) -> tuple[str, ...]:
         """Return the content hash of each image."""
@@ -70,6 +77,29 @@ class LabelledImages:
         """Return how many images each class has, by its name."""
         counts = np.bincount(self.labels, minlength=len(self.class_names)).tolist()
         return dict(zip(self.class_names, counts, strict=True))
+
+
+def has_names(class_names: Sequence[str]) -> bool:
+    """Whether classes have names, and not just the numbers of their labels."""
+    return list(class_names) != list(map(str, range(len(class_names))))
+
+
+def other_class(ours: Sequence[str], theirs: Sequence[str] | None) -> str | None:
+    """Say which label stands for another class in an evaluation than in a calibration set: the numbers then differ.
+
+    Args:
+        ours: Names of the classes of the calibration set, by label.
+        theirs: Those of the evaluation set; None where its labels have no names.
+
+    Returns:
+        Words about the first such label; empty where there is none; None where nothing can tell.
+    """
+    if theirs is None or not has_names(ours):
+        return None
+    for label, (mine, other) in enumerate(zip(ours, theirs, strict=False)):
+        if mine != other:
+            return f"label {label} is {mine!r} in the calibration set and {other!r} in the evaluation"
+    return ""
 
 
 def sample_id(picture: NDArray[np.uint8]) -> str:

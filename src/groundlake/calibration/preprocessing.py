@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 PROBES = 4
 _KINDS = "biuf"
 """Kinds of numbers that a model can take: bool, integers, floats."""
+_ROUNDING = 1e-5
+"""Relative and absolute difference of prepared values that is no other preparation."""
 _LARGEST = 8
 """Bytes of such a number; longer floats differ from machine to machine."""
 
@@ -113,8 +115,8 @@ def fingerprint(
         called: Its name, for messages.
 
     Raises:
-        UsageError: It fails on the probe images, gives no array of numbers with an entry for each of them, or not the
-            same each time.
+        UsageError: It fails on the probe images, gives no array of numbers with an entry for each of them, not the
+            same each time, or not the same for an image alone as among others.
     """
     name = called or getattr(function, "__qualname__", repr(function))
     first, again = (_output(function, probe_images(height, width), name) for _ in range(2))
@@ -123,6 +125,7 @@ def fingerprint(
             f"preprocessing {name}: gives another output each time it is given the same images\n"
             "  an evaluation prepares images without chance; leave augmentation out of it"
         )
+    _refuse_of_batch(function, first, probe_images(height, width), name)
     data = first.tobytes()
     head = f"{first.dtype.name} {','.join(map(str, first.shape))}\n".encode()
     return Fingerprint(
@@ -133,6 +136,32 @@ def fingerprint(
         low=float(first.min()),
         high=float(first.max()),
     )
+
+
+def _refuse_of_batch(
+    function: Callable[[NDArray[np.uint8]], ArrayLike],
+    together: NDArray[np.generic],
+    images: NDArray[np.uint8],
+    name: str,
+) -> None:
+    """Refuse a function that prepares an image otherwise when it comes with others: batches are not those of the probe.
+
+    A rounding or two of difference passes: libraries add up in another order for another size.
+    """
+    for place in range(PROBES):
+        alone = _output(function, images[place : place + 1].copy(), name)
+        wanted = together[place : place + 1]
+        if alone.shape != wanted.shape or not _is_close(alone, wanted):
+            raise UsageError(
+                f"preprocessing {name}: prepares an image otherwise alone than among others\n"
+                "  batches of calibration and evaluation differ, and so would their images: let each image depend on\n"
+                "  itself only (a mean over images.mean() is one of the whole batch)"
+            )
+
+
+def _is_close(one: NDArray[Any], other: NDArray[Any]) -> bool:
+    with np.errstate(all="ignore"):
+        return np.allclose(one, other, rtol=_ROUNDING, atol=_ROUNDING, equal_nan=True)
 
 
 def _output(
@@ -152,9 +181,9 @@ def _output(
             f"preprocessing {name}: gives no array of numbers, but {output.dtype} of shape {output.shape}\n"
             "  return what the model is given: an array with one entry for each image"
         )
-    if output.shape[:1] != (PROBES,):
+    if output.shape[:1] != (len(images),):
         raise UsageError(
-            f"preprocessing {name}: of {PROBES} images it makes an array of shape {output.shape}\n"
+            f"preprocessing {name}: of {len(images)} images it makes an array of shape {output.shape}\n"
             "  it is called with several images at once: return an array with one entry for each of them"
         )
     return np.ascontiguousarray(output, dtype=output.dtype.newbyteorder("<"))

@@ -15,8 +15,9 @@ import polars as pl
 
 from groundlake import __version__
 from groundlake.calibration import sources
+from groundlake.calibration.identity import checked_name
 from groundlake.calibration.preprocessing import fingerprint
-from groundlake.calibration.user_code import find_function, from_working_directory
+from groundlake.calibration.user_code import working_function
 from groundlake.errors import CorruptLakeError, UsageError
 from groundlake.intake import utc_now
 from groundlake.schemas import NO_KEY
@@ -74,13 +75,11 @@ def register_evaluation(
         UsageError: The data cannot be read, or the function not found, or it fails, or gives no finite numbers.
     """
     started_at = utc_now()
-    if not name.strip():
-        raise UsageError("register-eval: an evaluation set needs a name")
-    with from_working_directory():
-        function = find_function(preprocess)
-        images = sources.read(source, data_dir, split=TEST)
-        height, width, _ = images.image_shape
-        made = fingerprint(function, height=height, width=width, called=preprocess)
+    checked_name("evaluation set", name)
+    function = working_function(preprocess)
+    images = sources.read(source, data_dir, split=TEST)
+    height, width, _ = images.image_shape
+    made = fingerprint(function, height=height, width=width, called=preprocess)
     if not (math.isfinite(made.low) and math.isfinite(made.high)):
         raise UsageError(
             f"preprocessing {preprocess}: gives numbers that are not finite ({made.low:g} to {made.high:g})\n"
@@ -110,6 +109,7 @@ def _row(name: str, images: LabelledImages, preprocess: str, made: Fingerprint) 
         "source_sha256": images.source_sha256,
         "num_samples": len(images),
         "preprocess": preprocess,
+        "class_names": list(images.class_names) if images.has_names else None,
         "output_dtype": made.dtype,
         "output_shape": list(made.shape),
         "output_min": made.low,

@@ -111,8 +111,12 @@ class Feed:
         """Prepare the images of a batch, and put their axes in order."""
         if self.preprocess is None:
             return _in_layout(apply(pixels), "NHWC", self.layout)
-        images = np.asarray(self.preprocess(pixels if self.takes == "uint8" else apply(pixels)))
         what = f"preprocessing {_name(self.preprocess)}, batch {number} of set {self.calibration_set.name}"
+        try:
+            images = np.asarray(self.preprocess(pixels if self.takes == "uint8" else apply(pixels)))
+        except (Exception, SystemExit) as error:  # the function is the user's: it may raise anything
+            said = str(error).partition("\n")[0]
+            raise UsageError(f"{what}: fails: {type(error).__name__}: {said}") from error
         if images.ndim != _AXES or len(images) != len(pixels):
             raise UsageError(f"{what}: of {pixels.shape} it makes {images.shape}; return four axes, images first")
         if images.dtype == np.float64:

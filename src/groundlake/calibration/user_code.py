@@ -6,6 +6,7 @@ import difflib
 import importlib
 import sys
 from contextlib import contextmanager, suppress
+from functools import wraps
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,6 +31,26 @@ def from_working_directory() -> Iterator[None]:
     finally:
         with suppress(ValueError):  # the user's code may have put the path in order
             sys.path.remove(here)
+
+
+def working_function(named: str) -> Callable[[NDArray[Any]], ArrayLike]:
+    """Import a function, from the working directory too, and let it import from there whenever it is called.
+
+    Args:
+        named: Its name, as for `find_function`.
+
+    Raises:
+        UsageError: As `find_function` says.
+    """
+    with from_working_directory():
+        found = find_function(named)
+
+    @wraps(found)
+    def function(images: NDArray[Any]) -> ArrayLike:
+        with from_working_directory():
+            return found(images)
+
+    return function
 
 
 def find_function(named: str) -> Callable[[NDArray[Any]], ArrayLike]:

@@ -13,7 +13,7 @@ import polars as pl
 
 from groundlake.calibration import preprocessing
 from groundlake.calibration.identity import set_fingerprint
-from groundlake.calibration.images import sample_ids, shortened
+from groundlake.calibration.images import other_class, sample_ids, shortened
 from groundlake.calibration.reading import open_set, unknown_name
 from groundlake.errors import CorruptLakeError
 from groundlake.schemas import NO_KEY
@@ -202,7 +202,7 @@ def _code(opened: CalibrationSet) -> Check:
         else f"this version of groundlake prepares images otherwise: recorded {opened.preprocessing_fingerprint}, "
         f"now {now.preprocessing}; build the set again under another name"
     )
-    return Check(name="preprocessing.code", passed=same, detail=detail)
+    return Check(name="set.preprocessing", passed=same, detail=detail)
 
 
 def _preparation(opened: CalibrationSet) -> Fingerprint:
@@ -223,12 +223,16 @@ def _evaluations(lake: Lake, against: str | None) -> list[dict[str, Any]]:
 def _fitting_checks(opened: CalibrationSet, evaluations: Sequence[Mapping[str, Any]]) -> list[Check]:
     if not evaluations:
         missing = f"no evaluation set is registered: {REGISTER}"
-        return [Check(name=name, passed=None, detail=missing) for name in ("disjoint", "preprocessing")]
+        return [Check(name=name, passed=None, detail=missing) for name in ("disjoint", "classes", "preprocessing")]
     try:
         mine: pl.DataFrame | None = opened.samples.select("sample_id", "ordinal")
     except CorruptLakeError:
         mine = None
-    return [check for each in evaluations for check in (_disjoint(opened, mine, each), _prepared_alike(opened, each))]
+    return [
+        check
+        for each in evaluations
+        for check in (_disjoint(opened, mine, each), _numbered_alike(opened, each), _prepared_alike(opened, each))
+    ]
 
 
 def _disjoint(opened: CalibrationSet, mine: pl.DataFrame | None, evaluation: Mapping[str, Any]) -> Check:
@@ -247,6 +251,16 @@ def _disjoint(opened: CalibrationSet, mine: pl.DataFrame | None, evaluation: Map
         return Check(name=name, passed=True, detail=f"none of {theirs.height} evaluation images")
     places = shortened([f"image {ordinal}" for ordinal in shared["ordinal"]])
     return Check(name=name, passed=False, detail=f"{shared.height} images are evaluation images: {places}")
+
+
+def _numbered_alike(opened: CalibrationSet, evaluation: Mapping[str, Any]) -> Check:
+    name = f"classes.{evaluation['evaluation_set']}"
+    other = other_class(opened.class_names, evaluation["class_names"])
+    if other:
+        return Check(name=name, passed=False, detail=other)
+    if other is None:
+        return Check(name=name, passed=None, detail="the labels of one have no names")
+    return Check(name=name, passed=True, detail="labels have the same names")
 
 
 def _prepared_alike(opened: CalibrationSet, evaluation: Mapping[str, Any]) -> Check:

@@ -6,14 +6,15 @@ Each source has a module with `read(data_dir, *, split)`; `read` here takes the 
 from __future__ import annotations
 
 import difflib
+import os
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from groundlake.calibration.images import UNKNOWN_SPLIT
 from groundlake.errors import UsageError
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from groundlake.calibration.images import LabelledImages
 
 SOURCES = ("cifar10", "image_folder", "npz")
@@ -30,7 +31,8 @@ def read(source: str, data_dir: str | Path, *, split: str = "train") -> Labelled
             one, else all there is, whose split is unknown.
 
     Raises:
-        UsageError: An unknown source or split, or data that are wrong; the message names the file.
+        UsageError: An unknown source or split, training images from a path that is called test, or data that are
+            wrong; the message names the file.
         MissingDependencyError: A folder of pictures, and Pillow is not installed.
         LakeEnvironmentError: A file may not be read.
     """
@@ -41,4 +43,14 @@ def read(source: str, data_dir: str | Path, *, split: str = "train") -> Labelled
     if split not in SPLITS:
         raise UsageError(f"no split {split!r} of a data set\n  there are {', '.join(SPLITS)}")
     images: LabelledImages = import_module(f"groundlake.calibration.sources.{source}").read(data_dir, split=split)
+    if split == "train" and images.split == UNKNOWN_SPLIT and _is_called_test(data_dir):
+        raise UsageError(
+            f"{data_dir} is called test: calibrated with test images, the accuracy on them looks better than it is\n"
+            "  give the training images; images of an evaluation are registered with lake calibration register-eval"
+        )
     return images
+
+
+def _is_called_test(data_dir: str | Path) -> bool:
+    """Whether a file or folder of images that does not tell its split has the name of the test split."""
+    return Path(os.path.abspath(data_dir)).stem.casefold() == "test"  # noqa: PTH100 - a link is judged by its own name

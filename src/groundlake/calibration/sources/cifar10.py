@@ -93,6 +93,7 @@ def read(data_dir: str | Path, *, split: str = "train") -> LabelledImages:
         split=split,
         source_sha256=source_hash([*files, *meta_hash]),
         remarks=tuple(remarks),
+        is_compared=split == "train" and (folder / TEST[0]).is_file(),
     )
 
 

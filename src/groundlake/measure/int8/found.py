@@ -56,6 +56,7 @@ class Int8Found:
             "int8_kernels": list(self.int8_kernels),
             "measured_run_id": measured_run_id,
             "calibration_set": settings.calibration_set,
+            "calibration_batch_size": settings.batch_size,
             "set_fingerprint": settings.set_fingerprint,
             "engine": settings.engine,
             "preprocess": settings.preprocess,

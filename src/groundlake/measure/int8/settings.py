@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake.calibration import sources
+from groundlake.calibration.images import other_class
 from groundlake.calibration.reading import open_set, unknown_name
 from groundlake.calibration.streaming import make_feed
-from groundlake.calibration.user_code import find_function, from_working_directory
+from groundlake.calibration.user_code import working_function
 from groundlake.errors import UsageError
 from groundlake.measure.doubts import Doubt
 from groundlake.measure.inputs import own_shape
@@ -132,10 +133,7 @@ class Int8Settings:
         Raises:
             UsageError: It is not there any more.
         """
-        if self.preprocess is None:
-            return None
-        with from_working_directory():
-            return find_function(self.preprocess)
+        return None if self.preprocess is None else working_function(self.preprocess)
 
     def evaluation_images(self) -> LabelledImages | None:
         """Read the images that accuracy is of; None where nothing is evaluated.
@@ -200,6 +198,7 @@ def choose_int8(
     returns, shape = _prepared_shape(row)
     _refuse_shared(opened, row)
     if evaluation_data is not None:
+        _refuse_other_classes(opened, row)
         read_registered(lake, row, evaluation_data)
     settings = replace(
         chosen,
@@ -374,6 +373,17 @@ def _refuse_shared(opened: CalibrationSet, row: dict[str, Any]) -> None:
             f"calibration set {opened.name} and evaluation set {row['evaluation_set']} share {shared} images:"
             " accuracy on them says nothing\n"
             f"  lake calibration verify {opened.name} --against {row['evaluation_set']} names them"
+        )
+
+
+def _refuse_other_classes(opened: CalibrationSet, row: dict[str, Any]) -> None:
+    """Raise where a label stands for two classes: right answers of the network would count as wrong ones."""
+    if other := other_class(opened.class_names, row["class_names"]):
+        raise UsageError(
+            f"calibration set {opened.name} and evaluation set {row['evaluation_set']} number their classes"
+            f" differently: {other}\n"
+            "  folders of classes are numbered by name, train and test each for itself: give both the same classes,\n"
+            "  or leave --evaluation-data out"
         )
 
 
