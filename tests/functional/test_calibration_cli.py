@@ -34,6 +34,7 @@ from groundlake.errors import UsageError
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
     from groundlake.calibration.reading import CalibrationSet
@@ -167,6 +168,8 @@ def test_npz_has_images_labels_names_hashes_and_the_fingerprint(worked: Cli, ope
         assert tuple(content["class_names"]) == opened.class_names
         assert tuple(content["sample_ids"]) == opened.sample_ids
         assert str(content["fingerprint"]) == opened.fingerprint
+        assert (str(content["layout"]), str(content["preprocessing"])) == ("NHWC", opened.preprocessing_json)
+        assert str(content["preprocessing_fingerprint"]) == opened.preprocessing_fingerprint
     assert not list(worked.folder.glob("*.tmp"))
 
 
@@ -200,6 +203,26 @@ def test_ort_is_read_batch_by_batch_by_the_tool_of_onnx_runtime(opened: Calibrat
     assert facts["sample_ids"] == list(opened.sample_ids)
     with pytest.raises(UsageError, match="holds test_data_set_0 already"):
         export(opened, "ort", folder, batch=8)
+
+
+def test_an_export_that_was_interrupted_can_be_tried_again(
+    opened: CalibrationSet, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("onnx")
+    folder = tmp_path / "again"
+
+    def interrupted(self: CalibrationSet, size: int, **layout: object) -> Iterator[np.ndarray]:
+        yield from (self.images()[:size].transpose(0, 3, 1, 2),) * 3
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(opened), "batches", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            export(opened, "ort", folder, batch=4)
+    assert len(list(folder.glob("test_data_set_*"))) == 3
+    assert not (folder / "calibration.json").exists()
+    export(opened, "ort", folder, batch=20)
+    assert sorted(path.name for path in folder.iterdir()) == ["calibration.json", "test_data_set_0", "test_data_set_1"]
 
 
 def test_batches_of_two_sizes_are_refused_before_anything_is_written(opened: CalibrationSet, tmp_path: Path) -> None:

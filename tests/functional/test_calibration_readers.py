@@ -354,6 +354,11 @@ def test_a_missing_library_is_named_with_its_extra(tmp_path: Path) -> None:
     cases = {
         "onnxruntime": ("import groundlake.calibration.onnx_reader", "quantization"),
         "torch": ("from groundlake.calibration.torch_reader import TorchReader; TorchReader(None)", "measure"),
+        "onnx": (
+            "from groundlake.calibration.exporting import _to_ort; _to_ort(None, None, 'NHWC', 1)",
+            "quantization",
+        ),
+        "PIL": ("from groundlake.calibration.sources import read; read('image_folder', '.')", "calibration"),
     }
     for library, (code, extra) in cases.items():
         program = (

@@ -16,8 +16,10 @@ pytest.importorskip("torch.ao.quantization.quantize_fx", reason="this torch quan
 
 from groundlake.calibration.building import build
 from groundlake.calibration.registering import register_evaluation
+from groundlake.errors import MissingDependencyError
 from groundlake.measure.int8.settings import choose_int8
 from groundlake.measure.plan import Configuration, SweepSettings, plan
+from groundlake.measure.sweep import sweep
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -107,6 +109,45 @@ def test_int8_is_quantized_with_the_set_measured_proven_and_evaluated(
     assert todo.todo == ()
     settings = SweepSettings(hardware_id="bench", int8=replace(chosen, engine="x86"))
     assert len(plan(lake, settings, [Configuration(SMALL, "int8", 2)]).todo) == 1
+
+
+LAZY = """
+def prepare(images):
+    from neighbour_of_cli import halved
+    return halved(images)
+"""
+NEIGHBOUR = "import numpy as np\n\ndef halved(images):\n    return images.astype(np.float32) / 2\n"
+
+
+def test_a_function_that_imports_its_neighbours_late_is_registered_and_ingested(cli: Callable, tmp_path: Path) -> None:
+    """Also in the measuring process. Without the evaluation the sweep says before its first run what is doubtful."""
+    data = write_cifar10(tmp_path / "cifar", per_class=5, test_per_class=1)
+    (tmp_path / "lazy_of_cli.py").write_text(LAZY)
+    (tmp_path / "neighbour_of_cli.py").write_text(NEIGHBOUR)
+    build(Lake(tmp_path / "lake"), source="cifar10", data_dir=data, samples_per_class=1, name="stripes")
+    cli("calibration", "register-eval", "late", "--data-dir", str(data), "--preprocess", "lazy_of_cli:prepare")
+    options = ("--models", SMALL, "--precisions", "int8", "--batches", "1", "--calibration-set", "stripes")
+    told = cli(*OPTIONS, *options, "--dry-run").stdout
+    assert "warning: preparation_not_checked: calibrated with raw images (0 to 255), and no evaluation" in told
+    done = cli(*OPTIONS, *options, "--evaluation-set", "late", "--evaluation-data", str(data))
+    assert "int8 with set stripes (10 images prepared by lazy_of_cli:prepare)" in done.stdout
+    assert "preparation_not_checked" not in done.stdout
+
+
+def test_where_nobody_named_an_engine_the_sweep_takes_one_that_is_there(lake_root: Path, tmp_path: Path) -> None:
+    lake, data = Lake(lake_root), write_cifar10(tmp_path / "cifar", per_class=5, test_per_class=1)
+    build(lake, source="cifar10", data_dir=data, samples_per_class=1, name="stripes")
+    elsewhere = replace(choose_int8(lake, calibration_set="stripes"), engine="tensorrt")
+    assert elsewhere.is_default_engine
+    settings = SweepSettings(hardware_id="bench", int8=elsewhere, warmup=0, runs=2, power="none", baseline_s=0)
+    wanted = [Configuration(SMALL, "int8", 1)]
+    assert [done.reason for done in sweep(lake, settings, wanted).done] == [None]
+    (row,) = lake.frame("quantizations", hardware_id="bench").to_dicts()
+    assert row["engine"] in ("onednn", "qnnpack")
+    assert sweep(lake, settings, wanted).done == [], "it is in the lake for the engine that is there"
+    named = replace(settings, int8=replace(elsewhere, is_default_engine=False))
+    with pytest.raises(MissingDependencyError, match="--int8-engine tensorrt: torch"):
+        sweep(lake, named, wanted)
 
 
 @pytest.mark.parametrize(("fingerprint", "matches"), [("scaled", True), ("raw", False), (None, False)])

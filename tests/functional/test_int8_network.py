@@ -29,8 +29,8 @@ from groundlake.measure.int8.quantize import (  # noqa: E402 - the same
     quantize,
     quantized_engine,
     relative_output_error,
-    require_engine,
     stored_bytes,
+    usable_engine,
 )
 from groundlake.measure.int8.settings import choose_int8  # noqa: E402 - the same
 from groundlake.measure.messages import Job, Question  # noqa: E402 - the same
@@ -247,7 +247,7 @@ def test_where_torch_quantizes_no_more_int8_is_missing_and_nothing_else(
     with pytest.raises(
         MissingDependencyError, match=r"int8 needs torch\.ao\.quantization, which torch .* does not have"
     ):
-        require_engine(str(ENGINE))
+        usable_engine(str(ENGINE))
     with pytest.raises(MissingDependencyError, match=r"torch\.ao\.quantization"):
         made(nn.Conv2d(3, 4, 3))
     chosen = choose_int8(lake, calibration_set="stripes")
@@ -260,7 +260,12 @@ def test_where_torch_quantizes_no_more_int8_is_missing_and_nothing_else(
 
 def test_an_engine_that_this_torch_lacks_is_refused_by_name() -> None:
     with pytest.raises(MissingDependencyError, match=f"--int8-engine tensorrt: .*\n  it has .*{ENGINE}"):
-        require_engine("tensorrt")
+        usable_engine("tensorrt")
+
+
+def test_where_nobody_named_an_engine_the_first_that_is_there_is_taken() -> None:
+    assert usable_engine("tensorrt", is_default=True) == ENGINE
+    assert usable_engine("x86", is_default=True) == "x86"
 
 
 def test_outputs_that_cannot_be_compared_have_no_error() -> None:

@@ -89,6 +89,7 @@ def test_int8_is_quantized_proven_evaluated_and_written(chosen: Int8Settings) ->
     done = run(chosen)
     lake = Lake(chosen.lake_root)
     (row,) = lake.frame("quantizations", hardware_id="dev").to_dicts()
+    assert row["calibration_batch_size"] == chosen.batch_size == 50
     (timed,) = lake.runs("dev").filter(kind="efficiency").to_dicts()
     assert timed["flops_method"] == f"fx_chain_v1+int8_bytes.{chosen.network}"
     assert "preparation_not_checked" not in str(timed["warnings"])
@@ -98,6 +99,8 @@ def test_int8_is_quantized_proven_evaluated_and_written(chosen: Int8Settings) ->
     assert 0 < row["int8_time_share"] < 1
     assert (row["evaluation_set"], row["num_evaluated"]) == ("quick", 10)
     assert 0 <= row["accuracy_after"] <= 1
+    by_chance = [text for text in done.warnings if text.startswith("accuracy_by_chance: ")]
+    assert len(by_chance) == (row["accuracy_before"] <= 0.1 + 2 * (0.1 * 0.9 / 10) ** 0.5), "its weights are random"
     assert f"10 images prepared by quick_evaluation:prepare), {ENGINE}; " in str(done.int8_in_words())
     assert timed["end_to_end_latency_ms"] > 0
     assert row["evaluation_run_id"] == chosen.evaluation_run_id

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from calibration_lake import quantized
+from calibration_lake import quantized, registered
 from cifar import batch, dump, write_cifar10
 
 from groundlake.calibration.building import build
@@ -170,6 +170,14 @@ def test_accuracy_is_of_the_registered_images_only(lake: Lake, data: Path) -> No
     told = r"leaky has 0 of its 20 registered images with their labels, and 10 others"
     with pytest.raises(UsageError, match=told):
         choose_int8(lake, calibration_set="stripes", evaluation_set="right", evaluation_data=data.parent / "leaky")
+
+
+def test_an_evaluation_that_lost_images_proves_nothing(data: Path, tmp_path: Path) -> None:
+    lake = Lake(tmp_path / "lake")
+    build(lake, source="cifar10", data_dir=data, samples_per_class=1, name="stripes")
+    registered(lake, "partial", num_samples=3)
+    with pytest.raises(UsageError, match=r"partial: 2 of its 3 images are in the lake.*\n  register it again"):
+        choose_int8(lake, calibration_set="stripes", evaluation_set="partial")
 
 
 def test_an_evaluation_whose_code_changed_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -49,9 +50,11 @@ def export(opened: CalibrationSet, to: str, output: Path, *, layout: Layout | No
 
     Args:
         opened: The set.
-        to: npz: `images` float32, `labels`, `class_names`, `sample_ids`, `fingerprint`. torch: a dict of tensors and
+        to: npz: `images` float32, `labels`, `class_names`, `sample_ids`, `fingerprint`, `layout`, `preprocessing`,
+            `preprocessing_fingerprint`. torch: a dict of tensors and
             texts, which `torch.load(..., weights_only=True)` reads. ort: a folder with a batch in each
-            `test_data_set_<n>/input_0.pb`, as ONNX Runtime's `static_quantize_runner` reads them beside a model.
+            `test_data_set_<n>/input_0.pb`, as ONNX Runtime's `static_quantize_runner` reads them beside a model; what
+            an interrupted export left in the folder is replaced.
         output: File; of ort a folder.
         layout: NHWC or NCHW; what the format usually has where none is given.
         batch: Images in a batch, of ort.
@@ -103,6 +106,9 @@ def _to_npz(opened: CalibrationSet, output: Path, layout: Layout) -> None:
             class_names=np.array(opened.class_names, dtype=np.str_),
             sample_ids=np.array(opened.sample_ids, dtype=np.str_),
             fingerprint=np.array(opened.fingerprint),
+            layout=np.array(layout),
+            preprocessing=np.array(opened.preprocessing_json),
+            preprocessing_fingerprint=np.array(opened.preprocessing_fingerprint),
         )
 
 
@@ -133,20 +139,27 @@ def _to_ort(opened: CalibrationSet, folder: Path, layout: Layout, batch: int) ->
         from onnx import numpy_helper
     except ImportError as error:
         raise MissingDependencyError(
-            f"--to ort writes tensors of ONNX, which needs onnx ({error})\n  pip install onnx onnxruntime"
+            f"--to ort writes tensors of ONNX, which needs onnx ({error})\n  pip install 'groundlake[quantization]'"
         ) from error
     count = _whole_batches(opened, batch)
+    begun = folder / (FACTS + ".tmp")
     there = sorted(path.name for path in folder.glob(f"{DATA_SET}*")) if folder.is_dir() else []
+    if begun.is_file():  # of an export that was interrupted: what is there is its own
+        for each in there:
+            shutil.rmtree(folder / each)
+        there = []
     if there or (folder.exists() and not folder.is_dir()):
         holds = f"holds {there[0]} already" if there else "is a file"
         raise UsageError(f"-o {folder}: {holds}; ort writes a folder of batches: name another one")
+    folder.mkdir(parents=True, exist_ok=True)
+    content = facts(opened, layout) | {"batch": batch, "num_batches": count, "sample_ids": list(opened.sample_ids)}
+    begun.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     for number, images in enumerate(opened.batches(batch, layout=layout)):
         place = folder / f"{DATA_SET}{number}"
-        place.mkdir(parents=True)
+        place.mkdir()
         tensor = numpy_helper.from_array(images, name="input_0")
         (place / "input_0.pb").write_bytes(tensor.SerializeToString())
-    content = facts(opened, layout) | {"batch": batch, "num_batches": count, "sample_ids": list(opened.sample_ids)}
-    (folder / FACTS).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    begun.replace(folder / FACTS)
     return Exported(path=folder, images=len(opened), layout=layout, batches=count)
 
 

@@ -169,7 +169,7 @@ def _advice(checks: Sequence[Check]) -> Iterator[str]:
     """Say how a raw set is used where an evaluation, of other images, prepares its own in a way that is meant."""
     failed = {each.name for each in checks if each.failed}
     named = [name.partition(".")[2] for name in sorted(failed) if name.startswith("preprocessing.")]
-    usable = [name for name in named if name != "code" and f"disjoint.{name}" not in failed]
+    usable = [name for name in named if f"disjoint.{name}" not in failed]
     if usable:
         option = f"--evaluation-set {usable[0]}" if len(usable) == 1 else "--evaluation-set NAME"
         with_it = f"{option} of lake ingest, preprocess= of a reader"

@@ -68,7 +68,10 @@ def ingest(
     int8_engine: Annotated[
         str | None,
         typer.Option(
-            "--int8-engine", metavar="onednn|x86|fbgemm|qnnpack", help="What runs int8.", show_default="onednn"
+            "--int8-engine",
+            metavar="onednn|x86|fbgemm|qnnpack",
+            help="What runs int8.",
+            show_default="onednn, or the first that torch has",
         ),
     ] = None,
     evaluation_set: Annotated[
@@ -261,7 +264,7 @@ def _int8(
     evaluation_data: Path | None,
 ) -> Int8Settings | None:
     """Check what int8 is made with; the options for it mean nothing without it."""
-    from groundlake.measure.int8.settings import ENGINES, INT8, choose_int8
+    from groundlake.measure.int8.settings import INT8, choose_int8
 
     given = {
         "--calibration-set": calibration_set,
@@ -277,7 +280,7 @@ def _int8(
     return choose_int8(
         lake,
         calibration_set=calibration_set,
-        engine=engine or ENGINES[0],
+        engine=engine,
         evaluation_set=evaluation_set,
         evaluation_data=evaluation_data,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING
 
@@ -161,13 +162,16 @@ def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Co
 
     from groundlake.measure.attempt import check_sweep
     from groundlake.measure.forecast import forecast
+    from groundlake.measure.messages import Known
     from groundlake.measure.plan import plan
     from groundlake.measure.sweep import torch_is_installed
 
     todo = plan(settings.lake, plan_settings, wanted)
     checkable = torch_is_installed()
-    flops = check_sweep(plan_settings, todo) if checkable else {}
-    expected = forecast(settings.lake, plan_settings, todo, flops)
+    known = check_sweep(plan_settings, todo) if checkable else Known()
+    plan_settings = replace(plan_settings, int8=known.settle(plan_settings.int8))
+    todo = plan(settings.lake, plan_settings, wanted)
+    expected = forecast(settings.lake, plan_settings, todo, known.flops)
     rows = [
         {
             "model": each.run.configuration.model,

@@ -14,7 +14,7 @@ from groundlake.measure.record import FailedMeasurement, Measurement
 from groundlake.measure.worker import Worker, WorkerLostError, WorkerTimeoutError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from groundlake.measure.doubts import Doubt
     from groundlake.measure.messages import Progress
@@ -24,7 +24,7 @@ CHECK_TIMEOUT_S = 300.0
 """Importing torchvision from a cold disk takes long; nothing is built yet."""
 
 
-def check_sweep(settings: SweepSettings, todo: Plan) -> Mapping[str, float | None]:
+def check_sweep(settings: SweepSettings, todo: Plan) -> Known:
     """Check what would make every run of a sweep fail, in a measuring process that is ended again.
 
     Args:
@@ -32,7 +32,7 @@ def check_sweep(settings: SweepSettings, todo: Plan) -> Mapping[str, float | Non
         todo: What it would measure; with nothing to do nothing is checked.
 
     Returns:
-        FLOPs of one input of each model by its name in the lake, from what its makers state; None where they do not.
+        FLOPs of one input of each model by its name in the lake, and the engine of int8 that is there.
 
     Raises:
         MissingDependencyError: torch, what a model is built with, or the device is missing.
@@ -41,7 +41,7 @@ def check_sweep(settings: SweepSettings, todo: Plan) -> Mapping[str, float | Non
     """
     wanted = tuple(dict.fromkeys(run.configuration for run in todo.todo))
     if not wanted:
-        return {}
+        return Known()
     try:
         with Worker.running(show_output=settings.show_output) as worker:
             answer = worker.ask(Question(wanted, settings.device, settings.int8), CHECK_TIMEOUT_S)
@@ -53,7 +53,7 @@ def check_sweep(settings: SweepSettings, todo: Plan) -> Mapping[str, float | Non
         ) from error
     if isinstance(answer, Failed):
         raise answer.error
-    return answer.flops if isinstance(answer, Known) else {}
+    return answer if isinstance(answer, Known) else Known()
 
 
 def attempt(

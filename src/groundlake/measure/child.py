@@ -47,7 +47,7 @@ def serve(connection: Connection) -> None:
 def _answer(request: Job | Question, engine: Any, connection: Connection) -> Answer:  # noqa: ANN401 - a module
     try:
         if isinstance(request, Question):
-            return Known(engine.check(request))
+            return Known(engine.check(request), engine.int8_engine(request))
         measured: Answer = engine.measure(request, _throttled(connection))
     except LakeError as error:
         return Failed(error)

@@ -17,7 +17,7 @@ from groundlake.measure.doubts import Doubt, low_gpu_clock
 from groundlake.measure.enough import SettledMean, never
 from groundlake.measure.inputs import own_shape
 from groundlake.measure.int8.prepare import engine_of, int8_workload
-from groundlake.measure.int8.quantize import require_engine
+from groundlake.measure.int8.quantize import usable_engine
 from groundlake.measure.int8.settings import INT8, require_shape
 from groundlake.measure.load import HeldBack, system_under_load
 from groundlake.measure.messages import Job, Measured, Question
@@ -57,13 +57,24 @@ def check(question: Question) -> dict[str, float | None]:
     if question.device != "cpu":
         require_whole_gpu()
     check_names(list(dict.fromkeys(each.plain_model for each in question.configurations)))
-    if question.int8 is not None and any(each.precision == INT8 for each in question.configurations):
-        require_engine(question.int8.engine)
+    int8_engine(question)
     reasons = [_reason_against(each, question) for each in question.configurations]
     if reasons and all(reasons):
         told = "\n".join(dict.fromkeys(reason for reason in reasons if reason))
         raise UsageError(f"no run of this sweep can come to a result\n{told}" if len(set(reasons)) > 1 else told)
     return {each.model: _stated_flops(each) for each in question.configurations}
+
+
+def int8_engine(question: Question) -> str | None:
+    """Return the engine that networks in int8 will run on; None where none are asked for.
+
+    Raises:
+        MissingDependencyError: This torch cannot quantize, or lacks the engine that was named.
+    """
+    chosen = question.int8
+    if chosen is None or not any(each.precision == INT8 for each in question.configurations):
+        return None
+    return usable_engine(chosen.engine, is_default=chosen.is_default_engine)
 
 
 def _reason_against(wanted: Configuration, question: Question) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -47,9 +47,20 @@ class Question:
 
 @dataclass(frozen=True)
 class Known:
-    """A sweep can start; `flops` is what one input costs by the makers' count, by name; None where nobody says."""
+    """A sweep can start.
+
+    Attributes:
+        flops: What one input costs by the makers' count, by name; None where nobody says.
+        int8_engine: What networks in int8 run on; None where there are none.
+    """
 
     flops: Mapping[str, float | None] = field(default_factory=dict)
+    int8_engine: str | None = None
+
+    def settle(self, int8: Int8Settings | None) -> Int8Settings | None:
+        """Return how int8 is made, with the engine that is there."""
+        engine = self.int8_engine
+        return int8 if int8 is None or engine is None else replace(int8, engine=engine)
 
 
 @dataclass(frozen=True, kw_only=True)

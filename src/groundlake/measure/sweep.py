@@ -204,17 +204,23 @@ class _Sweep:
                 held = stack.enter_context(device)
             # A sweep that had the device until now may have measured the same, and has given its memory back.
             if held and self.plan(wanted):
-                self._prepare(preflight)
-                self._all()
+                self._check()
+                if self.plan(wanted):  # what is in the lake for the engine of int8 that is there
+                    self._prepare(preflight)
+                    self._all()
+
+    def _check(self) -> None:
+        """Find out what would make every run fail, and which engine of int8 there is."""
+        with self.result.spending("start"):
+            self._waiting(0, "loading torch, checking models and device")
+            known = check_sweep(self.settings, self.todo)
+        self.settings = replace(self.settings, int8=known.settle(self.settings.int8))
 
     def _prepare(self, preflight: Callable[[], Sequence[Doubt]]) -> None:
-        """Find out what would make every run fail, or doubtful, and what the idle device takes."""
+        """Find out what makes every run doubtful, and what the idle device takes."""
         for run in self.todo.skipped:
             self.on_event(Event(kind="skipped", configuration=run.configuration, run_index=run.run_index))
         limit = self.settings.memory_limit_bytes or free_memory_share()
-        with self.result.spending("start"):
-            self._waiting(0, "loading torch, checking models and device")
-            check_sweep(self.settings, self.todo)
         with self.result.spending("preflight"):
             self._waiting(0, "preflight")
             doubts = (*self.settings.doubts, *preflight())

@@ -72,10 +72,11 @@ def read(data_dir: str | Path, *, split: str = "train") -> LabelledImages:
     folder = _folder(Path(data_dir))
     wanted = TEST if split == "test" else TRAINING
     _require(folder, wanted)
-    class_names, meta_remarks, meta_hash, per_batch = _read_meta(folder)
+    class_names, meta_remarks, meta_hash, meta_md5, per_batch = _read_meta(folder)
     batches = [_read_batch(folder / name) for name in wanted]
     kept = [np.ones(len(batch.labels), dtype=bool) for batch in batches]
-    remarks = [*meta_remarks, *_unpublished(batches), *_of_other_length(batches, per_batch, split)]
+    read_files = {batch.name: batch.md5 for batch in batches} | meta_md5
+    remarks = [*meta_remarks, *_unpublished(read_files), *_of_other_length(batches, per_batch, split)]
     _refuse_other_split(folder, batches, split)
     if split == "train":
         kept, shared = _without_test(folder, batches)
@@ -124,14 +125,14 @@ def _require(folder: Path, wanted: Sequence[str]) -> None:
     raise UsageError(f"CIFAR-10: {folder} has no {', '.join(missing)}\n  {advice}")
 
 
-def _read_meta(folder: Path) -> tuple[tuple[str, ...], list[str], list[tuple[str, str]], int | None]:
-    """Return names of the classes, remarks, name and hash of the file, and how many pictures a batch should have.
+def _read_meta(folder: Path) -> tuple[tuple[str, ...], list[str], list[tuple[str, str]], dict[str, str], int | None]:
+    """Return names of the classes, remarks, name and hash of the file, its md5, and how many pictures a batch has.
 
     Without the file, the names are those that CIFAR-10 has: they are part of its definition.
     """
     path = folder / META
     if not path.is_file():
-        return CLASSES, [f"missing_names: no {META}; the classes have the names of CIFAR-10"], [], None
+        return CLASSES, [f"missing_names: no {META}; the classes have the names of CIFAR-10"], [], {}, None
     data = pickles.read_bytes(path)
     facts = pickles.loads(data, META)
     names = facts.get(b"label_names")
@@ -143,6 +144,7 @@ def _read_meta(folder: Path) -> tuple[tuple[str, ...], list[str], list[tuple[str
         tuple(texts),
         [],
         [(META, hashlib.sha256(data).hexdigest())],
+        {META: hashlib.md5(data, usedforsecurity=False).hexdigest()},
         count if isinstance(count, int) else None,
     )
 
@@ -233,9 +235,9 @@ def _is_test(path: Path, why: str) -> UsageError:
     )
 
 
-def _unpublished(batches: Sequence[_Batch]) -> list[str]:
+def _unpublished(md5_of: dict[str, str]) -> list[str]:
     """Remark on files that are not those that were published."""
-    others = [batch.name for batch in batches if batch.md5 != PUBLISHED_MD5.get(batch.name)]
+    others = [name for name, md5 in md5_of.items() if md5 != PUBLISHED_MD5.get(name)]
     return [f"not_the_published_files: {', '.join(others)} differ from those of CIFAR-10 (md5)"] if others else []
 
 

@@ -80,7 +80,7 @@ def int8_workload(
         raise UsageError("int8 needs a calibration set: --calibration-set NAME")
     require_shape(name, example.shape[1:], settings)
     traced = trace(module, example)
-    made, found = _quantized(module, example, settings, on_progress)
+    made, found, by_chance = _quantized(module, example, settings, on_progress)
     subgraphs = traced.subgraphs()
     warnings = [*doubts_about_share(found.int8_time_share), *_overflow(settings.engine, may=made.may_overflow)]
     counted, timed, fused = _parts(traced, subgraphs, made.network, example)
@@ -91,15 +91,15 @@ def int8_workload(
         timed=timed,
         flops_method=f"{traced.flops_method}{BYTES_COUNTED}.{settings.network}",
         total_flops=sum(each.flops for each in subgraphs),
-        warnings=(*settings.doubts, *warnings, *fused),
+        warnings=(*settings.doubts, *by_chance, *warnings, *fused),
         int8=found,
     )
 
 
 def _quantized(
     module: nn.Module, example: torch.Tensor, settings: Int8Settings, on_progress: Progress
-) -> tuple[Quantized, Int8Found]:
-    """Quantize a network, and find out what came of it."""
+) -> tuple[Quantized, Int8Found, tuple[Doubt, ...]]:
+    """Quantize a network, find out what came of it, and what is doubtful about its accuracy."""
     reader = TorchReader(settings.open(), **feed_arguments(settings))
     done = 0
 
@@ -112,7 +112,7 @@ def _quantized(
     kernels = int8_kernels(made.network, example)
     accuracy = _accuracy(module, made.network, settings, on_progress)
     compared = (each.float() for each in islice(reader, -(-COMPARED // settings.batch_size)))
-    return made, Int8Found(
+    found = Int8Found(
         backend=f"torch {torch.__version__}, FX graph mode, {settings.engine}",
         num_calibration_samples=reader.feed.num_images,
         int8_time_share=kernels.time_share,
@@ -124,6 +124,7 @@ def _quantized(
         accuracy_before=accuracy.before,
         accuracy_after=accuracy.after,
     )
+    return made, found, tuple(_by_chance(accuracy))
 
 
 def _parts(
@@ -163,11 +164,31 @@ def _overflow(engine: str, *, may: bool) -> Iterator[Doubt]:
 
 @dataclass(frozen=True)
 class _Accuracy:
-    """Shares of right answers, and images that they are of."""
+    """Shares of right answers, images that they are of, and the share of the most frequent class among these."""
 
     num_evaluated: int | None = None
     before: float | None = None
     after: float | None = None
+    most_frequent: float = 0.0
+
+    @property
+    def of_chance(self) -> float:
+        """Share of right answers that always naming the most frequent class reaches, with two standard deviations."""
+        p = self.most_frequent
+        return p + 2 * (p * (1 - p) / self.num_evaluated) ** 0.5 if self.num_evaluated else 0.0
+
+
+def _by_chance(accuracy: _Accuracy) -> Iterator[Doubt]:
+    """Say where an accuracy says nothing about int8: there was nothing to lose."""
+    if accuracy.before is not None and accuracy.before <= accuracy.of_chance:
+        yield Doubt(
+            code="accuracy_by_chance",
+            meaning="in fp32 the network answers no better than by always naming the most frequent class: its weights"
+            " are random, as those of the models by name are, or it expects images that are prepared otherwise",
+            observed=f"accuracy {accuracy.before:.3f} before",
+            threshold=f"{accuracy.of_chance:.3f}",
+            advice="what int8 costs is not known: measure a trained model, with the preparation of its evaluation",
+        )
 
 
 def _accuracy(before: nn.Module, after: nn.Module, settings: Int8Settings, on_progress: Progress) -> _Accuracy:
@@ -182,7 +203,8 @@ def _accuracy(before: nn.Module, after: nn.Module, settings: Int8Settings, on_pr
             on_progress(EVALUATION, place * len(images) + done, 2 * len(images))
 
         shares.append(count_right(network, _labelled(images, settings, on_batch)) / len(images))
-    return _Accuracy(len(images), *shares)
+    most_frequent = float(np.bincount(images.labels).max() / len(images))
+    return _Accuracy(len(images), shares[0], shares[1], most_frequent)
 
 
 def _labelled(

@@ -15,6 +15,7 @@ import torch
 
 from groundlake.errors import LakeError, MissingDependencyError, TraceError
 from groundlake.measure.faults import fault_behind
+from groundlake.measure.int8.settings import ENGINES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -58,15 +59,27 @@ def graph_mode() -> tuple[Any, Any]:
     return quantize_fx, get_default_qconfig_mapping
 
 
-def require_engine(engine: str) -> None:
-    """Raise `MissingDependencyError` unless this torch quantizes, and has an engine for quantized operations."""
+def usable_engine(engine: str, *, is_default: bool = False) -> str:
+    """Return the engine that quantized operations run on, which this torch has.
+
+    Args:
+        engine: The wanted one.
+        is_default: Whether nobody named it: the first one that is there then takes its place.
+
+    Raises:
+        MissingDependencyError: This torch has no graph mode any more, or not that engine.
+    """
     graph_mode()
     there = [each for each in torch.backends.quantized.supported_engines if each != "none"]
-    if engine not in there:
-        raise MissingDependencyError(
-            f"--int8-engine {engine}: torch {torch.__version__} is built without it here\n"
-            f"  it has {', '.join(there) or 'none'}"
-        )
+    if engine in there:
+        return engine
+    known = [each for each in ENGINES if each in there]
+    if is_default and known:
+        return known[0]
+    raise MissingDependencyError(
+        f"--int8-engine {engine}: torch {torch.__version__} is built without it here\n"
+        f"  it has {', '.join(there) or 'none'}"
+    )
 
 
 @contextmanager

@@ -10,15 +10,19 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from groundlake.calibration import sources
-from groundlake.calibration.images import other_class
-from groundlake.calibration.reading import open_set, unknown_name
+from groundlake.calibration.reading import open_set
 from groundlake.calibration.streaming import make_feed
 from groundlake.calibration.user_code import working_function
 from groundlake.errors import UsageError
-from groundlake.measure.doubts import Doubt
 from groundlake.measure.inputs import own_shape
-from groundlake.schemas import NO_KEY
+from groundlake.measure.int8.evaluation import (
+    not_checked,
+    prepared_shape,
+    read_registered,
+    refuse_other_classes,
+    refuse_shared,
+    registered,
+)
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -28,23 +32,16 @@ if TYPE_CHECKING:
     from groundlake.calibration.images import LabelledImages
     from groundlake.calibration.reading import CalibrationSet, Layout
     from groundlake.calibration.streaming import Preprocess
+    from groundlake.measure.doubts import Doubt
     from groundlake.measure.plan import Configuration
 
 INT8 = "int8"
 ENGINES = ("onednn", "x86", "fbgemm", "qnnpack")
 """Engines of torch's quantized operations; which of them are there depends on how torch was built."""
 
-NOT_CHECKED = "preparation_not_checked"
-"""Warning of a network whose calibration images nobody compared with those of an evaluation."""
-
-SHOWN = 3
-"""Evaluation sets that the warning names."""
-
 SHORT = 12
 """Digits of a fingerprint that tell networks apart, in the ledger and in messages."""
 
-CHANNELS = 3
-IMAGE_AXES = 4
 BATCH_SIZE = 50
 """Images that are calibrated or evaluated with together, of 32 x 32 pixels; fewer of larger ones."""
 
@@ -69,6 +66,7 @@ class Int8Settings:
         evaluation_run_id: Run that registered it: the name may be registered again, with other content.
         evaluation_data: Folder or file with its images; None evaluates nothing.
         engine: Engine of torch's quantized operations.
+        is_default_engine: Whether nobody named it: where torch is built without it, the first that is there is taken.
         doubts: What is doubtful about every network that is made so.
     """
 
@@ -84,6 +82,7 @@ class Int8Settings:
     evaluation_run_id: str | None = None
     evaluation_data: str | None = None
     engine: str = ENGINES[0]
+    is_default_engine: bool = False
     doubts: tuple[Doubt, ...] = ()
 
     @property
@@ -157,7 +156,7 @@ def choose_int8(
     lake: Lake,
     *,
     calibration_set: str,
-    engine: str = ENGINES[0],
+    engine: str | None = None,
     evaluation_set: str | None = None,
     evaluation_data: str | Path | None = None,
 ) -> Int8Settings:
@@ -166,7 +165,8 @@ def choose_int8(
     Args:
         lake: It has the calibration set, and the evaluation set if one is named.
         calibration_set: Name of the set that calibrates.
-        engine: Engine of torch's quantized operations; whether this torch has it is seen by the measuring process.
+        engine: Engine of torch's quantized operations, whether this torch has it is seen by the measuring process; by
+            default the first of `ENGINES` that it has.
         evaluation_set: Name of a registered evaluation set: images are prepared as it prepares them.
         evaluation_data: Folder or file with its images, for the accuracy before and after.
 
@@ -175,7 +175,7 @@ def choose_int8(
             that was registered any more; the data are other images than those that were registered.
         LakeNotFoundError: There is no lake.
     """
-    if engine not in ENGINES:
+    if engine is not None and engine not in ENGINES:
         raise UsageError(f"--int8-engine: no engine {engine!r}; there are {', '.join(ENGINES)}")
     if evaluation_data is not None and evaluation_set is None:
         raise UsageError(
@@ -190,15 +190,16 @@ def choose_int8(
         num_images=opened.num_samples,
         image_shape=(opened.channels, opened.height, opened.width),
         preprocessing_fingerprint=opened.preprocessing_fingerprint,
-        engine=engine,
+        engine=engine or ENGINES[0],
+        is_default_engine=engine is None,
     )
     if evaluation_set is None:
-        return replace(chosen, doubts=(_not_checked(opened),))
+        return replace(chosen, doubts=(not_checked(opened),))
     row = registered(lake, evaluation_set)
-    returns, shape = _prepared_shape(row)
-    _refuse_shared(opened, row)
+    returns, shape = prepared_shape(row)
+    refuse_shared(opened, row)
     if evaluation_data is not None:
-        _refuse_other_classes(opened, row)
+        refuse_other_classes(opened, row)
         read_registered(lake, row, evaluation_data)
     settings = replace(
         chosen,
@@ -212,70 +213,6 @@ def choose_int8(
     )
     _refuse_changed_function(settings, opened)
     return settings
-
-
-def _not_checked(opened: CalibrationSet) -> Doubt:
-    """Say that nobody knows whether the network wants raw images; more where no registered evaluation has such."""
-    sets = opened.lake.frame("evaluation_sets", hardware_id=NO_KEY)
-    others = sets.filter(pl.col("preprocessing_fingerprint") != opened.preprocessing_fingerprint)
-    observed, threshold = "no --evaluation-set", "the preparation of the network's evaluation"
-    if 0 < others.height == sets.height:
-        names = sorted(others["evaluation_set"])
-        listed = ", ".join(f"{row['evaluation_set']} ({row['preprocess']})" for row in others.head(SHOWN).to_dicts())
-        return Doubt(
-            code=NOT_CHECKED,
-            meaning="calibrated with raw images (0 to 255), and no evaluation that is registered prepares images so:"
-            f" {listed}; a network that expects other values is wrong in int8",
-            observed=observed,
-            threshold=threshold,
-            advice=f"measure it again with --evaluation-set {names[0] if len(names) == 1 else 'NAME'}",
-        )
-    return Doubt(
-        code=NOT_CHECKED,
-        meaning="calibrated with raw images (0 to 255), which is right only for a network that normalises by itself",
-        observed=observed,
-        threshold=threshold,
-        advice="name the evaluation with --evaluation-set (lake calibration register-eval), and --evaluation-data",
-    )
-
-
-def registered(lake: Lake, name: str) -> dict[str, Any]:
-    """Return the row of an evaluation set.
-
-    Raises:
-        UsageError: There is none of that name; similar ones are listed.
-    """
-    sets = lake.frame("evaluation_sets", hardware_id=NO_KEY)
-    found = sets.filter(pl.col("evaluation_set") == name)
-    if found.is_empty():
-        raise unknown_name("evaluation set", name, sets["evaluation_set"], lake, "lake calibration register-eval")
-    return found.row(-1, named=True)
-
-
-def read_registered(lake: Lake, row: dict[str, Any], data: str | Path) -> LabelledImages:
-    """Read the images of an evaluation set, which must be those that were registered, with their labels.
-
-    Args:
-        lake: It has their content hashes.
-        row: Row of the evaluation set.
-        data: Where they lie.
-
-    Raises:
-        UsageError: They cannot be read, or are others.
-    """
-    images = sources.read(row["dataset"], data, split="test")
-    rows = lake.frame("evaluation_samples", hardware_id=NO_KEY, run_id=row["run_id"])
-    wanted = sorted(rows.select("sample_id", "label").iter_rows())
-    got = sorted(zip(images.sample_ids(), images.labels.tolist(), strict=True))
-    if wanted != got:
-        there = len(set(wanted) & set(got))
-        raise UsageError(
-            f"evaluation set {row['evaluation_set']}: {data} has {there} of its {len(set(wanted))} registered images"
-            f" with their labels, and {len(set(got)) - there} others\n"
-            "  accuracy is of the registered images only: give the folder that was registered, or register this one\n"
-            "  under a name of its own (lake calibration register-eval)"
-        )
-    return images
 
 
 def check_wanted(wanted: Iterable[Configuration], int8: Int8Settings | None, device_kind: str) -> None:
@@ -349,42 +286,6 @@ def feed_arguments(settings: Int8Settings) -> dict[str, Any]:
         "returns": settings.returns,
         "expected": settings.preprocessing_fingerprint,
     }
-
-
-def _prepared_shape(row: dict[str, Any]) -> tuple[Layout, tuple[int, int, int]]:
-    """Order of the axes of what an evaluation's preprocessing returns, and the shape of an image by channels first."""
-    shape = row["output_shape"]
-    if len(shape) == IMAGE_AXES and shape[3] == CHANNELS:
-        return "NHWC", (shape[3], shape[1], shape[2])
-    if len(shape) == IMAGE_AXES and shape[1] == CHANNELS:
-        return "NCHW", (shape[1], shape[2], shape[3])
-    raise UsageError(
-        f"evaluation set {row['evaluation_set']}: {row['preprocess']} makes arrays of shape {tuple(shape)}\n"
-        f"  int8 is calibrated with images of {CHANNELS} channels: (n, height, width, {CHANNELS}) or channels first"
-    )
-
-
-def _refuse_shared(opened: CalibrationSet, row: dict[str, Any]) -> None:
-    """Raise where an image calibrates and is evaluated."""
-    theirs = opened.lake.frame("evaluation_samples", hardware_id=NO_KEY, run_id=row["run_id"])["sample_id"]
-    shared = len(set(opened.sample_ids) & set(theirs))
-    if shared:
-        raise UsageError(
-            f"calibration set {opened.name} and evaluation set {row['evaluation_set']} share {shared} images:"
-            " accuracy on them says nothing\n"
-            f"  lake calibration verify {opened.name} --against {row['evaluation_set']} names them"
-        )
-
-
-def _refuse_other_classes(opened: CalibrationSet, row: dict[str, Any]) -> None:
-    """Raise where a label stands for two classes: right answers of the network would count as wrong ones."""
-    if other := other_class(opened.class_names, row["class_names"]):
-        raise UsageError(
-            f"calibration set {opened.name} and evaluation set {row['evaluation_set']} number their classes"
-            f" differently: {other}\n"
-            "  folders of classes are numbered by name, train and test each for itself: give both the same classes,\n"
-            "  or leave --evaluation-data out"
-        )
 
 
 def _refuse_changed_function(settings: Int8Settings, opened: CalibrationSet) -> None:
