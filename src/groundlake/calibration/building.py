@@ -237,7 +237,8 @@ def _not_compared(images: LabelledImages) -> str | None:
             "with test images: lake calibration register-eval, then verify"
         )
     if not images.is_compared:
-        return "not_compared: nothing was compared with test images: lake calibration register-eval, then verify"
+        told = "lake calibration register-eval, then verify"
+        return f"not_compared: the training images of {images.dataset} were not compared with test images: {told}"
     return None
 
 
