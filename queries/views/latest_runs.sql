@@ -1,8 +1,9 @@
 -- One row for each configuration that was ever measured with success: its latest run. A configuration is
 -- (hardware_id, precision, model, batch); its latest run has status ok, kind efficiency and the greatest started_at,
 -- then the greatest run_id; a run without a start time counts as the oldest. A run that was forced on a machine unfit to be
--- measured counts like any other: is_representative tells them apart. good_runs has the earlier ones too. The other views
--- build on this one.
+-- measured counts like any other: is_representative tells them apart. Of int8 networks that were made with several engines, sets
+-- or preparations, the one that was measured last is here, and flops_method says which. good_runs has the earlier ones too. The
+-- other views build on this one.
 -- example: select hardware_id, precision, model, batch, run_id, timing_method from latest_runs where model = 'resnet18'
 -- column is_representative: Whether the machine was fit to be measured; false for a run that --force made
 SELECT
