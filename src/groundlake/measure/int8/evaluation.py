@@ -20,9 +20,6 @@ if TYPE_CHECKING:
     from groundlake.calibration.reading import CalibrationSet, Layout
     from groundlake.store import Lake
 
-NOT_CHECKED = "preparation_not_checked"
-"""Warning of a network whose calibration images nobody compared with those of an evaluation."""
-
 SHOWN = 3
 """Evaluation sets that the warning names."""
 
@@ -119,7 +116,7 @@ def not_checked(opened: CalibrationSet) -> Doubt:
         names = sorted(others["evaluation_set"])
         listed = ", ".join(f"{row['evaluation_set']} ({row['preprocess']})" for row in others.head(SHOWN).to_dicts())
         return Doubt(
-            code=NOT_CHECKED,
+            code="preparation_not_checked",
             meaning="calibrated with raw images (0 to 255), and no evaluation that is registered prepares images so:"
             f" {listed}; a network that expects other values is wrong in int8",
             observed=observed,
@@ -127,7 +124,7 @@ def not_checked(opened: CalibrationSet) -> Doubt:
             advice=f"measure it again with --evaluation-set {names[0] if len(names) == 1 else 'NAME'}",
         )
     return Doubt(
-        code=NOT_CHECKED,
+        code="preparation_not_checked",
         meaning="calibrated with raw images (0 to 255), which is right only for a network that normalises by itself",
         observed=observed,
         threshold=threshold,
