@@ -44,6 +44,7 @@ GOOD: dict[str, Any] = {
     "num_samples": 1,
     "num_classes": 1,
     "samples_per_class": 1,
+    "sample_id": "0" * 64,
 }
 
 

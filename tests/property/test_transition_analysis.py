@@ -38,11 +38,12 @@ def requests(rows: Rows, budgets: tuple[float, ...] = (1.0, 0.5, 0.2)) -> pl.Dat
                 "accuracy_all": score or 0.0,
                 "exact_match": None if score is None else float(score == 1),
                 "failed": float(score is None),
+                "budget_verified": None,
             }
             for number, row in enumerate(rows)
             for budget, score in zip(budgets, row[1:], strict=False)
         ],
-        schema_overrides={"accuracy": pl.Float64, "exact_match": pl.Float64},
+        schema_overrides={"accuracy": pl.Float64, "exact_match": pl.Float64, "budget_verified": pl.Boolean},
         infer_schema_length=None,
     )
 

@@ -214,7 +214,6 @@ def test_settings_made_in_python_are_held_to_the_same_rules() -> None:
     ("stage", "section", "keys"),
     [
         ("run", "decoding", {"max_tokens": 64}),
-        ("run", "tokenizer", {"name": "other"}),
         ("run", "decoding", {"temperature": 0.5}),
         ("run", "model", {"name": "other"}),
         ("run", "dataset", {"task": "qasper"}),
@@ -292,10 +291,16 @@ def test_a_whole_number_and_the_same_with_a_point_have_one_hash() -> None:
     assert all(one.settings_hash(stage) == other.settings_hash(stage) for stage in PROJECTIONS)
 
 
-def test_a_model_of_this_package_has_the_same_hash_wherever_the_package_lies() -> None:
-    shipped = settings(with_(LOCAL, model={"path": str(PACKAGE / "transition" / "model")}))
-    assert shipped.projection("run")["model"]["path"] == "groundlake:transition/model"
-    assert json.loads(json.dumps(shipped.projection("run"))) == shipped.projection("run")
+def test_a_tokenizer_of_this_package_has_the_same_hash_wherever_the_package_lies() -> None:
+    shipped = settings(with_(LOCAL, tokenizer={"name": str(PACKAGE / "transition" / "model")}))
+    assert shipped.projection("prepare")["tokenizer_source"] == "groundlake:transition/model"
+    assert json.loads(json.dumps(shipped.projection("prepare"))) == shipped.projection("prepare")
+
+
+def test_where_model_and_tokenizer_lie_does_not_decide_what_is_asked() -> None:
+    elsewhere = with_(LOCAL, model={"path": "/elsewhere/model"}, tokenizer={"name": "/elsewhere/tokenizer"})
+    assert settings(elsewhere).settings_hash("run") == settings(LOCAL).settings_hash("run")
+    assert settings(elsewhere).settings_hash("prepare") != settings(LOCAL).settings_hash("prepare")
 
 
 def test_a_stage_that_there_is_not_is_refused() -> None:
