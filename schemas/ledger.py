@@ -173,6 +173,13 @@ class Runs(Table):
         ge=0,
     )
 
+    fact_files: Annotated[pl.List, pl.Struct({"path": pl.String(), "bytes": pl.Int64(), "sha256": pl.String()})] = (
+        column(
+            "Files that hold the run's rows: path below the lake's folder, bytes, and sha256 of the content",
+            nullable=True,
+        )
+    )
+
     @classmethod
     def table_name(cls) -> str:
         """Name of the ledger."""
@@ -180,13 +187,13 @@ class Runs(Table):
 
     @classmethod
     def version(cls) -> int:
-        """Version 2 says what power series a run has, version 3 on which of several GPUs it ran."""
-        return 3
+        """Version 2 says what power series a run has, 3 on which GPU it ran, 4 which files hold its rows."""
+        return 4
 
     @classmethod
     def added(cls) -> dict[str, int]:
         """Columns that version 1 did not have."""
-        return {"measured_window_s": 2, "power_series": 2, "power_notes": 2, "device_index": 3}
+        return {"measured_window_s": 2, "power_series": 2, "power_notes": 2, "device_index": 3, "fact_files": 4}
 
     @classmethod
     def keys(cls) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from groundlake.errors import CorruptLakeError, QueryError
 from groundlake.views import all_views, bind, needed_for
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
@@ -36,11 +37,19 @@ _PARQUET_PATH = re.compile(r"(/[^\"\n]*?\.parquet)")
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer to one query, computed anew each time it is fetched; `beside` are views for this query alone."""
+    """The answer to one query, computed anew each time it is fetched.
+
+    Attributes:
+        query: One SELECT.
+        root: The lake.
+        beside: Views for this query alone.
+        as_of: Time (naive UTC) whose state it is of; None for now.
+    """
 
     query: str
     root: Path
     beside: tuple[View, ...] = ()
+    as_of: dt.datetime | None = None
 
     def pl(self) -> pl.DataFrame:
         """Return the answer as a polars frame."""
@@ -74,9 +83,8 @@ class Answer:
 
     def _run(self, fetch: Callable[[duckdb.DuckDBPyRelation], Fetched]) -> Fetched:
         for attempt in range(1, ATTEMPTS + 1):
-            views = {view.name: view for view in self.beside} | all_views(
-                self.root
-            )  # anew: with its last file, a contract version leaves the relation
+            # Anew each time: with its last file, a contract version leaves the relation.
+            views = {view.name: view for view in self.beside} | all_views(self.root, self.as_of)
             try:
                 with open_connection() as connection:
                     statement = _single_query(connection, self.query)

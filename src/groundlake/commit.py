@@ -6,10 +6,11 @@ A crash leaves either nothing, a leftover `*.tmp`, or a complete file; never a t
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -42,10 +43,30 @@ BYTES_IN_GROUP = 4 * 2**20
 ROWS_TRIED = 65_536
 """Rows on which the two encodings of a column of doubles are tried."""
 
+MOST_WAITING = 64 * 2**20
+"""Bytes that wait to become a row group, at most."""
+
+READ_AT_ONCE = 2**20
+
 FILES_WORTH_THREADS = 8
 STAGING_THREADS = 4
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
+
+
+@dataclass(frozen=True)
+class StagedFile:
+    """What the ledger says of a file, so that a later look finds one that was changed.
+
+    Attributes:
+        path: Its path below the lake's folder, with `/`.
+        size_bytes: Its size.
+        sha256: Hash of its content.
+    """
+
+    path: str
+    size_bytes: int
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -83,28 +104,61 @@ class Commit:
         if isinstance(error, OSError):
             raise environment_error(error, self._root) from error
 
-    def stage(self, table: type[Table], part: str, leaves: Iterable[tuple[Mapping[str, object], pa.Table]]) -> None:
+    def stage(
+        self, table: type[Table], part: str, leaves: Iterable[tuple[Mapping[str, object], pa.Table]]
+    ) -> list[StagedFile]:
         """Write the rows of each leaf folder beside their final place, and sync them to disk.
 
         Args:
             table: Contract that the rows have met.
             part: Id of the files.
             leaves: Key values of each folder, and the rows as the file holds them.
+
+        Returns:
+            What there is to know of each file, in the order of the folders.
         """
-        places = []
-        for keys, rows in leaves:
-            folder = self._root / leaf_folder(table, keys)
-            folder.mkdir(parents=True, exist_ok=True)
-            places.append((folder / PartName(part, table.version()).file_name, rows))
+        places = [(self._place(table, part, keys), rows) for keys, rows in leaves]
         if len(places) < FILES_WORTH_THREADS:
+            staged = []
             for final, rows in places:
-                self._staged.append(stage_part(final, rows))
-            return
+                staged.append(stage_part(final, rows))
+                self._staged.append(staged[-1])
+            return [self._known(each) for each in staged]
         # Encoding and fsync release the interpreter's lock. Names are noted first, so that an error undoes them all.
-        self._staged += [Staged(final.with_name(final.name + STAGED_SUFFIX), final) for final, _ in places]
+        staged = [Staged(final.with_name(final.name + STAGED_SUFFIX), final) for final, _ in places]
+        self._staged += staged
         with ThreadPoolExecutor(STAGING_THREADS) as threads:
             for done in [threads.submit(stage_part, final, rows) for final, rows in places]:
                 done.result()
+            return list(threads.map(self._known, staged))
+
+    def stage_stream(
+        self, table: type[Table], part: str, keys: Mapping[str, object], rows: Iterable[pa.Table]
+    ) -> StagedFile | None:
+        """Write one file from tables that come one after the other, of which a few are in memory at a time.
+
+        Args:
+            table: Contract that the rows have met.
+            part: Id of the file.
+            keys: Key values of its folder.
+            rows: What the file will hold.
+
+        Returns:
+            What there is to know of the file; None where there were no rows, and so no file.
+        """
+        staged = stage_stream(self._place(table, part, keys), rows)
+        if staged is None:
+            return None
+        self._staged.append(staged)
+        return self._known(staged)
+
+    def _place(self, table: type[Table], part: str, keys: Mapping[str, object]) -> Path:
+        folder = self._root / leaf_folder(table, keys)
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder / PartName(part, table.version()).file_name
+
+    def _known(self, staged: Staged) -> StagedFile:
+        return known_of(staged.temporary, staged.final.relative_to(self._root).as_posix())
 
     def publish(self) -> None:
         """Give every staged file its final name, in order, then sync each folder once; the ledger file comes last.
@@ -158,6 +212,69 @@ def stage_part(final: Path, rows: pa.Table) -> Staged:
             temporary.unlink(missing_ok=True)
             raise
     return Staged(temporary, final)
+
+
+def stage_stream(final: Path, tables: Iterable[pa.Table]) -> Staged | None:
+    """Write one part from tables that come one after the other; None, and no file, where they have no rows.
+
+    Rows are gathered into row groups of the usual size. The first group decides how the part is encoded.
+    """
+    import pyarrow.parquet as pq
+
+    temporary = final.with_name(final.name + STAGED_SUFFIX)
+    writer: pq.ParquetWriter | None = None
+    with ExitStack() as undo:
+        for rows in _in_groups(tables):
+            if writer is None:
+                undo.callback(temporary.unlink, missing_ok=True)  # a full disk must not stay full
+                file = undo.enter_context(temporary.open("xb"))
+                writer = pq.ParquetWriter(file, rows.schema, store_schema=False, **_encodings(rows))
+                undo.callback(writer.close)
+                metadata = rows.schema.metadata
+            writer.write_table(rows, row_group_size=_rows_in_group(rows))
+        if writer is None:
+            return None
+        writer.add_key_value_metadata(metadata)
+        writer.close()
+        file.flush()
+        os.fsync(file.fileno())
+        file.close()
+        undo.pop_all()
+    return Staged(temporary, final)
+
+
+def _in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:
+    """Join tables until they fill a row group, or so many bytes of pictures as one."""
+    import pyarrow as pa
+
+    waiting: list[pa.Table] = []
+    for rows in tables:
+        if rows.num_rows:
+            waiting.append(rows)
+        if (
+            sum(each.num_rows for each in waiting) >= ROW_GROUP_ROWS
+            or sum(each.nbytes for each in waiting) > MOST_WAITING
+        ):
+            yield pa.concat_tables(waiting)
+            waiting = []
+    if waiting:
+        yield pa.concat_tables(waiting)
+
+
+def known_of(path: Path, name: str) -> StagedFile:
+    """Read a file and return what the ledger says of it.
+
+    Args:
+        path: The file.
+        name: Its path below the lake's folder.
+    """
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while block := file.read(READ_AT_ONCE):
+            digest.update(block)
+            size += len(block)
+    return StagedFile(name, size, digest.hexdigest())
 
 
 def _rows_in_group(rows: pa.Table) -> int:

@@ -4,23 +4,22 @@ from __future__ import annotations
 
 import operator
 from functools import partial
-from typing import TYPE_CHECKING, SupportsIndex, TypeVar
+from typing import TYPE_CHECKING, SupportsIndex
 
 import polars as pl
 
 from groundlake.errors import UsageError
-from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, scan_parts, shown_rows
+from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, retry, scan_parts, shown_rows
 from groundlake.schemas import KEYS, TABLES, Runs, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    import datetime as dt
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
     from typing import TypeAlias
 
     FoundFile: TypeAlias = tuple[dict[str, object], Path]
     """Key values and path of a part."""
-
-Result = TypeVar("Result")
 
 PATH = "path of the part"
 """Column, for a moment, of what was read from many parts; no contract has one of this name."""
@@ -28,20 +27,18 @@ PATH = "path of the part"
 FEW_FILES = 4
 """Up to so many parts have a scan of their own: no look-up for each row, of which a power series has millions."""
 
-READ_ATTEMPTS = 4
-"""How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
-
 
 class Reader:
     """Reads the runs that are visible, and only the parts that they point at.
 
     Args:
         root: The data root, which is there.
+        as_of: Time (naive UTC) whose state is read; None for now.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, as_of: dt.datetime | None = None) -> None:
         self._root = root
-        self.ledger = Ledger(root)
+        self.ledger = Ledger(root, as_of)
 
     def current(self, hardware_id: str) -> pl.DataFrame:
         """Current ledger rows of one hardware id."""
@@ -151,13 +148,3 @@ def _checked_keys(contract: type[Table], keys: Mapping[str, object]) -> dict[str
             wanted = "a whole number" if name == "batch" else "a text"
             raise UsageError(f"{name} is {wanted}, got {value!r}; leave it out to read all of them")
     return checked
-
-
-def retry(read: Callable[[], Result]) -> Result:
-    """Read again when a file vanished between listing and opening: its rows stand elsewhere by now."""
-    for _ in range(READ_ATTEMPTS - 1):
-        try:
-            return read()
-        except FileNotFoundError:
-            continue
-    return read()

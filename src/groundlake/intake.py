@@ -13,12 +13,14 @@ from groundlake.layout import new_id
 from groundlake.schemas import FACT_TABLES, NO_KEY, Runs, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import pyarrow as pa
 
+    from groundlake.commit import StagedFile
 
-DECIDED_BY_THE_LAKE = frozenset({"revision", "placement", "part", "recorded_at", "fact_rows"})
+
+DECIDED_BY_THE_LAKE = frozenset({"revision", "placement", "part", "recorded_at", "fact_rows", "fact_files"})
 """Ledger columns that say where and when a run was committed."""
 
 
@@ -81,6 +83,22 @@ def ledger_frame(prepared: Sequence[Prepared], part: str) -> pl.DataFrame:
         except (TypeError, pl.exceptions.PolarsError):
             columns.append(pl.Series(name, values, strict=False))
     return Runs.conform(pl.DataFrame(columns))
+
+
+def with_files(ledger: pl.DataFrame, files: Mapping[StagedFile, Iterable[str]]) -> pl.DataFrame:
+    """Say in each ledger row which files hold the run's rows.
+
+    Args:
+        ledger: Rows of the ledger.
+        files: Files, and the ids of the runs that have rows in each.
+    """
+    lists: dict[str, list[dict[str, object]]] = {}
+    for file, run_ids in files.items():
+        known = {"path": file.path, "bytes": file.size_bytes, "sha256": file.sha256}
+        for run_id in run_ids:
+            lists.setdefault(run_id, []).append(known)
+    dtype = Runs.polars_schema()["fact_files"]
+    return ledger.with_columns(pl.Series("fact_files", [lists.get(run_id) for run_id in ledger["run_id"]], dtype=dtype))
 
 
 def fact_frame(table: type[Table], prepared: Sequence[Prepared], part: str) -> pl.DataFrame:

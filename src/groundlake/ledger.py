@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import polars as pl
 
@@ -16,10 +16,16 @@ from groundlake.layout import PartName, anchor_folder, decode_key, encode_key
 from groundlake.schemas import KEYS, Runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    import datetime as dt
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from groundlake.schemas import Table
+
+Result = TypeVar("Result")
+
+READ_ATTEMPTS = 4
+"""How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
 
 ANCHORS = frozenset({f"hardware_id={anchor_folder(Runs).name.split('=', 1)[1]}"})
 """Folder names that hold no data of any device."""
@@ -27,9 +33,15 @@ ANCHORS = frozenset({f"hardware_id={anchor_folder(Runs).name.split('=', 1)[1]}"}
 
 @dataclass
 class Ledger:
-    """The ledger of one lake, read file by file and cached for each hardware id."""
+    """The ledger of one lake, read file by file and cached for each hardware id.
+
+    Attributes:
+        root: The data root.
+        as_of: Time (naive UTC) of which `current` tells; None for now.
+    """
 
     root: Path
+    as_of: dt.datetime | None = None
     _cache: dict[str, tuple[tuple[str, ...], pl.DataFrame]] = field(default_factory=dict)
 
     def hardware_ids(self) -> list[str]:
@@ -55,7 +67,7 @@ class Ledger:
         cached = self._cache.get(hardware_id)
         if cached and cached[0] == names:
             return cached[1]
-        rows = current_rows(self.all_rows(hardware_id))
+        rows = current_rows(self.all_rows(hardware_id), self.as_of)
         self._cache[hardware_id] = (names, rows)
         return rows
 
@@ -63,13 +75,35 @@ class Ledger:
         return self.root / "runs" / f"hardware_id={encode_key(hardware_id)}"
 
 
-def current_rows(statements: pl.DataFrame) -> pl.DataFrame:
-    """Pick the current row of each run: first by revision, placement, part; then leave out retracted runs."""
+def current_rows(statements: pl.DataFrame, as_of: dt.datetime | None = None) -> pl.DataFrame:
+    """Pick the current row of each run: first by revision, placement, part; then leave out retracted runs.
+
+    Args:
+        statements: Ledger rows, as written.
+        as_of: Look at what was recorded by then (naive UTC): the highest revision of that time, where its rows lie now.
+    """
+    if as_of is not None:
+        known = statements.filter(pl.col("recorded_at") <= as_of).group_by("hardware_id", "run_id")
+        highest = known.agg(pl.col("revision").max())
+        statements = statements.join(highest, on=["hardware_id", "run_id", "revision"], how="semi")
     return (
         statements.sort("revision", "placement", "part", descending=True)
         .unique(subset=["hardware_id", "run_id"], keep="first", maintain_order=True)
         .filter(pl.col("status") != "retracted")
         .sort("run_id")
+    )
+
+
+def live_statements(statements: pl.DataFrame) -> pl.DataFrame:
+    """Return each revision of each run at its newest placement, but for those that withdraw a run.
+
+    Their parts hold what is shown now, or was shown at some time: nobody may remove these.
+    """
+    return (
+        statements.sort("placement", "part", descending=True)
+        .unique(subset=["hardware_id", "run_id", "revision"], keep="first", maintain_order=True)
+        .filter(pl.col("status") != "retracted")
+        .sort("run_id", "revision")
     )
 
 
@@ -223,3 +257,13 @@ def _is_torn(path: Path) -> bool:
     except (pl.exceptions.PolarsError, OSError):
         return True
     return False
+
+
+def retry(read: Callable[[], Result]) -> Result:
+    """Read again when a file vanished between listing and opening: its rows stand elsewhere by now."""
+    for _ in range(READ_ATTEMPTS - 1):
+        try:
+            return read()
+        except FileNotFoundError:
+            continue
+    return read()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import os
 from collections import Counter
 from functools import partial
@@ -13,10 +14,11 @@ import polars as pl
 from groundlake import estimates
 from groundlake.answer import Answer, open_connection
 from groundlake.commit import Commit, ensure_anchor, environment_error
-from groundlake.direct import Reader, retry
+from groundlake.direct import Reader
 from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
-from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, utc_now
+from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, with_files
 from groundlake.layout import new_id
+from groundlake.ledger import retry
 from groundlake.query_files import named_query
 from groundlake.schemas import FACT_TABLES, TABLES, Runs
 from groundlake.views import all_views, bind
@@ -26,8 +28,13 @@ if TYPE_CHECKING:
 
     import duckdb
 
+    from groundlake.commit import StagedFile
     from groundlake.estimates import EstimatesWritten, Origin
-    from groundlake.integrity import Finding
+    from groundlake.maintenance.compaction import Compacted
+    from groundlake.maintenance.deep import Looked
+    from groundlake.maintenance.integrity import Finding
+    from groundlake.maintenance.repair import Moved
+    from groundlake.maintenance.vacuum import Vacuumed
 
 RUNS_PER_LEDGER_FILE = 100
 """A batch import publishes at most this many runs at once: what a crash can make it repeat."""
@@ -46,13 +53,16 @@ class Lake:
 
     Args:
         root: The data root; `<root>.db` beside it is the view file. The folder is made by the first write.
+        as_of: Show what had been recorded by this time, by the clocks of the writers; without a zone it is UTC. Such a
+            lake is only read.
     """
 
-    def __init__(self, root: str | Path = "lake") -> None:
+    def __init__(self, root: str | Path = "lake", *, as_of: dt.datetime | None = None) -> None:
         self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow a link that may move later
         if "\\" in str(self.root):
             raise UsageError(f"{self.root}: DuckDB takes a backslash in a path for a separator; choose another --root")
-        self._reader = Reader(self.root)
+        self.as_of = as_of.astimezone(dt.timezone.utc).replace(tzinfo=None) if as_of and as_of.tzinfo else as_of
+        self._reader = Reader(self.root, self.as_of)
         self._ledger = self._reader.ledger
         self._has_anchors = False
 
@@ -73,6 +83,10 @@ class Lake:
 
     def create(self) -> None:
         """Make the root and the anchors of all tables, unless they are there."""
+        if self.as_of is not None:
+            raise UsageError(
+                f"{self.root} as of {self.as_of} is the past, which is only read; leave as_of out to write"
+            )
         if self._has_anchors:
             return
         try:
@@ -192,19 +206,6 @@ class Lake:
 
         return pl.concat([retry(partial(read, name)) for name in ids])  # one by one: bounded memory and open files
 
-    def retract(self, run_id: str, hardware_id: str, why: str) -> None:
-        """State that a run is withdrawn: it is not shown any more, and an older revision does not come back."""
-        known = self._reader.current(hardware_id).filter(pl.col("run_id") == run_id)
-        if known.is_empty():
-            raise UsageError(f"run {run_id} of {hardware_id} is not in {self.root}; `lake sql` lists run_summary")
-        row = known.with_columns(
-            revision=pl.col("revision") + 1,
-            recorded_at=pl.lit(utc_now()),
-            status=pl.lit("retracted"),
-            error=pl.lit(why),
-        )
-        self._publish_ledger_rows(row)
-
     def _commit(self, prepared: list[Prepared]) -> list[str]:
         """Validate, stage and publish runs of one hardware id: facts first, the ledger last."""
         _refuse_twins(prepared)
@@ -217,18 +218,15 @@ class Lake:
         Runs.check(ledger)
         self._refuse_known_runs(prepared)
         self.create()
+        files: dict[StagedFile, list[str]] = {}
         with Commit(self.root) as commit:
             for table, rows in facts.items():
-                commit.stage(table, part, leaves(table, rows))
-            commit.stage(Runs, new_id(), leaves(Runs, ledger))
+                stored = list(leaves(table, rows))
+                for file, (_, held) in zip(commit.stage(table, part, stored), stored, strict=True):
+                    files[file] = held["run_id"].unique().to_pylist()
+            commit.stage(Runs, new_id(), leaves(Runs, with_files(ledger, files)))
             commit.publish()
         return ledger["run_id"].to_list()
-
-    def _publish_ledger_rows(self, rows: pl.DataFrame) -> None:
-        Runs.check(rows)
-        with Commit(self.root) as commit:
-            commit.stage(Runs, new_id(), leaves(Runs, rows))
-            commit.publish()
 
     def _refuse_known_runs(self, prepared: list[Prepared]) -> None:
         """A run is written once: no id that the caller chose may be in the ledger, whatever its state."""
@@ -248,7 +246,7 @@ class Lake:
     def sql(self, query: str) -> Answer:
         """Ask a question in SQL; it runs when the answer is fetched (`.pl()`, `.arrow()`, `.rows()`)."""
         self._require()
-        return Answer(query, self.root)
+        return Answer(query, self.root, as_of=self.as_of)
 
     def query(self, name: str, **parameters: object) -> Answer:
         """Ask one of the hand-written queries by its name; `lake query` lists them with their parameters.
@@ -260,13 +258,14 @@ class Lake:
         """
         self._require()
         found = named_query(name)
-        return Answer(found.ordered, self.root, (found.params(parameters),) if found.parameters or parameters else ())
+        beside = (found.params(parameters),) if found.parameters or parameters else ()
+        return Answer(found.ordered, self.root, beside, self.as_of)
 
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection in memory with every view bound; `lake.db` is not opened."""
         self._require()
         connection = open_connection()
-        views = all_views(self.root)
+        views = all_views(self.root, self.as_of)
         bind(connection, views, views)
         return connection
 
@@ -324,23 +323,129 @@ class Lake:
         self.create()
         return write_view_file(self.root, self.view_file, only_if_stale=only_if_stale)
 
+    def retract(self, run_id: str, hardware_id: str | None, why: str) -> str:
+        """State that a run is withdrawn: it is not shown any more, and an older revision does not come back.
+
+        Args:
+            run_id: The run. Its rows stay where they are, for `as_of`.
+            hardware_id: Its device; looked up where it is None.
+            why: The reason, which stays in the ledger.
+
+        Returns:
+            The hardware id of the run.
+
+        Raises:
+            UsageError: There is no such run, or it was withdrawn before, or no reason is given.
+        """
+        from groundlake.maintenance.retraction import retract
+
+        self._require()
+        self.create()
+        names = self._ledger.hardware_ids() if hardware_id is None else [hardware_id]
+        return retract(self.root, self._ledger, names, run_id, why)
+
     def check(self) -> list[Finding]:
         """Compare the ledger, the files and the contracts; an empty list means that all is well."""
-        from groundlake.integrity import inspect
+        from groundlake.maintenance.integrity import inspect
 
         self._require()
         return retry(partial(inspect, self.root))
 
-    def compact_runs(self, *, at_least: int = 2) -> dict[str, int]:
+    def check_deep(
+        self, known: Sequence[Finding], *, on_progress: Callable[[int, int], None] = lambda _done, _total: None
+    ) -> Looked:
+        """Read every part: hold its rows to the contract, and its bytes to the checksum in the ledger.
+
+        Args:
+            known: What `check` found; files that it named are not read again.
+            on_progress: Called with the parts read and their number.
+        """
+        from groundlake.maintenance.deep import look_into
+
+        self._require()
+        named = frozenset(finding.where for finding in known)
+        return retry(partial(look_into, self.root, named, on_progress))
+
+    def repair(self, findings: Sequence[Finding]) -> list[Moved]:
+        """Set aside the damaged files that checks found, so that everything else can be read; deletes nothing."""
+        from groundlake.maintenance.repair import repair
+
+        self._require()
+        return repair(self.root, findings)
+
+    def compact(
+        self,
+        hardware_id: str | None = None,
+        *,
+        dry_run: bool = False,
+        on_progress: Callable[[int, int], None] = lambda _done, _total: None,
+    ) -> list[Compacted]:
+        """Merge the parts of each leaf folder into one, and the ledger files of each hardware id.
+
+        Readers and writers go on meanwhile. The old parts stay until `vacuum` removes them.
+
+        Args:
+            hardware_id: Only this one.
+            dry_run: Write nothing; sizes afterwards are None.
+            on_progress: Called with the parts merged of one hardware id and their number.
+
+        Returns:
+            What was done, for each hardware id that had something to merge.
+
+        Raises:
+            CorruptLakeError: Rows are missing or a part is torn; the parts of that hardware id are as they were.
+            UsageError: There is no such hardware id.
+        """
+        from groundlake.maintenance.compaction import compact_all
+
+        self._require()
+        self.create()
+        return compact_all(self.root, self._ledger, self._named(hardware_id), dry_run=dry_run, on_progress=on_progress)
+
+    def vacuum(
+        self, *, older_than_s: float = 7 * 24 * 3600.0, dry_run: bool = False, nobody_writes: bool = False
+    ) -> Vacuumed:
+        """Remove files that no reader can see: leftovers, orphans, and parts that were merged into others.
+
+        Args:
+            older_than_s: Only files that have lain there for so long.
+            dry_run: Remove nothing.
+            nobody_writes: Nobody writes to the lake, on any machine: a shorter time than ten minutes is safe.
+
+        Raises:
+            UsageError: The time is too short for writers at work.
+        """
+        from groundlake.maintenance.vacuum import vacuum
+
+        self._require()
+        at_work = partial(vacuum, self.root, self._ledger, older_than_s=older_than_s)
+        return retry(partial(at_work, dry_run=dry_run, nobody_writes=nobody_writes))
+
+    def compact_runs(self, hardware_id: str | None = None, *, at_least: int = 2) -> dict[str, int]:
         """Merge the ledger files of each hardware id that has this many; returns how many were merged, by id."""
-        from groundlake.compaction import compact_ledger
+        from groundlake.maintenance.ledger_files import compact_ledger
 
         self._require()
         counts = {
             name: retry(partial(compact_ledger, self.root, self._ledger, name, at_least))
-            for name in self._ledger.hardware_ids()
+            for name in self._named(hardware_id)
         }
         return {name: merged for name, merged in counts.items() if merged}
+
+    def loose_ledger_files(self, hardware_id: str | None = None) -> dict[str, int]:
+        """Ledger files of each hardware id that has more than one."""
+        self._require()
+        counts = {name: len(self._ledger.files(name)) for name in self._named(hardware_id)}
+        return {name: count for name, count in counts.items() if count > 1}
+
+    def _named(self, hardware_id: str | None) -> list[str]:
+        """Hardware ids with a ledger: the named one, or all."""
+        names = self._ledger.hardware_ids()
+        if hardware_id is None:
+            return names
+        if hardware_id not in names:
+            raise UsageError(f"no runs of {hardware_id} in {self.root}; there are {', '.join(names) or 'none'}")
+        return [hardware_id]
 
 
 def _refuse_twins(prepared: list[Prepared]) -> None:

@@ -16,6 +16,7 @@ from groundlake.query_files import View, quoted, written_views
 from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs
 
 if TYPE_CHECKING:
+    import datetime as dt
     from collections.abc import Iterable
     from pathlib import Path
 
@@ -45,14 +46,24 @@ def sql_type(dtype: pl.DataType) -> str:
     return _SQL_TYPES[type(dtype)]
 
 
-def ledger_view_sql() -> str:
+def ledger_view_sql(as_of: dt.datetime | None = None) -> str:
     """The current row of each run: highest revision, then placement, then part; retracted runs are not shown.
 
     The window partitions by hardware_id and run_id, exactly: a filter on hardware_id then prunes the ledger's files.
+
+    Args:
+        as_of: Look at what was recorded by then (naive UTC): the highest revision of that time, where its rows lie now.
     """
     columns = ", ".join(spec.name for spec in Runs.columns())
+    source = "runs_parts"
+    if as_of is not None:
+        source = (
+            "runs_parts\nJOIN (\n    SELECT hardware_id, run_id, max(revision) AS revision\n    FROM runs_parts\n"
+            f"    WHERE recorded_at <= TIMESTAMP '{as_of.isoformat(sep=' ')}'\n    GROUP BY hardware_id, run_id\n"
+            ") AS known USING (hardware_id, run_id, revision)"
+        )
     return (
-        f"SELECT {columns}\nFROM runs_parts\n"
+        f"SELECT {columns}\nFROM {source}\n"
         "QUALIFY row_number() OVER (PARTITION BY hardware_id, run_id "
         "ORDER BY revision DESC, placement DESC, part DESC) = 1\n    AND status <> 'retracted'"
     )
@@ -142,9 +153,9 @@ def column_comment(name: str, tables: Iterable[type[Table]]) -> str | None:
     return None
 
 
-def base_views() -> dict[str, View]:
-    """Views made from the contracts alone: the current ledger, and each fact table's visible rows."""
-    ledger = View("runs", ledger_view_sql(), Runs.documentation(), "select run_id, kind, status from runs")
+def base_views(as_of: dt.datetime | None = None) -> dict[str, View]:
+    """Views made from the contracts alone: the ledger, now or as of a time, and each fact table's visible rows."""
+    ledger = View("runs", ledger_view_sql(as_of), Runs.documentation(), "select run_id, kind, status from runs")
     facts = {
         name: View(name, fact_view_sql(table), table.documentation(), f"select count(*) from {name}")
         for name, table in FACT_TABLES.items()
@@ -172,8 +183,13 @@ def element_views() -> dict[str, View]:
     return found
 
 
-def all_views(root: Path) -> dict[str, View]:
-    """Every view of a lake in an order in which each can be created: what it reads comes first."""
+def all_views(root: Path, as_of: dt.datetime | None = None) -> dict[str, View]:
+    """Every view of a lake in an order in which each can be created: what it reads comes first.
+
+    Args:
+        root: The lake.
+        as_of: Time (naive UTC) whose state the views show; None for now.
+    """
     raw = {
         f"{name}_parts": View(
             f"{name}_parts",
@@ -186,7 +202,7 @@ def all_views(root: Path) -> dict[str, View]:
     quarantine = View(
         "quarantine", quarantine_sql(root), Quarantine.documentation(), "select code, uri, reason from quarantine"
     )
-    views = raw | base_views() | {"quarantine": quarantine} | written_views()
+    views = raw | base_views(as_of) | {"quarantine": quarantine} | written_views()
     views["help"] = help_view([view for view in views.values() if not view.name.endswith("_parts")])
     return {name: views[name] for name in creation_order(views)}
 

@@ -10,8 +10,8 @@ import pytest
 
 from groundlake.commit import Commit, ensure_anchor
 from groundlake.intake import leaves
-from groundlake.integrity import inspect
 from groundlake.ledger import leaf_files, read_parts, scan_parts
+from groundlake.maintenance.integrity import inspect
 from groundlake.schemas import FACT_TABLES, TABLES, SubgraphTimings
 from groundlake.schemas.base import column
 from groundlake.views import fact_view_sql, ledger_view_sql, parts_sql

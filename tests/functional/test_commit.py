@@ -233,7 +233,7 @@ def test_a_retracted_run_is_not_shown_and_an_older_revision_does_not_come_back(l
     assert lake.sql("select distinct run_id from subgraph_timings").rows() == [(kept,)]
     assert set(lake.frame("subgraph_timings")["run_id"]) == {kept}
     assert set(lake.scan("subgraph_timings").collect()["run_id"]) == {kept}
-    with pytest.raises(UsageError, match="is not in"):
+    with pytest.raises(UsageError, match="was withdrawn before: wrong power mode"):
         lake.retract(withdrawn, "dev", "again")
     assert lake.sql("select error from runs_parts where status = 'retracted'").rows() == [("wrong power mode",)]
 

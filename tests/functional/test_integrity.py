@@ -9,9 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from groundlake.commit import Commit
 from groundlake.errors import CorruptLakeError
 from groundlake.ground_truth import GroundTruthLoader
-from groundlake.layout import anchor_path
+from groundlake.intake import leaves
+from groundlake.layout import anchor_path, new_id
 from groundlake.schemas import TABLES, Runs, SubgraphTimings
 from groundlake.store import Lake
 
@@ -196,5 +198,7 @@ def test_a_part_of_a_ledger_row_that_lies_about_its_rows_is_found(lake: Lake) ->
             fact_rows=pl.Series([[{"table": "subgraph_timings", "rows": 7}]], dtype=Runs.polars_schema()["fact_rows"]),
         )
     )
-    lake._publish_ledger_rows(row)
+    with Commit(lake.root) as commit:
+        commit.stage(Runs, new_id(), leaves(Runs, row))
+        commit.publish()
     assert codes(lake) == ["missing_rows"]

@@ -12,8 +12,8 @@ import numpy as np
 import polars as pl
 
 from groundlake.calibration.preprocessing import apply, fingerprint
-from groundlake.direct import retry
 from groundlake.errors import CorruptLakeError, UsageError
+from groundlake.ledger import retry
 from groundlake.schemas import NO_KEY
 
 if TYPE_CHECKING:

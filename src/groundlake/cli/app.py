@@ -90,5 +90,6 @@ from groundlake.cli import (  # noqa: E402, F401 - they need `app` above
     querying,
     reporting,
     studying,
+    upkeep,
     validating,
 )

@@ -10,7 +10,7 @@ from typer.core import TyperCommand
 
 from groundlake.cli.app import ASK, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
-from groundlake.cli.settings import Settings, command
+from groundlake.cli.settings import AsOfOption, Settings, command
 from groundlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -48,11 +48,12 @@ class QueryCommand(TyperCommand):
 def sql(
     settings: Settings,
     query: Annotated[str, typer.Argument(help="One SELECT; `select * from help` lists the views.")],
+    as_of: AsOfOption = None,
     form: FormatOption = Format.TABLE,
     output: OutOption = None,
 ) -> None:
     """Ask a question in SQL: `lake sql "select * from model_summary"`."""
-    print_rows(settings.lake.sql(query).pl(), form, output)
+    print_rows(settings.lake_as_of(as_of).sql(query).pl(), form, output)
 
 
 @command(app, ASK)

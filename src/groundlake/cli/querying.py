@@ -10,7 +10,7 @@ import typer
 
 from groundlake.cli.app import ASK, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
-from groundlake.cli.settings import Settings, command
+from groundlake.cli.settings import AsOfOption, Settings, command
 from groundlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def query(
     param: Annotated[
         list[str] | None, typer.Option("--param", metavar="K=V", help="A parameter of the query; may be repeated.")
     ] = None,
+    as_of: AsOfOption = None,
     form: FormatOption = Format.TABLE,
     output: OutOption = None,
 ) -> None:
@@ -42,10 +43,11 @@ def query(
     from groundlake.query_files import named_queries, named_query
 
     if name is not None:
+        lake = settings.lake_as_of(as_of)
         given, found = parameters(param), named_query(name)
-        rows = replace(settings.lake.query(name, **given), query=found.ordered).pl()
+        rows = replace(lake.query(name, **given), query=found.ordered).pl()
         if rows.is_empty():
-            refuse_unknown_names(settings.lake, found.parameters, given)
+            refuse_unknown_names(lake, found.parameters, given)
         print_rows(rows, form, output)
         return
     if param:

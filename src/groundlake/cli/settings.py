@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import os
+import re
 import shlex
 import sys
 import traceback
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from groundlake.errors import INTERRUPTED, LakeEnvironmentError, LakeError
+from groundlake.errors import INTERRUPTED, LakeEnvironmentError, LakeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,6 +30,16 @@ Root = Annotated[
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; errors and the result stay.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+
+AsOfOption = Annotated[
+    str | None,
+    typer.Option(
+        "--as-of",
+        metavar="TIME",
+        help="Ask the lake as it was at this time: 2026-11-20, 2026-11-20T17:30 (UTC), or with an offset as +01:00.",
+    ),
+]
 
 
 @dataclass(frozen=True)
@@ -45,6 +56,26 @@ class Settings:
         from groundlake.store import Lake
 
         return Lake(self.root)
+
+    def lake_as_of(self, time: str | None) -> Lake:
+        """The lake at the root as it was at a time; as it is now where there is none.
+
+        Raises:
+            UsageError: The time cannot be read.
+        """
+        if time is None:
+            return self.lake
+        import datetime as dt
+
+        from groundlake.store import Lake
+
+        try:
+            moment = dt.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", time))
+        except ValueError:
+            raise UsageError(
+                f"--as-of {time}: no time that can be read; give 2026-11-20, 2026-11-20T17:30 or 2026-11-20T17:30+01:00"
+            ) from None
+        return Lake(self.root, as_of=moment)
 
     def remark(self, text: str) -> None:
         """Say something that is not the result: on stderr, when a person is looking."""

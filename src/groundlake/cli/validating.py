@@ -10,7 +10,7 @@ import typer
 
 from groundlake.cli.app import ESTIMATE, app
 from groundlake.cli.output import Format, FormatOption, OutOption, as_markdown, print_rows
-from groundlake.cli.settings import Settings, command, say
+from groundlake.cli.settings import AsOfOption, Settings, command, say
 from groundlake.errors import LakeError, UsageError
 
 if TYPE_CHECKING:
@@ -77,6 +77,7 @@ def validate(
     summary: Annotated[
         Path | None, typer.Option("--summary", metavar="FILE.md", help="Append the result as Markdown to this file.")
     ] = None,
+    as_of: AsOfOption = None,
     form: FormatOption = Format.TABLE,
     output: OutOption = None,
 ) -> None:
@@ -87,7 +88,7 @@ def validate(
     scope = Scope(estimator=estimator, version=version, hardware_id=hw, by=by.value)
     if fail_on_worse and not against:
         raise UsageError("--fail-on-worse judges a comparison: name the older version with --against")
-    errors = Errors.read(settings.lake, scope, against)
+    errors = Errors.read(settings.lake_as_of(as_of), scope, against)
     rows, not_judged = errors.accuracies(), errors.not_judged()
     gates = [Gate.parse(text, gated_figures(rows)) for text in gate or ()]
     compared = errors.beside(against) if against else None

@@ -61,7 +61,7 @@ class LakeSource:
     _latest: dict[str, tuple[list[Path], dict[Configuration, dict[str, Any]]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._ledger = Ledger(self.lake.root)
+        self._ledger = Ledger(self.lake.root, self.lake.as_of)
 
     def hardware_ids(self) -> list[str]:
         """Devices with at least one good run."""

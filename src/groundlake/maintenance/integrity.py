@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-CORRUPT = frozenset({"torn", "foreign", "missing_rows", "missing_anchor"})
+CORRUPT = frozenset({"torn", "foreign", "missing", "missing_rows", "missing_anchor", "tampered", "breaks_contract"})
 """Findings that mean damaged data; the others are remains of crashes, invisible and harmless."""
 
 
@@ -95,7 +95,7 @@ def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
     except FileNotFoundError:
         raise
     except (pa.ArrowException, OSError) as error:
-        return Finding("torn", str(path), f"not a readable Parquet file: {str(error).splitlines()[0]}", _RESTORE)
+        return Finding("torn", str(path), f"not a readable Parquet file: {str(error).splitlines()[0]}", RESTORE)
     return _inspect_content(table, part, path, schema, rows)
 
 
@@ -134,7 +134,7 @@ def _is_anchor(root: Path, table: type[Table], path: Path) -> bool:
     return path.parent == root / anchor_folder(table)
 
 
-_RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
+RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
 
 
 def _statements(root: Path) -> pl.DataFrame:
@@ -182,5 +182,5 @@ def _missing_rows(statements: pl.DataFrame, found: Counter[tuple[str, str, str]]
                     "missing_rows",
                     f"{run['hardware_id']} run {run['run_id']}",
                     f"{there} of {wrote['rows']} rows of {wrote['table']} are there (part {run['part']})",
-                    _RESTORE,
+                    RESTORE,
                 )

@@ -1,0 +1,61 @@
+"""Set damaged files aside, so that everything else can be read again. Nothing is deleted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from groundlake.commit import sync_folders
+from groundlake.views import QUARANTINE_FOLDER
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from groundlake.maintenance.integrity import Finding
+
+SET_ASIDE = frozenset({"torn", "foreign", "tampered", "breaks_contract"})
+"""Findings about one file that readers stumble over, or believe though they should not."""
+
+FOLDER = "parts"
+"""Folder of such files, in that of the quarantine, where no reader looks."""
+
+
+@dataclass(frozen=True)
+class Moved:
+    """A file that was set aside: where it was, and where it is."""
+
+    was: Path
+    now: Path
+
+
+def repair(root: Path, findings: Iterable[Finding]) -> list[Moved]:
+    """Move every damaged file out of the tables, to the same path below `_quarantine/parts`.
+
+    Runs whose rows lay in it are still shown, and `check` names them, until the file is restored from a copy or the
+    runs are withdrawn.
+
+    Args:
+        root: The lake.
+        findings: What checks found.
+    """
+    moved = []
+    for finding in findings:
+        was = Path(finding.where)
+        if finding.code not in SET_ASIDE or not was.is_file():
+            continue
+        now = _free(root / QUARANTINE_FOLDER / FOLDER / was.relative_to(root))
+        now.parent.mkdir(parents=True, exist_ok=True)
+        was.rename(now)
+        sync_folders([was.parent, now.parent], root)
+        moved.append(Moved(was, now))
+    return moved
+
+
+def _free(path: Path) -> Path:
+    """Return the path, or one with a number behind it where something lies there from before."""
+    number, free = 1, path
+    while free.exists():
+        number += 1
+        free = path.with_name(f"{path.name}.{number}")
+    return free
