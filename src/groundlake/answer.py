@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +11,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from groundlake.errors import CorruptLakeError, QueryError
-from groundlake.views import all_views, bind, needed_for
+from groundlake.query_files import quoted
+from groundlake.views import all_views, bind, literal, needed_for
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -87,6 +89,7 @@ class Answer:
             views = {view.name: view for view in self.beside} | all_views(self.root, self.as_of)
             try:
                 with open_connection() as connection:
+                    confine(connection, self.root)
                     statement = _single_query(connection, self.query)
                     bind(connection, views, views if _LISTS_VIEWS.search(statement) else _named(statement, views))
                     return fetch(connection.sql(statement))
@@ -102,6 +105,22 @@ def open_connection() -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET enable_progress_bar = false")
     return connection
+
+
+def confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
+    """Let a connection read the files below this folder, and nothing else: no other file, no variable of Python's.
+
+    A query may come from anybody. DuckDB follows links before it compares, so the folder is named by its real path too,
+    and as the pattern that views name it by.
+    """
+    places = ", ".join(quoted(place) for place in {str(root), literal(root), os.path.realpath(root)})
+    for setting in (
+        f"allowed_directories = [{places}]",
+        "enable_external_access = false",
+        "python_enable_replacements = false",
+        "lock_configuration = true",
+    ):
+        connection.execute(f"SET {setting}")
 
 
 def _named(statement: str, views: dict[str, View]) -> list[str]:
@@ -131,6 +150,11 @@ def _translate(error: duckdb.Error, query: str, views: Iterable[str]) -> Excepti
     if path and isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
         return CorruptLakeError(
             f"{path[1]}: cannot be read ({text.splitlines()[0]})\n`lake check` lists every such file and what to do"
+        )
+    if isinstance(error, duckdb.PermissionException):
+        return QueryError(
+            f"a query reads the files of its lake and no others: {text.splitlines()[0]}\n"
+            "to join files of your own, open the views with DuckDB: duckdb -readonly lake.db"
         )
     if _DAMAGE.search(text) and not isinstance(error, (duckdb.ParserException, duckdb.BinderException)):
         return CorruptLakeError(f"a part of the lake is torn: {text.splitlines()[0]}\n`lake check` names it")

@@ -110,9 +110,9 @@ def parts_sql(table: type[Table], root: Path) -> str:
     hive_types = ", ".join(f"{key}: {sql_type(table.polars_schema()[key])}" for key in table.keys())
     selects = []
     for version in range(table.version(), 0, -1):
-        paths = [f"{_literal(root)}/{parts_glob(table, version)}"]
+        paths = [f"{literal(root)}/{parts_glob(table, version)}"]
         if version == table.version() and (root / anchor_path(table)).exists():
-            paths.insert(0, _literal(root / anchor_path(table)))
+            paths.insert(0, literal(root / anchor_path(table)))
         elif not any(root.glob(parts_glob(table, version))):
             continue
         listed = ", ".join(map(quoted, paths))
@@ -134,7 +134,7 @@ def quarantine_sql(root: Path) -> str:
         return empty_sql(Quarantine)
     types = ", ".join(f"{spec.name}: '{sql_type(spec.dtype)}'" for spec in Quarantine.columns())
     columns = ", ".join(spec.name for spec in Quarantine.columns())
-    path = quoted(f"{_literal(root)}/{QUARANTINE_FOLDER}/*.jsonl")
+    path = quoted(f"{literal(root)}/{QUARANTINE_FOLDER}/*.jsonl")
     return f"SELECT {columns}\nFROM read_json({path}, format = 'newline_delimited', columns = {{{types}}})"
 
 
@@ -276,6 +276,6 @@ def creation_order(views: dict[str, View]) -> list[str]:
     return list(order)
 
 
-def _literal(path: Path) -> str:
-    """Path as a pattern that matches just itself, whatever glob characters the folder's name has."""
+def literal(path: Path) -> str:
+    """Return a path as a pattern that matches just itself, whatever glob characters the folder's name has."""
     return re.sub(r"[*?\[]", r"[\g<0>]", str(path))
