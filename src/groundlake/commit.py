@@ -9,6 +9,7 @@ import errno
 import hashlib
 import os
 import tempfile
+import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
@@ -47,6 +48,12 @@ MOST_WAITING = 64 * 2**20
 """Bytes that wait to become a row group, at most."""
 
 READ_AT_ONCE = 2**20
+
+SHORTEST_GRACE_S = 600.0
+"""Age from which a file that no run points at may be removed, at the earliest. A writer gives up after half of it."""
+
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Goes on while the machine sleeps, where there is such a clock."""
 
 FILES_WORTH_THREADS = 8
 STAGING_THREADS = 4
@@ -164,10 +171,20 @@ class Commit:
         """Give every staged file its final name, in order, then sync each folder once; the ledger file comes last.
 
         The folders of all fact files are synced before the first ledger file is published.
+
+        Raises:
+            LakeEnvironmentError: That took so long that a vacuum may have taken the facts for those of a dead writer.
         """
         ledger = [staged for staged in self._staged if self._is_ledger(staged)]
-        facts = [staged for staged in self._staged if staged not in ledger]
+        facts = [staged for staged in self._staged if not self._is_ledger(staged)]
+        began = time.clock_gettime(_CLOCK)
         for group in (facts, ledger):
+            took_s = time.clock_gettime(_CLOCK) - began
+            if took_s > SHORTEST_GRACE_S / 2:
+                raise LakeEnvironmentError(
+                    f"{self._root}: publishing {len(facts)} files took {took_s:.0f} s; a vacuum may have taken them for "
+                    "those of a dead writer\nnothing was committed; run the command again"
+                )
             for staged in group:
                 publish(staged)
             sync_folders((staged.final.parent for staged in group), self._root)

@@ -85,6 +85,10 @@ def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
             "a file that was never published",
             "remove it once no writer is running; it is invisible",
         )
+    if path.is_symlink():
+        return Finding(
+            "foreign", str(path), f"a link to {path.readlink()}", "put the file itself there, or remove the link"
+        )
     part = PartName.parse(path.name)
     if part is None or len(path.relative_to(root).parts) != len(table.keys()) + 2:
         return Finding("foreign", str(path), "no part of this lake has such a name or place", "move it out of the lake")

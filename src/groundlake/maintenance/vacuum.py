@@ -6,6 +6,7 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from groundlake.commit import SHORTEST_GRACE_S
 from groundlake.errors import UsageError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, decode_key
 from groundlake.ledger import live_statements
@@ -23,10 +24,7 @@ if TYPE_CHECKING:
     from groundlake.schemas import Table
 
 GRACE_S = 7 * 24 * 3600.0
-"""Age from which a file goes, where no other is given. A writer gives up after half of it."""
-
-SHORTEST_GRACE_S = 600.0
-"""Below this, a writer at work could lose files that it has published and not committed yet."""
+"""Age from which a file goes, where no other is given."""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,172 @@
+"""Kill a process again and again while it does something to a lake: `chaos.py ROOT KILLS SEED ACTION...`.
+
+Each round forks a process that does one of the actions in a loop, and kills it at a random moment. Then another fork,
+which nobody kills, looks at the lake through both doors. Prints one JSON line for each round; processes are forked from
+one that has imported everything and started no thread.
+
+A run that was acknowledged (its id came through the pipe) must be there, once and whole. One that was not may be.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).parent))
+import groundlake.maintenance.compaction
+import groundlake.maintenance.deep
+import groundlake.maintenance.vacuum
+import groundlake.viewfile  # noqa: F401 - in the process that is forked, so that each round begins at once
+from groundlake.store import Lake
+from writer import POWER_ROWS, TIMINGS_ROWS, one_run
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+MOST_NEWS = 4
+LONGEST_S = 0.1
+
+
+def write(lake: Lake, say: Callable[[str], None]) -> None:
+    """Commit runs one by one."""
+    say(one_run(lake, "dev"))
+
+
+def migrate(lake: Lake, say: Callable[[str], None]) -> None:
+    """Import a folder of v2.0 measurement files, of which most are there already."""
+    from groundlake.importers import migrate_v1
+
+    migrate_v1(lake, [Path(os.environ["CHAOS_V1"])])
+    say("migrated")
+
+
+def compact(lake: Lake, say: Callable[[str], None]) -> None:
+    """Write something to merge, and merge it."""
+    for _ in range(3):
+        say(one_run(lake, "dev"))
+    lake.compact()
+
+
+def vacuum(lake: Lake, say: Callable[[str], None]) -> None:
+    """Merge, and remove what is dead at once: no other process writes."""
+    say(one_run(lake, "dev"))
+    lake.compact()
+    lake.vacuum(older_than_s=0, nobody_writes=True)
+
+
+def views(lake: Lake, say: Callable[[str], None]) -> None:
+    """Write the view file."""
+    say(one_run(lake, "dev"))
+    lake.bind_views()
+
+
+ACTIONS = {"write": write, "migrate": migrate, "compact": compact, "vacuum": vacuum, "views": views}
+
+
+def forked(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
+    """Start a process that does this; its id, and the pipe that it speaks into."""
+    reading, writing = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(writing)
+        return child, reading
+    os.close(reading)
+    try:
+        work(lambda text: os.write(writing, f"{text}\n".encode()) and None)
+    except BaseException:  # noqa: BLE001 - told to the parent, which fails the test
+        os.write(writing, f"ERROR {json.dumps(traceback.format_exc()[-2000:])}\n".encode())
+    os._exit(0)
+
+
+def heard(reading: int) -> list[str]:
+    """All that a process said, after it has ended."""
+    with os.fdopen(reading, "rb") as pipe:
+        return [line for line in pipe.read().decode().splitlines() if line]
+
+
+def killed(root: str, action: str, news: int, after_s: float) -> tuple[list[str], list[str]]:
+    """Let a process work, hear so much of it, and kill it a moment later: the runs it acknowledged, and its errors."""
+
+    def work(say: Callable[[str], None]) -> None:
+        lake = Lake(root)
+        say("started")
+        while True:
+            ACTIONS[action](lake, say)
+
+    child, reading = forked(work)
+    begin = b""
+    while begin.count(b"\n") <= news and (more := os.read(reading, 1)):
+        begin += more
+    time.sleep(after_s)  # the moment of its death is drawn; nothing waits for anything here
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
+    words = [*begin.decode().splitlines(), *heard(reading)]
+    errors = [word for word in words if word.startswith("ERROR")]
+    runs = [word for word in words[1:] if word not in ("started", "migrated") and not word.startswith("ERROR")]
+    return runs, errors
+
+
+def looked(root: str, *, thoroughly: bool) -> dict[str, object]:
+    """What readers see now: rows of each run through both doors, and what `check` finds."""
+
+    def work(say: Callable[[str], None]) -> None:
+        if not Path(root).is_dir():
+            say(json.dumps({"direct": {}, "power": {}, "findings": [], "sql": None}))
+            return
+        lake = Lake(root)
+        counted = {name: dict(lake.frame(name).group_by("run_id").len().iter_rows()) for name in COUNTED}
+        shown = lake.runs().filter(lake.runs()["schema_version"].is_null())["run_id"].to_list()
+        seen = {"direct": counted["subgraph_timings"], "power": counted["power_timeseries"], "shown": shown}
+        seen |= {"findings": [], "sql": None, "imported": lake.runs().height - len(shown)}
+        if thoroughly:
+            query = "select r.run_id, count(t.run_id) from runs r left join subgraph_timings t using (run_id) group by 1"
+            seen["sql"] = dict(lake.sql(query).rows())
+            seen["findings"] = sorted({finding.code for finding in lake.check()})
+        say(json.dumps(seen))
+
+    child, reading = forked(work)
+    os.waitpid(child, 0)
+    (said,) = heard(reading) or ["{}"]
+    return {"error": said} if said.startswith("ERROR") else json.loads(said)
+
+
+COUNTED = ("subgraph_timings", "power_timeseries")
+
+
+def main(root: str, kills: int, seed: int, actions: list[str]) -> None:
+    """Kill, look, tell; again and again."""
+    chance = random.Random(seed)  # noqa: S311 - which moments are met is no secret
+    acknowledged: set[str] = set()
+    for number in range(kills):
+        action = actions[number % len(actions)]
+        runs, errors = killed(root, action, chance.randrange(MOST_NEWS), chance.uniform(0, LONGEST_S))
+        acknowledged |= set(runs)
+        seen = looked(root, thoroughly=number % 10 == 9 or number == kills - 1)
+        shown = set(seen.get("shown", ()))
+        direct, power = seen.get("direct", {}), seen.get("power", {})
+        told = {
+            "action": action,
+            "unreadable": seen.get("error") or "",
+            "errors": errors,
+            "lost": sorted(acknowledged - shown),
+            "doubled": len(seen.get("shown", ())) - len(shown),
+            "torn": sorted(
+                run for run in shown if (direct.get(run), power.get(run)) != (TIMINGS_ROWS, POWER_ROWS)
+            ),
+            "disagree": seen.get("sql") is not None and seen["sql"] != direct,
+            "findings": seen.get("findings", []),
+            "runs": len(shown),
+            "imported": seen.get("imported", 0),
+        }
+        print(json.dumps(told), flush=True)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:])
