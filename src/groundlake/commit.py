@@ -182,8 +182,8 @@ class Commit:
             took_s = time.clock_gettime(_CLOCK) - began
             if took_s > SHORTEST_GRACE_S / 2:
                 raise LakeEnvironmentError(
-                    f"{self._root}: publishing {len(facts)} files took {took_s:.0f} s; a vacuum may have taken them for "
-                    "those of a dead writer\nnothing was committed; run the command again"
+                    f"{self._root}: publishing {len(facts)} files took {took_s:.0f} s; a vacuum may have taken them "
+                    "for those of a dead writer\nnothing was committed; run the command again"
                 )
             for staged in group:
                 publish(staged)

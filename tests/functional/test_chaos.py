@@ -5,18 +5,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
+from groundlake.importers import export_v2_json
+from groundlake.store import Lake
+
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    import polars as pl
 
 PROGRAM = Path(__file__).parent / "programs" / "chaos.py"
 ACTIONS = ("write", "migrate", "compact", "vacuum", "views")
@@ -26,14 +32,18 @@ SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
 
 
 @pytest.fixture
-def v1_tree(tmp_path: Path, v2_document: Callable[..., dict[str, Any]]) -> Path:
-    """A tree of 40 measurement files."""
-    folder = tmp_path / "measurements"
-    for number in range(40):
-        path = folder / "fp32" / f"net{number}_b1.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(v2_document(model=f"net{number}")))
-    return folder
+def v1_tree(tmp_path: Path, timings: Callable[..., pl.DataFrame]) -> Path:
+    """A tree of 40 measurement files, as a device left them."""
+    there = Lake(tmp_path / "there")
+    run = {"hardware_id": "dev", "precision": "fp32", "batch": 1, "num_subgraphs": 3, "started_at_zone_source": "clock"}
+    started = dt.datetime(2026, 1, 1)  # noqa: DTZ001 - naive UTC, as the lake has it
+    there.write_many(
+        (run | {"model": f"net{number}", "started_at": started}, {"subgraph_timings": timings(3)})
+        for number in range(40)
+    )
+    report = export_v2_json(there, tmp_path / "measurements")
+    assert len(list((tmp_path / "measurements").rglob("net*.json"))) == 40, report.lines()
+    return tmp_path / "measurements"
 
 
 def test_killing_whatever_changes_a_lake_loses_nothing(lake_root: Path, v1_tree: Path) -> None:
@@ -56,7 +66,8 @@ def test_killing_whatever_changes_a_lake_loses_nothing(lake_root: Path, v1_tree:
     last = rounds[-1]
     assert last["runs"] > 0
     kinds = ", ".join(f"{action} {count}" for action, count in counted.items())
-    print(
+    said = (
         f"kill -9 at random moments: {len(rounds)} ({kinds}); unreadable lakes 0, acknowledged runs lost 0, doubled 0, "
         f"torn 0; {last['runs']} runs written and {last['imported']} imported in the end"
     )
+    capfd_write(said)

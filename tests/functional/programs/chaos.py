@@ -20,12 +20,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 sys.path.insert(0, str(Path(__file__).parent))
+from writer import POWER_ROWS, TIMINGS_ROWS, one_run
+
 import groundlake.maintenance.compaction
 import groundlake.maintenance.deep
 import groundlake.maintenance.vacuum
 import groundlake.viewfile  # noqa: F401 - in the process that is forked, so that each round begins at once
 from groundlake.store import Lake
-from writer import POWER_ROWS, TIMINGS_ROWS, one_run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,7 +127,9 @@ def looked(root: str, *, thoroughly: bool) -> dict[str, object]:
         seen = {"direct": counted["subgraph_timings"], "power": counted["power_timeseries"], "shown": shown}
         seen |= {"findings": [], "sql": None, "imported": lake.runs().height - len(shown)}
         if thoroughly:
-            query = "select r.run_id, count(t.run_id) from runs r left join subgraph_timings t using (run_id) group by 1"
+            query = (
+                "select r.run_id, count(t.run_id) from runs r left join subgraph_timings t using (run_id) group by 1"
+            )
             seen["sql"] = dict(lake.sql(query).rows())
             seen["findings"] = sorted({finding.code for finding in lake.check()})
         say(json.dumps(seen))
@@ -157,15 +160,13 @@ def main(root: str, kills: int, seed: int, actions: list[str]) -> None:
             "errors": errors,
             "lost": sorted(acknowledged - shown),
             "doubled": len(seen.get("shown", ())) - len(shown),
-            "torn": sorted(
-                run for run in shown if (direct.get(run), power.get(run)) != (TIMINGS_ROWS, POWER_ROWS)
-            ),
+            "torn": sorted(run for run in shown if (direct.get(run), power.get(run)) != (TIMINGS_ROWS, POWER_ROWS)),
             "disagree": seen.get("sql") is not None and seen["sql"] != direct,
             "findings": seen.get("findings", []),
             "runs": len(shown),
             "imported": seen.get("imported", 0),
         }
-        print(json.dumps(told), flush=True)
+        os.write(1, (json.dumps(told) + "\n").encode())
 
 
 if __name__ == "__main__":
