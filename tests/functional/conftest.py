@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import select
 import shutil
 import subprocess
@@ -144,3 +145,21 @@ def writers(lake_root: Path) -> Iterator[Writers]:
     processes = Writers(lake_root)
     yield processes
     processes.abandon()
+
+
+@pytest.fixture
+def figure() -> Callable[[str, str], None]:
+    """Write a row of the table in docs/reliability.md, where RELIABILITY_PAGE names that page (`make test-chaos`)."""
+
+    def write(what: str, found: str) -> None:
+        page = os.environ.get("RELIABILITY_PAGE")
+        if page is None:
+            return
+        path = Path(page)
+        lines = path.read_text(encoding="utf-8").splitlines()
+        rows = [at for at, line in enumerate(lines) if line.startswith(f"| {what} |")]
+        assert len(rows) == 1, f"{path} has no row {what}"
+        lines[rows[0]] = f"| {what} | {found} |"
+        path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+    return write

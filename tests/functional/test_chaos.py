@@ -46,7 +46,9 @@ def v1_tree(tmp_path: Path, timings: Callable[..., pl.DataFrame]) -> Path:
     return tmp_path / "measurements"
 
 
-def test_killing_whatever_changes_a_lake_loses_nothing(lake_root: Path, v1_tree: Path) -> None:
+def test_killing_whatever_changes_a_lake_loses_nothing(
+    lake_root: Path, v1_tree: Path, figure: Callable[[str, str], None]
+) -> None:
     done = subprocess.run(
         [sys.executable, PROGRAM, lake_root, str(KILLS), str(SEED), *ACTIONS],
         env=os.environ | {"CHAOS_V1": str(v1_tree)},
@@ -65,9 +67,9 @@ def test_killing_whatever_changes_a_lake_loses_nothing(lake_root: Path, v1_tree:
         assert set(each["findings"]) <= HARMLESS
     last = rounds[-1]
     assert last["runs"] > 0
-    kinds = ", ".join(f"{action} {count}" for action, count in counted.items())
-    said = (
-        f"kill -9 at random moments: {len(rounds)} ({kinds}); unreadable lakes 0, acknowledged runs lost 0, doubled 0, "
-        f"torn 0; {last['runs']} runs written and {last['imported']} imported in the end"
+    kinds = ", ".join(f"{action} {count}" for action, count in sorted(counted.items()))
+    figure(
+        "`kill -9` at random moments",
+        f"{len(rounds)} kills ({kinds}): 0 lakes unreadable, 0 acknowledged runs lost, 0 doubled, 0 torn; "
+        f"{last['runs']} runs written and {last['imported']} imported in the end",
     )
-    capfd_write(said)

@@ -1,9 +1,8 @@
 """Stop an action before each step it takes on the disk, one after the other: `stops.py ACTION MODE FOLDER`.
 
 MODE `freeze` is what `kill -9` leaves behind: from the chosen step on nothing reaches the disk, cleaning up included.
-MODE `interrupt` is Ctrl-C at that step: cleaning up goes on. Steps are found by Python's audit events (open to write,
-link, remove, rename, mkdir), so every one can be met. Prints one JSON line for each step with what the lake then says;
-the last line is of the whole action.
+MODE `interrupt` is Ctrl-C at that step: cleaning up goes on. Prints one JSON line for each step with what the lake then
+says; the last line is of the whole action.
 """
 
 from __future__ import annotations
@@ -16,54 +15,15 @@ from typing import Any
 
 import polars as pl
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from stopping import Clock
+
 from groundlake.errors import RunExistsError
 from groundlake.store import Lake
 
 MOST = 10**6
 ENDS = 15
-STEPS = {"open", "os.link", "os.remove", "os.rename", "os.mkdir"}
 RUN = {"run_id": "the-run", "hardware_id": "dev"}
-
-
-class Stopped(BaseException):
-    """The process is gone."""
-
-
-class Clock:
-    """Counts steps below a folder, and stops the action at one of them."""
-
-    def __init__(self, mode: str) -> None:
-        self.mode, self.folder, self.left, self.dead = mode, "", None, False
-        self.reached = 0
-        sys.addaudithook(self)
-
-    def __call__(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.left is None or event not in STEPS or not str(arguments[0]).startswith(self.folder):
-            return
-        if event == "open" and not set(arguments[1] or "r") & set("wxa+"):
-            return  # reading, or syncing a folder, changes nothing that a reader could see
-        if self.dead:
-            raise Stopped
-        if self.left == 0:
-            if self.mode == "interrupt":
-                self.left = None
-                raise KeyboardInterrupt
-            self.dead = True
-            raise Stopped
-        self.left -= 1
-
-    def stops(self, folder: Path, step: int, action: Any) -> bool:
-        """Run the action and stop it before this step; False where it had fewer steps."""
-        self.folder, self.left, self.dead = str(folder), step, False
-        try:
-            action()
-        except (Stopped, KeyboardInterrupt):
-            return True
-        else:
-            return False
-        finally:
-            self.reached = self.left or 0
-            self.left, self.dead = None, False
 
 
 def timings(rows: int) -> pl.DataFrame:
