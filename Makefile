@@ -41,7 +41,7 @@ SPARK_STAMP := .venv/.spark
 PYTEST := $(BIN)/python -m pytest -n $(JOBS)
 CATEGORIES := unit contract property functional conformance gpu
 
-.PHONY: help setup ingest views test $(CATEGORIES:%=test-%) test-slow test-all coverage check fix docs bench wheel clean
+.PHONY: help setup ingest views test $(CATEGORIES:%=test-%) test-slow test-all test-chaos coverage check fix docs bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -139,6 +139,11 @@ test-slow: $(SPARK_STAMP) ## only the slow tests: Spark, and long ones
 
 test-all: $(SPARK_STAMP) ## every test
 	@$(PYTEST) -m "slow or not slow" $(ARGS)
+
+test-chaos: $(STAMP) ## kills, writers at once and random orders at full length (an hour); renews docs/reliability.md
+	@RELIABILITY_PAGE=docs/reliability.md CHAOS_KILLS=1000 CHAOS_WRITERS=32 CHAOS_COMMITS=100 CHAOS_EXAMPLES=100 \
+	  CHAOS_STEPS=50 $(BIN)/python -m pytest tests/functional/test_chaos.py tests/functional/test_concurrency.py \
+	  tests/property/test_lake_machine.py $(ARGS)
 
 coverage: $(STAMP) ## the tests of `make test` with a coverage report
 	@$(PYTEST) -m "not slow" --cov --cov-report=term-missing:skip-covered $(ARGS)
