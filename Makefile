@@ -142,8 +142,8 @@ test-all: $(SPARK_STAMP) ## every test
 
 test-chaos: $(STAMP) ## kills, writers at once and random orders at full length (an hour); renews docs/reliability.md
 	@RELIABILITY_PAGE=docs/reliability.md CHAOS_KILLS=1000 CHAOS_WRITERS=32 CHAOS_COMMITS=100 CHAOS_EXAMPLES=100 \
-	  CHAOS_STEPS=50 $(BIN)/python -m pytest tests/functional/test_chaos.py tests/functional/test_concurrency.py \
-	  tests/property/test_lake_machine.py $(ARGS)
+	  CHAOS_STEPS=50 CHAOS_CASES=5000 $(BIN)/python -m pytest tests/functional/test_chaos.py \
+	  tests/functional/test_concurrency.py tests/functional/test_fuzz.py tests/property/test_lake_machine.py $(ARGS)
 
 coverage: $(STAMP) ## the tests of `make test` with a coverage report
 	@$(PYTEST) -m "not slow" --cov --cov-report=term-missing:skip-covered $(ARGS)

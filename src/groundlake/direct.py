@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, SupportsIndex
 import polars as pl
 
 from groundlake.errors import UsageError
-from groundlake.ledger import Ledger, leaf_files, read_parts, refuse_lost_rows, retry, scan_parts, shown_rows
+from groundlake.ledger import (
+    UNREADABLE,
+    Ledger,
+    leaf_files,
+    read_parts,
+    refuse_lost_rows,
+    retry,
+    scan_parts,
+    shown_rows,
+)
 from groundlake.schemas import KEYS, TABLES, Runs, Table
 
 if TYPE_CHECKING:
@@ -98,7 +107,7 @@ def _read(contract: type[Table], files: Sequence[FoundFile]) -> pl.DataFrame:
         return _scan(contract, files).collect()
     except FileNotFoundError:
         raise  # moved by a compaction: the caller reads again
-    except (pl.exceptions.PolarsError, OSError):
+    except UNREADABLE:
         pass  # which file it is, only reading one by one says
     return pl.concat([contract.empty_frame(), *(read_parts(contract, [path], found) for found, path in files)])
 

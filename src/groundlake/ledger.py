@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
+UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
+"""What reading a damaged file raises; a panic is how polars says that it had trusted the file."""
+
 READ_ATTEMPTS = 4
 """How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
 
@@ -135,7 +138,7 @@ def read_parts(table: type[Table], paths: list[Path], keys: Mapping[str, object]
         rows = scan_parts(table, paths).collect()
     except FileNotFoundError:
         raise  # moved by a compaction: the caller reads again
-    except (pl.exceptions.PolarsError, OSError) as error:
+    except UNREADABLE as error:
         raise CorruptLakeError(_torn_message(paths, error)) from error
     return rows.with_columns(literals).select(schema.names())
 
@@ -254,7 +257,7 @@ def _torn_message(paths: list[Path], error: Exception) -> str:
 def _is_torn(path: Path) -> bool:
     try:
         pl.read_parquet_schema(path)
-    except (pl.exceptions.PolarsError, OSError):
+    except UNREADABLE:
         return True
     return False
 

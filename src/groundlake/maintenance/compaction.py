@@ -18,7 +18,7 @@ from groundlake.commit import Commit
 from groundlake.errors import CorruptLakeError
 from groundlake.intake import leaves, with_files
 from groundlake.layout import new_id
-from groundlake.ledger import leaf_files, live_statements, retry, scan_parts
+from groundlake.ledger import UNREADABLE, leaf_files, live_statements, retry, scan_parts
 from groundlake.maintenance.ledger_files import compact_ledger
 from groundlake.schemas import FACT_TABLES, Runs
 
@@ -241,7 +241,7 @@ def _merged(leaf: Leaf, moved: pl.DataFrame, part: str, rows_of: Counter[str]) -
                 yield table.to_arrow(kept.with_columns(part=pl.lit(part)).select(stored))
         except FileNotFoundError:
             raise
-        except (pl.exceptions.PolarsError, OSError) as error:
+        except UNREADABLE as error:
             raise CorruptLakeError(
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); nothing was merged\n"
                 "`lake check` lists every such file and what to do"

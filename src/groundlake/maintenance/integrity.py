@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from groundlake.errors import CorruptLakeError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, anchor_path
-from groundlake.ledger import current_rows, leaf_files, read_parts
+from groundlake.ledger import UNREADABLE, current_rows, leaf_files, read_parts
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
 
 if TYPE_CHECKING:
@@ -96,11 +96,11 @@ def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
             rows = file.read()  # pages can be torn behind a sound footer
+        return _inspect_content(table, part, path, schema, rows)
     except FileNotFoundError:
         raise
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, UnicodeDecodeError, *UNREADABLE) as error:
         return Finding("torn", str(path), f"not a readable Parquet file: {str(error).splitlines()[0]}", RESTORE)
-    return _inspect_content(table, part, path, schema, rows)
 
 
 def _inspect_content(
@@ -109,8 +109,8 @@ def _inspect_content(
     """Compare what a readable file says of itself with its name and with the contract."""
     footer = schema.metadata or {}
     name, version = (
-        footer.get(b"groundlake.contract", b"?").decode(),
-        footer.get(b"groundlake.contract_version", b"?").decode(),
+        footer.get(b"groundlake.contract", b"?").decode(errors="replace"),
+        footer.get(b"groundlake.contract_version", b"?").decode(errors="replace"),
     )
     if (name, version) != (table.table_name(), str(part.version)):
         return Finding(
@@ -153,8 +153,8 @@ def _statements(root: Path) -> pl.DataFrame:
 def _compare(
     root: Path, sound: dict[str, list[Path]], known_parts: set[str]
 ) -> tuple[Counter[tuple[str, str, str]], list[Finding]]:
-    """Count the rows of each (table, run, part), and list the parts that nobody points at."""
-    orphans = []
+    """Count the rows of each (table, run, part); list the parts that nobody points at, or that polars cannot read."""
+    orphans: list[Finding] = []
     found: Counter[tuple[str, str, str]] = Counter()
     for name, table in FACT_TABLES.items():
         for path in sound[name]:
@@ -171,7 +171,14 @@ def _compare(
                     )
                 )
                 continue
-            rows = pl.read_parquet(path, columns=["run_id", "part"], hive_partitioning=False, glob=False)
+            try:
+                rows = pl.read_parquet(path, columns=["run_id", "part"], hive_partitioning=False, glob=False)
+            except FileNotFoundError:
+                raise
+            except UNREADABLE as error:  # another reader than that of `inspect_file`, which trusts other bytes
+                reason = f"not a readable Parquet file: {str(error).splitlines()[0]}"
+                orphans.append(Finding("torn", str(path), reason, RESTORE))
+                continue
             found.update((name, run_id, row_part) for run_id, row_part in rows.iter_rows())
     return found, orphans
 

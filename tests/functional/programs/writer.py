@@ -26,7 +26,7 @@ def say(*words: object) -> None:
     os.write(1, (" ".join(map(str, words)) + "\n").encode())
 
 
-def one_run(lake: Lake, hardware_id: str) -> str:
+def one_run(lake: Lake, hardware_id: str, **columns: object) -> str:
     """Commit a run of four files: two leaves of timings, one of power, the ledger."""
     timings = pl.DataFrame(
         {
@@ -49,7 +49,7 @@ def one_run(lake: Lake, hardware_id: str) -> str:
         {"phase": "measure", "source": "replay", "rail": "vdd", "timestamp_s": [0.0, 1.0], "power_w": [1.0, 2.0]}
     )
     run = {"hardware_id": hardware_id, "model": "net", "precision": "fp32", "batch": 1}
-    return lake.write(run, subgraph_timings=timings, power_timeseries=power)
+    return lake.write(run | columns, subgraph_timings=timings, power_timeseries=power)
 
 
 def work(root: str, rounds: range | itertools.count[int], hardware_id: str) -> None:
