@@ -184,7 +184,7 @@ def test_export_and_migration_give_the_same_runs_again(lake: Lake, good_runs: pl
     migrated = migrate_v1(again, [tmp_path / "json"])
     assert (migrated.imported, migrated.quarantined, migrated.manifest_differences) == (171, [], [])
     order = ["hardware_id", "run_id"]
-    differing = ["part", "recorded_at", "sources"]
+    differing = ["part", "recorded_at", "sources", "fact_files"]
     assert again.runs().sort(order).drop(differing).equals(good_runs.sort(order).drop(differing))
     rows = ["hardware_id", "run_id", "subgraph_id"]
     one, other = (each.frame("subgraph_timings").sort(rows).drop("part") for each in (lake, again))

@@ -21,7 +21,7 @@ ORDER = (
     *("kv",),
     *("calibration",),
     *("preflight", "hw"),
-    *("views", "check", "compact", "export"),
+    *("views", "check", "compact", "vacuum", "retract", "export"),
 )
 """Commands as `lake --help` lists them, panel by panel in the order of a first day."""
 
