@@ -20,6 +20,7 @@ from groundlake.store import Lake
 from groundlake.transition.analysis.analyze import analyze_group
 from groundlake.transition.configuration.settings import Settings
 from groundlake.transition.report import write_report
+from groundlake.transition.report.answer import answer
 from groundlake.transition.report.checks import sanity
 from groundlake.transition.report.content import read_content, require_content
 from groundlake.transition.report.document import document
@@ -334,6 +335,12 @@ def test_a_collapse_is_told_with_its_budgets_its_interval_its_bin_and_its_cause(
     assert "Budget 0.5: holds at all lengths. Budget 0.2: holds at bin 0 (100 tokens); fails at bins 1 to 2" in told
     assert "Peak memory: 2.00 GiB at budget 1; 1.00 GiB at budget 0.2 (-50.0 %)" in told
     assert "what failed is left out" in told
+
+
+def test_memory_on_a_processor_is_said_to_be_that_of_the_whole_process(contents: dict[str, Content]) -> None:
+    content = contents["found"]
+    on_processor = replace(content, devices=tuple(replace(each, device="cpu") for each in content.devices))
+    assert "Peak memory of the whole process: 2.00 GiB at budget 1" in answer(on_processor)
 
 
 def test_tables_have_the_figures_of_the_views(texts: dict[str, str], lake: Lake) -> None:

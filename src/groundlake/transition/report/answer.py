@@ -223,7 +223,9 @@ def _cost(content: Content) -> str:
     peaks = [memory(each.peak_memory_bytes) for each in asked]
     kept = [percent(each.kept_fraction_mean) for each in asked]
     latency = _pair("Median latency", times, names, largest.latency_p50_ms, smallest.latency_p50_ms)
-    peak = _pair("Peak memory", peaks, names, largest.peak_memory_bytes, smallest.peak_memory_bytes)
+    on_processor = {each.device for each in content.devices} == {"cpu"}
+    whose = "Peak memory of the whole process" if on_processor else "Peak memory"
+    peak = _pair(whose, peaks, names, largest.peak_memory_bytes, smallest.peak_memory_bytes)
     cache = _pair("Cache kept, read back", kept, names, None, None)
     return f"{latency} {peak} {cache}{_of_others(largest, smallest)}"
 
