@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from groundlake.commit import StagedFile
+    from groundlake.parts import StagedFile
 
 
 DECIDED_BY_THE_LAKE = frozenset({"revision", "placement", "part", "recorded_at", "fact_rows", "fact_files"})

@@ -4,48 +4,34 @@ from __future__ import annotations
 
 import datetime as dt
 import os
-from collections import Counter
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING
 
 import polars as pl
 
 from groundlake import estimates
 from groundlake.answer import Answer, open_connection
-from groundlake.commit import Commit, ensure_anchor, environment_error
 from groundlake.direct import Reader
-from groundlake.errors import LakeNotFoundError, RunExistsError, UsageError
-from groundlake.intake import Prepared, fact_frame, leaves, ledger_frame, prepare, with_files
-from groundlake.layout import new_id
+from groundlake.errors import LakeNotFoundError, UsageError
+from groundlake.intake import prepare
 from groundlake.ledger import retry
 from groundlake.query_files import named_query
-from groundlake.schemas import FACT_TABLES, TABLES, Runs
 from groundlake.views import all_views, bind
+from groundlake.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import duckdb
 
-    from groundlake.commit import StagedFile
     from groundlake.estimates import EstimatesWritten, Origin
     from groundlake.maintenance.compaction import Compacted
     from groundlake.maintenance.deep import Looked
     from groundlake.maintenance.integrity import Finding
     from groundlake.maintenance.repair import Moved
     from groundlake.maintenance.vacuum import Vacuumed
-
-RUNS_PER_LEDGER_FILE = 100
-"""A batch import publishes at most this many runs at once: what a crash can make it repeat."""
-
-
-class Recordable(Protocol):
-    """Anything that knows its own ledger row and fact rows."""
-
-    def to_frames(self) -> tuple[dict[str, Any], dict[str, pl.DataFrame]]:
-        """Return the ledger columns of the run, and its fact rows by table name."""
-        ...
+    from groundlake.writer import Recordable
 
 
 class Lake:
@@ -64,7 +50,7 @@ class Lake:
         self.as_of = as_of.astimezone(dt.timezone.utc).replace(tzinfo=None) if as_of and as_of.tzinfo else as_of
         self._reader = Reader(self.root, self.as_of)
         self._ledger = self._reader.ledger
-        self._has_anchors = False
+        self._writer = Writer(self.root, self._ledger)
 
     def __repr__(self) -> str:
         return f"Lake({str(self.root)!r})"
@@ -83,18 +69,7 @@ class Lake:
 
     def create(self) -> None:
         """Make the root and the anchors of all tables, unless they are there."""
-        if self.as_of is not None:
-            raise UsageError(
-                f"{self.root} as of {self.as_of} is the past, which is only read; leave as_of out to write"
-            )
-        if self._has_anchors:
-            return
-        try:
-            for table in TABLES.values():
-                ensure_anchor(self.root, table)
-        except OSError as error:
-            raise environment_error(error, self.root) from error
-        self._has_anchors = True
+        self._writer.create()
 
     def write(self, run: Mapping[str, object], **frames: pl.DataFrame) -> str:
         """Commit one run with all its fact rows, or nothing.
@@ -112,7 +87,7 @@ class Lake:
             UsageError: An unknown table or ledger column, or a key that cannot be a folder name.
             LakeEnvironmentError: The disk is full, or may not be written.
         """
-        return self._commit([prepare(run, frames)])[0]
+        return self._writer.commit([prepare(run, frames)])[0]
 
     def write_record(self, record: Recordable) -> str:
         """Commit one record, for example a `MeasurementRecord`; returns the run id."""
@@ -135,25 +110,7 @@ class Lake:
         Returns:
             The run ids, in the order of the input.
         """
-        waiting: dict[str, list[tuple[int, Prepared]]] = {}
-        ids: dict[int, str] = {}
-
-        def flush(hardware_id: str) -> None:
-            group = waiting.pop(hardware_id)
-            ids.update(zip((at for at, _ in group), self._commit([run for _, run in group]), strict=True))
-            if on_published:
-                on_published(len(group))
-
-        for position, item in enumerate(runs):
-            row, frames = item if isinstance(item, tuple) else item.to_frames()
-            prepared = prepare(row, frames)
-            hardware_id = str(prepared.row["hardware_id"])
-            waiting.setdefault(hardware_id, []).append((position, prepared))
-            if len(waiting[hardware_id]) == RUNS_PER_LEDGER_FILE:
-                flush(hardware_id)
-        for hardware_id in list(waiting):
-            flush(hardware_id)
-        return [ids[position] for position in sorted(ids)]
+        return self._writer.write_many(runs, on_published)
 
     def write_estimates(
         self,
@@ -205,41 +162,6 @@ class Lake:
             return there.join(same, on=["estimator", "estimator_version"], how="semi").collect()
 
         return pl.concat([retry(partial(read, name)) for name in ids])  # one by one: bounded memory and open files
-
-    def _commit(self, prepared: list[Prepared]) -> list[str]:
-        """Validate, stage and publish runs of one hardware id: facts first, the ledger last."""
-        _refuse_twins(prepared)
-        part = new_id()
-        ledger = ledger_frame(prepared, part)
-        written = {name for run in prepared for name in run.frames}
-        facts = {table: fact_frame(table, prepared, part) for name, table in FACT_TABLES.items() if name in written}
-        for table, rows in facts.items():
-            table.check(rows)
-        Runs.check(ledger)
-        self._refuse_known_runs(prepared)
-        self.create()
-        files: dict[StagedFile, list[str]] = {}
-        with Commit(self.root) as commit:
-            for table, rows in facts.items():
-                stored = list(leaves(table, rows))
-                for file, (_, held) in zip(commit.stage(table, part, stored), stored, strict=True):
-                    files[file] = held["run_id"].unique().to_pylist()
-            commit.stage(Runs, new_id(), leaves(Runs, with_files(ledger, files)))
-            commit.publish()
-        return ledger["run_id"].to_list()
-
-    def _refuse_known_runs(self, prepared: list[Prepared]) -> None:
-        """A run is written once: no id that the caller chose may be in the ledger, whatever its state."""
-        given = {str(run.row["run_id"]) for run in prepared if run.own_id}
-        if not given:
-            return
-        hardware_id = str(prepared[0].row["hardware_id"])
-        known = set(retry(partial(self._ledger.all_rows, hardware_id))["run_id"]) & given
-        if known:
-            raise RunExistsError(
-                f"run {min(known)} of {hardware_id} is in {self.root} already; a run is written once\n"
-                "leave run_id out for a new measurement, or set parent_run_id to continue this one"
-            )
 
     # ------------------------------------------------------------------ out
 
@@ -446,12 +368,3 @@ class Lake:
         if hardware_id not in names:
             raise UsageError(f"no runs of {hardware_id} in {self.root}; there are {', '.join(names) or 'none'}")
         return [hardware_id]
-
-
-def _refuse_twins(prepared: list[Prepared]) -> None:
-    given = Counter(str(run.row["run_id"]) for run in prepared)
-    twice = [run_id for run_id, count in given.items() if count > 1]
-    if twice:
-        raise RunExistsError(
-            f"run {twice[0]} is given twice in one call; a run is written once\ngive each its own run_id"
-        )

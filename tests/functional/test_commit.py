@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from groundlake.commit import Commit, Staged, publish, stage_part
+from groundlake.commit import Commit, publish
 from groundlake.errors import (
     ContractViolationError,
     CorruptLakeError,
@@ -22,8 +22,10 @@ from groundlake.errors import (
 )
 from groundlake.intake import leaves
 from groundlake.layout import new_id
+from groundlake.parts import Staged, stage_part
 from groundlake.schemas import Runs, SubgraphTimings
-from groundlake.store import RUNS_PER_LEDGER_FILE, Lake
+from groundlake.store import Lake
+from groundlake.writer import RUNS_PER_LEDGER_FILE
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from groundlake.calibration.building import build
-from groundlake.commit import BYTES_IN_GROUP, ROW_GROUP_ROWS
+from groundlake.parts import BYTES_IN_GROUP, ROW_GROUP_ROWS
 from groundlake.store import Lake
 
 if TYPE_CHECKING:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groundlake.commit import Staged, environment_error, publish, sync_folders, write_atomically
+from groundlake.commit import environment_error, publish, sync_folders, write_atomically
 from groundlake.errors import ContractViolationError, CorruptLakeError, UsageError
 from groundlake.importers.v1_tree import migrate_v1
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, decode_key
 from groundlake.ledger import Ledger, leaf_files, read_parts
 from groundlake.maintenance.integrity import inspect_file
+from groundlake.parts import Staged
 from groundlake.schemas import FACT_TABLES, TABLES, Runs
 from groundlake.store import Lake
 from groundlake.views import QUARANTINE_FOLDER

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     import pyarrow as pa
 
-    from groundlake.commit import StagedFile
     from groundlake.ledger import Ledger
+    from groundlake.parts import StagedFile
     from groundlake.schemas import Table
 
 LARGE_BYTES = 512 * 2**20

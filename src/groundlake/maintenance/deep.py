@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
-from groundlake.commit import known_of
 from groundlake.errors import ContractViolationError, CorruptLakeError
 from groundlake.layout import PartName
 from groundlake.ledger import Ledger, current_rows, leaf_files, live_statements, read_parts
 from groundlake.maintenance.integrity import RESTORE, Finding
+from groundlake.parts import known_of
 from groundlake.schemas import TABLES, Runs
 
 if TYPE_CHECKING:
