@@ -29,8 +29,12 @@ KEYS = ("hardware_id", "precision", "model", "batch")
 NO_KEY = "none"
 """Value of a text key that does not apply to a row."""
 
-ANCHOR_KEY = "-"
-"""Key value reserved for the zero-row anchor of each table."""
+ANCHOR_KEY = "~"
+"""Key value reserved for the zero-row anchor of each table. It sorts behind every other: DuckDB takes the rows of the
+first file of a glob for those of each, and would think of an empty one that the whole table is as good as empty."""
+
+FORMER_ANCHOR_KEY = "-"
+"""The anchors of lakes that were begun before that; reserved too."""
 
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 """What Hive writes for NULL in a path; every engine reads it back as NULL."""
@@ -331,7 +335,7 @@ def _valid_key(name: str) -> pl.Expr:
     valid = (
         value.str.contains(r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$")
         & ~value.str.contains(r"^[0-9]+$")
-        & ~value.is_in([ANCHOR_KEY, HIVE_NULL])
+        & ~value.is_in([ANCHOR_KEY, FORMER_ANCHOR_KEY, HIVE_NULL])
         & (value.str.len_bytes() * 3 - value.str.count_matches(_UNENCODED) * 2 <= MAX_ENCODED_BYTES)
     )
     if name == "precision":

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote
 
 from groundlake.errors import UsageError
-from groundlake.schemas.base import ANCHOR_KEY, HIVE_NULL, MAX_ENCODED_BYTES
+from groundlake.schemas.base import ANCHOR_KEY, FORMER_ANCHOR_KEY, HIVE_NULL, MAX_ENCODED_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -83,15 +83,21 @@ def leaf_folder(table: type[Table], keys: Mapping[str, object]) -> PurePosixPath
     return PurePosixPath(table.table_name(), *folders)
 
 
-def anchor_folder(table: type[Table]) -> PurePosixPath:
-    """Path of the folder that holds the table's zero-row anchor."""
-    folders = [f"{name}={0 if name == 'batch' else ANCHOR_KEY}" for name in table.keys()]
-    return PurePosixPath(table.table_name(), *folders)
+ANCHOR_KEYS = (ANCHOR_KEY, FORMER_ANCHOR_KEY)
+"""Where anchors are written, and where they may lie."""
+
+
+def anchor_folders(table: type[Table]) -> list[PurePosixPath]:
+    """Paths of the folders that may hold zero-row anchors of a table; the first is where they are written."""
+    return [
+        PurePosixPath(table.table_name(), *(f"{name}={0 if name == 'batch' else key}" for name in table.keys()))
+        for key in ANCHOR_KEYS
+    ]
 
 
 def anchor_path(table: type[Table]) -> PurePosixPath:
     """Path of the zero-row part that fixes columns and types, and keeps globs from being empty."""
-    return anchor_folder(table) / PartName("anchor", table.version()).file_name
+    return anchor_folders(table)[0] / PartName("anchor", table.version()).file_name
 
 
 def parts_glob(table: type[Table], version: int) -> str:
@@ -108,7 +114,7 @@ def parts_glob(table: type[Table], version: int) -> str:
 
 
 def _refuse_bad_key(text: str, encoded: str) -> None:
-    if not text or text in (ANCHOR_KEY, HIVE_NULL):
+    if not text or text in (*ANCHOR_KEYS, HIVE_NULL):
         raise UsageError(f"partition value {text!r} is reserved or empty; give the device or model a name")
     if text.isascii() and text.isdigit():
         raise UsageError(f"partition value {text!r} is all digits, which engines read as a number; add a letter")

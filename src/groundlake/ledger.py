@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import polars as pl
 
 from groundlake.errors import CorruptLakeError
-from groundlake.layout import PartName, anchor_folder, decode_key, encode_key
+from groundlake.layout import ANCHOR_KEYS, PartName, decode_key, encode_key
 from groundlake.schemas import KEYS, Runs
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ UNREADABLE = (pl.exceptions.PolarsError, pl.exceptions.PanicException, OSError)
 READ_ATTEMPTS = 4
 """How often a read is tried when a file vanishes under it, because a compaction moved its rows."""
 
-ANCHORS = frozenset({f"hardware_id={anchor_folder(Runs).name.split('=', 1)[1]}"})
+ANCHORS = frozenset(f"hardware_id={key}" for key in ANCHOR_KEYS)
 """Folder names that hold no data of any device."""
 
 

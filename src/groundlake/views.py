@@ -104,18 +104,16 @@ def scalar_columns(table: type[Table]) -> list[str]:
 def parts_sql(table: type[Table], root: Path) -> str:
     """DuckDB's raw relation over the parts of a table: one glob for each contract version, columns explicit.
 
-    The newest version's anchor is there from the first write on; before it, a lake that older software wrote has
-    older parts only.
+    The newest version's anchor is there from the first write on, so that its glob is never empty; before it, a lake
+    that older software wrote has older parts only.
     """
     hive_types = ", ".join(f"{key}: {sql_type(table.polars_schema()[key])}" for key in table.keys())
     selects = []
     for version in range(table.version(), 0, -1):
-        paths = [f"{literal(root)}/{parts_glob(table, version)}"]
-        if version == table.version() and (root / anchor_path(table)).exists():
-            paths.insert(0, literal(root / anchor_path(table)))
-        elif not any(root.glob(parts_glob(table, version))):
+        has_anchor = version == table.version() and (root / anchor_path(table)).exists()
+        if not has_anchor and not any(root.glob(parts_glob(table, version))):
             continue
-        listed = ", ".join(map(quoted, paths))
+        pattern = quoted(f"{literal(root)}/{parts_glob(table, version)}")
         columns = ", ".join(
             f"CAST(NULL AS {sql_type(spec.dtype)}) AS {spec.name}"
             if table.added().get(spec.name, 1) > version
@@ -123,7 +121,7 @@ def parts_sql(table: type[Table], root: Path) -> str:
             for spec in table.columns()
         )
         selects.append(
-            f"SELECT {columns}\nFROM read_parquet([{listed}], hive_partitioning = true, hive_types = {{{hive_types}}})"
+            f"SELECT {columns}\nFROM read_parquet({pattern}, hive_partitioning = true, hive_types = {{{hive_types}}})"
         )
     return "\nUNION ALL\n".join(selects) or empty_sql(table)
 

@@ -142,7 +142,7 @@ def test_a_half_made_root_reads_as_an_empty_lake_and_is_completed_by_the_next_wr
     made: list[str], lake_root: Path, timings
 ) -> None:
     for table in made:
-        (lake_root / table / "hardware_id=-").mkdir(parents=True)
+        (lake_root / table / "hardware_id=~").mkdir(parents=True)
     lake_root.mkdir(exist_ok=True)
     lake = Lake(lake_root)
     assert_every_view_answers(lake)

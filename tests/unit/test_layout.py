@@ -27,13 +27,14 @@ def test_a_leaf_folder_lists_the_keys_in_order() -> None:
     assert leaf_folder(Runs, keys) == PurePosixPath("runs/hardware_id=i7-12700K")
 
 
-def test_anchors_lie_where_no_key_can_be_and_come_first() -> None:
+def test_anchors_lie_where_no_key_can_be_and_come_last() -> None:
     assert str(anchor_path(SubgraphTimings)) == (
-        "subgraph_timings/hardware_id=-/precision=-/model=-/batch=0/anchor.v01.parquet"
+        "subgraph_timings/hardware_id=~/precision=~/model=~/batch=0/anchor.v01.parquet"
     )
-    assert str(anchor_path(Hardware)) == "hardware/hardware_id=-/anchor.v02.parquet"
-    with pytest.raises(UsageError, match="reserved"):
-        encode_key("-")
+    assert str(anchor_path(Hardware)) == "hardware/hardware_id=~/anchor.v02.parquet"
+    for key in ("~", "-"):  # lakes that were begun with it are read
+        with pytest.raises(UsageError, match="reserved"):
+            encode_key(key)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +46,7 @@ def test_keys_are_percent_encoded(value: object, encoded: str) -> None:
     assert decode_key(encoded) == str(value)
 
 
-@pytest.mark.parametrize("value", ["", "-", "7", "0042", "x" * 121, "ü" * 21, "__HIVE_DEFAULT_PARTITION__"])
+@pytest.mark.parametrize("value", ["", "~", "-", "7", "0042", "x" * 121, "ü" * 21, "__HIVE_DEFAULT_PARTITION__"])
 def test_a_key_that_cannot_be_read_back_is_refused(value: str) -> None:
     with pytest.raises(UsageError, match="partition value"):
         encode_key(value)

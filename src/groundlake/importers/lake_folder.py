@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from groundlake.commit import environment_error, publish, sync_folders, write_atomically
 from groundlake.errors import ContractViolationError, CorruptLakeError, UsageError
 from groundlake.importers.v1_tree import migrate_v1
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, decode_key
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, decode_key
 from groundlake.ledger import Ledger, leaf_files, read_parts
 from groundlake.maintenance.integrity import inspect_file
 from groundlake.parts import Staged
@@ -168,7 +168,7 @@ def _fact_files(root: Path) -> Iterator[Path]:
 
 def _missing_anchors(lake: Lake, other: Lake) -> list[Path]:
     """Anchors of contract versions that this lake has no parts of yet: they keep a version's glob from emptying."""
-    folders = [other.root / anchor_folder(table) for table in TABLES.values()]
+    folders = [other.root / folder for table in TABLES.values() for folder in anchor_folders(table)]
     anchors = [path for folder in folders for path in sorted(folder.glob("anchor.v*.parquet"))]
     return [path for path in anchors if not (lake.root / path.relative_to(other.root)).exists()]
 

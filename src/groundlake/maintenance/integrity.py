@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from groundlake.errors import CorruptLakeError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, anchor_path
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, anchor_path
 from groundlake.ledger import UNREADABLE, current_rows, leaf_files, read_parts
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
 
@@ -135,7 +135,7 @@ def _inspect_content(
 
 def _is_anchor(root: Path, table: type[Table], path: Path) -> bool:
     """Whether a file is a zero-row part, of this contract version or an earlier one."""
-    return path.parent == root / anchor_folder(table)
+    return path.parent in [root / folder for folder in anchor_folders(table)]
 
 
 RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"

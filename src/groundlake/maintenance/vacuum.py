@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from groundlake.commit import SHORTEST_GRACE_S
 from groundlake.errors import UsageError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folder, decode_key
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, decode_key
 from groundlake.ledger import live_statements
 from groundlake.maintenance.ledger_files import compact_ledger
 from groundlake.schemas import FACT_TABLES, TABLES
@@ -116,6 +116,7 @@ def _forget_places(root: Path, ledger: Ledger, listed: set[str], removed: Iterab
 def _files(root: Path) -> Iterator[tuple[type[Table], Path, os.stat_result]]:
     """List the files of every table that have the name of a part, or of one that is being written."""
     for name, table in TABLES.items():
+        anchors = [root / folder for folder in anchor_folders(table)]
         for path in sorted((root / name).rglob("*")) if (root / name).is_dir() else ():
             is_part = PartName.parse(path.name) is not None
             in_place = len(path.relative_to(root).parts) == len(table.keys()) + 2
@@ -125,7 +126,7 @@ def _files(root: Path) -> Iterator[tuple[type[Table], Path, os.stat_result]]:
                 status = path.lstat()
             except FileNotFoundError:
                 continue
-            if path.parent != root / anchor_folder(table) or not is_part:
+            if path.parent not in anchors or not is_part:
                 yield table, path, status
 
 
