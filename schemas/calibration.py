@@ -188,6 +188,14 @@ class Quantizations(Table):
     num_evaluated: int = column("Images that accuracy is of", unit="1", nullable=True, ge=0)
     accuracy_before: float = column("Share of right answers before", unit="1", nullable=True, ge=0, le=1)
     accuracy_after: float = column("Share of right answers of the quantized model", unit="1", nullable=True, ge=0, le=1)
+    chance_accuracy: float = column(
+        "Share of right answers that chance may reach on these images: that of the most frequent class, with two "
+        "standard deviations",
+        unit="1",
+        nullable=True,
+        ge=0,
+        le=1,
+    )
     relative_output_error: float = column(
         "Norm of the difference of both outputs over the norm of the output before, on calibration images",
         unit="1",

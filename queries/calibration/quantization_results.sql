@@ -5,10 +5,12 @@
 -- column run_id: Run of kind quantization
 -- column started_at: When it was quantized (UTC)
 -- column engine: Engine of the quantized operations: onednn, x86, fbgemm, qnnpack
--- column accuracy_loss [1]: accuracy_before less accuracy_after: above 0 where answers got worse
+-- column accuracy_loss [1]: accuracy_before less accuracy_after: above 0 where answers got worse; NULL where accuracy_before is
+--   no better than chance (chance_accuracy), so that nothing could be lost or won
 -- column weights_ratio [1]: weights_before_bytes / weights_after_bytes
 -- column end_to_end_latency_ms [ms]: Mean latency of the whole quantized model, of the run that timed it; NULL where none did
 -- column timing_method: How that run timed it; NULL where none did
+-- column warnings: What is doubtful about that run and its network, such as outputs_destroyed; NULL where nothing is
 -- column set_is_here: Whether the set of that name in this lake has this fingerprint; NULL where no set has the name
 -- column evaluation_is_here: Whether its name stands today for the registration that was evaluated; NULL where none is known
 -- column num_overlapping [1]: Images that the calibration set and the evaluation share, as it was registered when it was
@@ -88,7 +90,10 @@ SELECT
     q.num_evaluated,
     q.accuracy_before,
     q.accuracy_after,
-    q.accuracy_before - q.accuracy_after AS accuracy_loss,
+    CASE
+        WHEN q.chance_accuracy IS NULL OR q.accuracy_before > q.chance_accuracy THEN q.accuracy_before - q.accuracy_after
+    END AS accuracy_loss,
+    q.chance_accuracy,
     q.relative_output_error,
     q.int8_time_share,
     q.int8_kernels,
@@ -100,6 +105,7 @@ SELECT
     q.measured_run_id,
     m.end_to_end_latency_ms,
     m.timing_method,
+    m.warnings,
     q.run_id,
     r.started_at
 FROM runs r

@@ -202,6 +202,16 @@ def test_a_quantization_shows_what_it_costs_how_fast_it_is_and_that_its_set_fits
     assert (row["end_to_end_latency_ms"], row["timing_method"]) == (1.5, "end_to_end")
 
 
+def test_where_nothing_could_be_lost_an_accuracy_by_chance_is_no_gain(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    for before, chance in ((0.0, 0.19), (0.9, 0.19), (0.9, None)):
+        quantized(lake, accuracy_before=before, accuracy_after=0.1, chance_accuracy=chance)
+    rows = lake.sql(
+        "select accuracy_before, chance_accuracy, accuracy_loss from quantization_results order by all"
+    ).rows()
+    assert rows == [(0.0, 0.19, None), (0.9, 0.19, pytest.approx(0.8)), (0.9, None, pytest.approx(0.8))]
+
+
 def test_a_quantization_with_a_leaky_or_unlike_set_is_shown_as_such(unfit: Asked) -> None:
     leaky = unfit.row("quantization_results", evaluation_set="test")
     assert (leaky["num_overlapping"], leaky["preprocessing_matches"]) == (1, True)

@@ -47,6 +47,12 @@ class Net(torch.nn.Sequential):
         super().__init__(torch.nn.Conv2d(3, 4, 3, stride=4), torch.nn.ReLU(), torch.nn.Flatten())
         self.append(torch.nn.LazyLinear(10))
         self(torch.zeros(1, 3, 32, 32))
+
+class Fading(Net):
+    def __init__(self):
+        super().__init__()
+        for each in self.parameters():
+            each.data *= 1e-9
 """
 NET = Configuration("quick_evaluation:Net", "int8", 2)
 
@@ -76,11 +82,11 @@ def choose(lake: Lake, data: Path) -> Int8Settings:
     return choose_int8(lake, calibration_set="ten", engine=str(ENGINE), evaluation_set="quick", evaluation_data=data)
 
 
-def run(chosen: Int8Settings, hardware_id: str = "dev") -> Measurement:
-    """Measure the network in two passes, and write what came of it."""
+def run(chosen: Int8Settings, hardware_id: str = "dev", net: Configuration = NET) -> Measurement:
+    """Measure a network in two passes, and write what came of it."""
     settings = SweepSettings(hardware_id=hardware_id, int8=chosen)
-    job = Job(model=NET.model, precision="int8", batch=NET.batch, device="cpu", warmup=0, runs=2, int8=chosen)
-    done = Measurement.of(PlannedRun(NET), settings, measure(job, lambda *_: None))
+    job = Job(model=net.model, precision="int8", batch=net.batch, device="cpu", warmup=0, runs=2, int8=chosen)
+    done = Measurement.of(PlannedRun(net), settings, measure(job, lambda *_: None))
     Lake(chosen.lake_root).write_many(done.to_runs())
     return done
 
@@ -100,11 +106,26 @@ def test_int8_is_quantized_proven_evaluated_and_written(chosen: Int8Settings) ->
     assert (row["evaluation_set"], row["num_evaluated"]) == ("quick", 10)
     assert 0 <= row["accuracy_after"] <= 1
     by_chance = [text for text in done.warnings if text.startswith("accuracy_by_chance: ")]
-    assert len(by_chance) == (row["accuracy_before"] <= 0.1 + 2 * (0.1 * 0.9 / 10) ** 0.5), "its weights are random"
+    assert row["chance_accuracy"] == pytest.approx(0.1 + 2 * (0.1 * 0.9 / 10) ** 0.5)
+    assert len(by_chance) == (row["accuracy_before"] <= row["chance_accuracy"]), "its weights are random"
     assert f"10 images prepared by quick_evaluation:prepare), {ENGINE}; " in str(done.int8_in_words())
     assert timed["end_to_end_latency_ms"] > 0
     assert row["evaluation_run_id"] == chosen.evaluation_run_id
     assert plan(lake, SweepSettings(hardware_id="dev", int8=chosen), [NET]).todo == ()
+
+
+def test_a_network_whose_outputs_int8_destroys_says_so_wherever_it_is_shown(chosen: Int8Settings) -> None:
+    done = run(chosen, net=Configuration("quick_evaluation:Fading", "int8", 2))
+    (doubt,) = (text for text in done.warnings if text.startswith("outputs_destroyed: "))
+    assert "(observed off by 1 (relative norm), threshold 0.5)" in doubt
+    assert "; outputs off by 1 (relative norm); accuracy " in str(done.int8_in_words())
+    lake = Lake(chosen.lake_root)
+    ((error, warnings),) = lake.sql("select relative_output_error, warnings from quantization_results").rows()
+    assert error == pytest.approx(1, abs=1e-3)
+    assert doubt in warnings
+    assert (doubt,) in lake.sql("select explanation from data_quality where finding = 'warning'").rows()
+    sound = run(chosen)
+    assert not [text for text in sound.warnings if text.startswith("outputs_destroyed: ")]
 
 
 def test_an_evaluation_that_is_registered_again_is_evaluated_again(chosen: Int8Settings, code: Path) -> None:

@@ -80,7 +80,7 @@ def int8_workload(
         raise UsageError("int8 needs a calibration set: --calibration-set NAME")
     require_shape(name, example.shape[1:], settings)
     traced = trace(module, example)
-    made, found, by_chance = _quantized(module, example, settings, on_progress)
+    made, found = _quantized(module, example, settings, on_progress)
     subgraphs = traced.subgraphs()
     warnings = [*doubts_about_share(found.int8_time_share), *_overflow(settings.engine, may=made.may_overflow)]
     counted, timed, fused = _parts(traced, subgraphs, made.network, example)
@@ -91,15 +91,15 @@ def int8_workload(
         timed=timed,
         flops_method=f"{traced.flops_method}{BYTES_COUNTED}.{settings.network}",
         total_flops=sum(each.flops for each in subgraphs),
-        warnings=(*settings.doubts, *by_chance, *warnings, *fused),
+        warnings=(*settings.doubts, *found.doubts(), *warnings, *fused),
         int8=found,
     )
 
 
 def _quantized(
     module: nn.Module, example: torch.Tensor, settings: Int8Settings, on_progress: Progress
-) -> tuple[Quantized, Int8Found, tuple[Doubt, ...]]:
-    """Quantize a network, find out what came of it, and what is doubtful about its accuracy."""
+) -> tuple[Quantized, Int8Found]:
+    """Quantize a network, and find out what came of it."""
     reader = TorchReader(settings.open(), **feed_arguments(settings))
     done = 0
 
@@ -123,8 +123,9 @@ def _quantized(
         num_evaluated=accuracy.num_evaluated,
         accuracy_before=accuracy.before,
         accuracy_after=accuracy.after,
+        chance_accuracy=accuracy.of_chance,
     )
-    return made, found, tuple(_by_chance(accuracy))
+    return made, found
 
 
 def _parts(
@@ -172,23 +173,10 @@ class _Accuracy:
     most_frequent: float = 0.0
 
     @property
-    def of_chance(self) -> float:
+    def of_chance(self) -> float | None:
         """Share of right answers that always naming the most frequent class reaches, with two standard deviations."""
         p = self.most_frequent
-        return p + 2 * (p * (1 - p) / self.num_evaluated) ** 0.5 if self.num_evaluated else 0.0
-
-
-def _by_chance(accuracy: _Accuracy) -> Iterator[Doubt]:
-    """Say where an accuracy says nothing about int8: there was nothing to lose."""
-    if accuracy.before is not None and accuracy.before <= accuracy.of_chance:
-        yield Doubt(
-            code="accuracy_by_chance",
-            meaning="in fp32 the network answers no better than by always naming the most frequent class: its weights"
-            " are random, as those of the models by name are, or it expects images that are prepared otherwise",
-            observed=f"accuracy {accuracy.before:.3f} before",
-            threshold=f"{accuracy.of_chance:.3f}",
-            advice="what int8 costs is not known: measure a trained model, with the preparation of its evaluation",
-        )
+        return min(1.0, p + 2 * (p * (1 - p) / self.num_evaluated) ** 0.5) if self.num_evaluated else None
 
 
 def _accuracy(before: nn.Module, after: nn.Module, settings: Int8Settings, on_progress: Progress) -> _Accuracy:
