@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from dataclasses import replace
@@ -183,7 +184,18 @@ def test_an_evaluation_that_lost_images_proves_nothing(data: Path, tmp_path: Pat
 def test_an_evaluation_whose_code_changed_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     choose_int8(lake, calibration_set="stripes", evaluation_set="right")
     monkeypatch.setattr("evaluating.FACTOR", 2)
-    with pytest.raises(UsageError, match=r"(?s)prepare images differently.*lake calibration verify stripes --against"):
+    told = (
+        "evaluation set right: evaluating:right does something else than when it was registered\n"
+        "  if it should, register it again, and accuracy is of the new preparation:\n"
+        "  lake calibration register-eval right --preprocess evaluating:right ..."
+    )
+    with pytest.raises(UsageError, match=f"^{re.escape(told)}$"):
+        choose_int8(lake, calibration_set="stripes", evaluation_set="right")
+
+
+def test_an_evaluation_whose_code_is_gone_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("evaluating.right")
+    with pytest.raises(UsageError, match=r"^evaluation set right: the function .*\n  --preprocess evaluating:right: eval"):
         choose_int8(lake, calibration_set="stripes", evaluation_set="right")
 
 

@@ -39,6 +39,10 @@ BATCH_SIZE = 50
 _AXES = 4
 
 
+class OtherPreparationError(UsageError):
+    """Images are prepared otherwise than they have to be."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Feed:
     """How batches are made of a set; `make_feed` checks it.
@@ -206,7 +210,7 @@ def _checked_fingerprint(
         whose = f"evaluation set {evaluation_set}"
     if found == wanted:
         return found
-    raise UsageError(
+    raise OtherPreparationError(
         f"{what} and {whose} prepare images differently: the fingerprint is {found[:16]}..., not {wanted[:16]}...\n"
         "  calibrated with other values than it is evaluated with, a quantized model is wrong\n"
         "  give the preprocessing of the evaluation, and evaluation_set= (or expected=) to say whose it is"

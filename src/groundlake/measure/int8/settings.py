@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from groundlake.calibration.reading import open_set
-from groundlake.calibration.streaming import make_feed
+from groundlake.calibration.streaming import OtherPreparationError, make_feed
 from groundlake.calibration.user_code import working_function
 from groundlake.errors import UsageError
 from groundlake.measure.inputs import own_shape
@@ -290,10 +290,14 @@ def feed_arguments(settings: Int8Settings) -> dict[str, Any]:
 
 def _refuse_changed_function(settings: Int8Settings, opened: CalibrationSet) -> None:
     """Raise unless the function prepares images today as it did when it was registered."""
+    called = f"evaluation set {settings.evaluation_set}"
     try:
         make_feed(opened, **feed_arguments(settings))
-    except UsageError as error:
+    except OtherPreparationError as error:
         raise UsageError(
-            f"{error}\n  lake calibration verify {opened.name} --against {settings.evaluation_set} says how;"
-            " register-eval registers it anew"
+            f"{called}: {settings.preprocess} does something else than when it was registered\n"
+            "  if it should, register it again, and accuracy is of the new preparation:\n"
+            f"  lake calibration register-eval {settings.evaluation_set} --preprocess {settings.preprocess} ..."
         ) from error
+    except UsageError as error:
+        raise UsageError(f"{called}: the function that it was registered with cannot be used\n  {error}") from error
