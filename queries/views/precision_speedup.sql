@@ -3,7 +3,8 @@
 -- verdict not_comparable and have no speed-up. Where the parts of one run were not timed singly, as in int8 networks whose
 -- operations were merged across parts, only the whole models are compared, with the verdict end_to_end_only. A speed-up below
 -- 1 means that the lower precision is slower, which is the rule on CPUs. An int8 network says what it was made with: of
--- several, the one that was measured last is here, and quantization_results has all.
+-- several, the one that was measured last is here, before those whose preparation nobody checked, and quantization_results
+-- has all.
 -- example: select model, batch, precision, speedup from precision_speedup where verdict = 'comparable'
 -- column fp32_latency_ms [ms]: total_latency_ms of the fp32 run
 -- column latency_ms [ms]: total_latency_ms of the run in this precision
@@ -11,7 +12,9 @@
 -- column fp32_end_to_end_latency_ms [ms]: end_to_end_latency_ms of the fp32 run
 -- column end_to_end_speedup [1]: Ratio of the end-to-end latencies; NULL when one was not timed, or not comparable
 -- column verdict: comparable, end_to_end_only or not_comparable
--- column reason: Why the two runs are not comparable, or only end to end; NULL when they are
+-- column reason: Why the two runs are not comparable, or only end to end, and what makes the speed-up doubtful: that it lies
+--   on the other side of 1 than end_to_end_speedup, that nobody checked how an int8 network's images are prepared, that int8
+--   destroys its outputs; NULL where there is nothing of it
 -- column fp32_timing_method: timing_method of the fp32 run
 -- column fp32_flops_method: flops_method of the fp32 run
 -- column calibration_set: Set that an int8 network was calibrated with; NULL in another precision
@@ -30,47 +33,60 @@ WITH made AS (
         max(preprocess) AS preprocess
     FROM quantizations
     GROUP BY hardware_id, measured_run_id
-)
-SELECT
-    low.hardware_id,
-    low.model,
-    low.batch,
-    low.precision,
-    base.total_latency_ms AS fp32_latency_ms,
-    low.total_latency_ms AS latency_ms,
-    CASE
-        WHEN c.reason IS NULL THEN base.total_latency_ms / NULLIF(low.total_latency_ms, 0)
-    END AS speedup,
-    base.end_to_end_latency_ms AS fp32_end_to_end_latency_ms,
-    low.end_to_end_latency_ms,
-    CASE
-        WHEN coalesce(c.reason, 'parts of one were not timed singly') = 'parts of one were not timed singly'
-            THEN base.end_to_end_latency_ms / NULLIF(low.end_to_end_latency_ms, 0)
-    END AS end_to_end_speedup,
-    CASE
-        WHEN c.reason IS NULL THEN 'comparable'
-        WHEN c.reason = 'parts of one were not timed singly' THEN 'end_to_end_only'
-        ELSE 'not_comparable'
-    END AS verdict,
-    c.reason,
-    low.timing_method,
-    base.timing_method AS fp32_timing_method,
-    low.flops_method,
-    base.flops_method AS fp32_flops_method,
-    q.calibration_set,
-    q.set_fingerprint,
-    q.backend,
-    q.preprocess,
-    low.run_id,
-    base.run_id AS fp32_run_id,
-    low.started_at,
-    base.started_at AS fp32_started_at
-FROM latest_runs low
-JOIN latest_runs base
-    ON base.hardware_id = low.hardware_id AND base.model = low.model AND base.batch = low.batch
-LEFT JOIN made q ON q.hardware_id = low.hardware_id AND q.measured_run_id = low.run_id
-CROSS JOIN LATERAL (
+),
+doubtful AS (
     SELECT
+        hardware_id,
+        run_id,
+        CAST(to_json(warnings) AS STRING) LIKE '%"preparation_not_checked:%' AS is_unchecked,
+        CAST(to_json(warnings) AS STRING) LIKE '%"outputs_destroyed:%' AS is_destroyed
+    FROM runs
+    WHERE kind = 'efficiency' AND precision = 'int8' AND warnings IS NOT NULL
+),
+lower_precision AS (
+    SELECT
+        g.hardware_id,
+        g.precision,
+        g.model,
+        g.batch,
+        g.run_id,
+        g.started_at,
+        g.device,
+        g.timing_method,
+        g.flops_method,
+        g.total_latency_ms,
+        g.end_to_end_latency_ms,
+        g.num_subgraphs,
+        coalesce(d.is_unchecked, false) AS is_unchecked,
+        coalesce(d.is_destroyed, false) AS is_destroyed
+    FROM good_runs g
+    LEFT JOIN doubtful d ON d.hardware_id = g.hardware_id AND d.run_id = g.run_id
+    WHERE g.precision <> 'fp32'
+    QUALIFY row_number() OVER (
+        PARTITION BY g.hardware_id, g.precision, g.model, g.batch
+        ORDER BY coalesce(d.is_unchecked, false), g.started_at DESC NULLS LAST, g.run_id DESC
+    ) = 1
+),
+pairs AS (
+    SELECT
+        low.hardware_id,
+        low.model,
+        low.batch,
+        low.precision,
+        base.total_latency_ms AS fp32_latency_ms,
+        low.total_latency_ms AS latency_ms,
+        base.end_to_end_latency_ms AS fp32_end_to_end_latency_ms,
+        low.end_to_end_latency_ms,
+        low.timing_method,
+        base.timing_method AS fp32_timing_method,
+        low.flops_method,
+        base.flops_method AS fp32_flops_method,
+        low.run_id,
+        base.run_id AS fp32_run_id,
+        low.started_at,
+        base.started_at AS fp32_started_at,
+        low.is_unchecked,
+        low.is_destroyed,
         CASE
             WHEN
                 low.timing_method <> base.timing_method
@@ -83,6 +99,69 @@ CROSS JOIN LATERAL (
             WHEN low.device IS DISTINCT FROM base.device THEN 'run on different kinds of device'
             WHEN low.timing_method <> base.timing_method THEN 'parts of one were not timed singly'
             WHEN low.total_latency_ms IS NULL OR base.total_latency_ms IS NULL THEN 'a latency is missing'
-        END AS reason
-) AS c
-WHERE base.precision = 'fp32' AND low.precision <> 'fp32'
+        END AS obstacle
+    FROM lower_precision low
+    JOIN latest_runs base
+        ON base.hardware_id = low.hardware_id AND base.model = low.model AND base.batch = low.batch
+    WHERE base.precision = 'fp32'
+),
+ratios AS (
+    SELECT
+        hardware_id,
+        run_id,
+        CASE WHEN obstacle IS NULL THEN fp32_latency_ms / NULLIF(latency_ms, 0) END AS speedup,
+        CASE
+            WHEN coalesce(obstacle, 'parts of one were not timed singly') = 'parts of one were not timed singly'
+                THEN fp32_end_to_end_latency_ms / NULLIF(end_to_end_latency_ms, 0)
+        END AS end_to_end_speedup
+    FROM pairs
+)
+SELECT
+    p.hardware_id,
+    p.model,
+    p.batch,
+    p.precision,
+    p.fp32_latency_ms,
+    p.latency_ms,
+    r.speedup,
+    p.fp32_end_to_end_latency_ms,
+    p.end_to_end_latency_ms,
+    r.end_to_end_speedup,
+    CASE
+        WHEN p.obstacle IS NULL THEN 'comparable'
+        WHEN p.obstacle = 'parts of one were not timed singly' THEN 'end_to_end_only'
+        ELSE 'not_comparable'
+    END AS verdict,
+    NULLIF(
+        substr(
+            coalesce('; ' || p.obstacle, '')
+            || CASE
+                WHEN (r.speedup - 1) * (r.end_to_end_speedup - 1) < 0
+                    THEN '; the sum of the parts says faster and the whole model slower, or the other way round: '
+                        || 'timing parts singly costs time, a user has end_to_end_speedup'
+                ELSE ''
+            END
+            || CASE
+                WHEN p.is_unchecked THEN '; preparation_not_checked: nobody knows whether the int8 network is a right one'
+                ELSE ''
+            END
+            || CASE WHEN p.is_destroyed THEN '; outputs_destroyed: the int8 network is of no use' ELSE '' END,
+            3
+        ),
+        ''
+    ) AS reason,
+    p.timing_method,
+    p.fp32_timing_method,
+    p.flops_method,
+    p.fp32_flops_method,
+    q.calibration_set,
+    q.set_fingerprint,
+    q.backend,
+    q.preprocess,
+    p.run_id,
+    p.fp32_run_id,
+    p.started_at,
+    p.fp32_started_at
+FROM pairs p
+JOIN ratios r ON r.hardware_id = p.hardware_id AND r.run_id = p.run_id
+LEFT JOIN made q ON q.hardware_id = p.hardware_id AND q.measured_run_id = p.run_id

@@ -1,5 +1,6 @@
--- One row for each run of any kind and status, repeated and failed ones included; retracted ones are not shown.
--- A failed run has NULL figures and its reason in error.
+-- One row for each run that timed a model or was to (kind efficiency), repeated and failed ones included; retracted ones are
+-- not shown. A failed run has NULL figures and its reason in error. Runs of other kinds have views of their own, such as
+-- quantization_results, experiment_summary and kv_run_summary, and all are in runs.
 -- example: select started_at, status, total_latency_ms, error from run_summary where model = 'resnet18'
 -- column efficiency [1]: Share of the recorded peak: total_flops / total_latency_ms / theoretical_peak_flops
 SELECT
@@ -8,7 +9,6 @@ SELECT
     model,
     batch,
     run_id,
-    kind,
     status,
     started_at,
     total_latency_ms,
@@ -26,4 +26,5 @@ SELECT
     error,
     recorded_at
 FROM runs
+WHERE kind = 'efficiency'
 ORDER BY hardware_id, precision, model, batch, started_at NULLS LAST, run_id

@@ -98,17 +98,15 @@ def test_a_run_without_a_start_time_is_never_the_latest_when_another_has_one(lak
     assert lake.sql("select run_id from latest_runs").rows() == [("a",)]
 
 
-def test_run_summary_shows_every_run_with_its_method_and_whole_model_efficiency(lake: Lake) -> None:
+def test_run_summary_shows_every_timed_run_with_its_method_and_whole_model_efficiency(lake: Lake) -> None:
     put(lake, [subgraph(0, flops=100_000, mean=1.0), subgraph(1, flops=0, mean=1.0)], run_id="a")
     fail(lake, "out of memory", run_id="b", model="big")
-    put(lake, run_id="c", kind="llm_inference", model="zzz")
-    rows = lake.sql(
-        "select run_id, kind, status, timing_method, efficiency, error from run_summary order by run_id"
-    ).rows()
-    assert rows[0][:4] == ("a", "efficiency", "ok", "perf_counter")
-    assert rows[0][4] == pytest.approx(100_000 / 2e-3 / PEAK)  # the zero-FLOP latency counts
-    assert rows[1] == ("b", "efficiency", "failed", "none", None, "out of memory")
-    assert rows[2][:3] == ("c", "llm_inference", "ok")
+    for kind in ("llm_inference", "quantization", "kv_transition", "idle_baseline"):
+        lake.write({"hardware_id": "dev_a", "precision": "int8", "model": "net", "batch": 1, "kind": kind})
+    rows = lake.sql("select run_id, status, timing_method, efficiency, error from run_summary order by run_id").rows()
+    assert rows[0][:3] == ("a", "ok", "perf_counter")
+    assert rows[0][3] == pytest.approx(100_000 / 2e-3 / PEAK)  # the zero-FLOP latency counts
+    assert rows[1:] == [("b", "failed", "none", None, "out of memory")]
 
 
 def test_coverage_counts_good_and_failed_runs_and_gives_the_last_reason(lake: Lake) -> None:
@@ -250,6 +248,47 @@ def test_where_parts_were_not_timed_singly_only_the_whole_models_are_compared(la
     put(lake, precision="int8", timing_method="end_to_end", end_to_end_latency_ms=2.0, **unknown)
     rows = lake.sql("select speedup, end_to_end_speedup, verdict, reason from precision_speedup").rows()
     assert rows == [(None, 4.0, "end_to_end_only", "parts of one were not timed singly")]
+
+
+def test_a_speedup_says_where_the_whole_model_tells_the_opposite(lake: Lake) -> None:
+    put(lake, total_latency_ms=10.0, end_to_end_latency_ms=8.0)
+    put(lake, precision="fp16", total_latency_ms=12.0, end_to_end_latency_ms=4.0)
+    put(lake, precision="bf16", total_latency_ms=5.0, end_to_end_latency_ms=16.0)
+    put(lake, precision="tf32", total_latency_ms=5.0, end_to_end_latency_ms=8.0)
+    asked = "select precision, verdict, end_to_end_speedup, reason from precision_speedup order by precision"
+    told = {row[0]: row[1:] for row in lake.sql(asked).rows()}
+    said = (
+        "the sum of the parts says faster and the whole model slower, or the other way round: timing parts singly costs"
+        " time, a user has end_to_end_speedup"
+    )
+    assert told == {
+        "bf16": ("comparable", 0.5, said),
+        "fp16": ("comparable", 2.0, said),
+        "tf32": ("comparable", 1.0, None),
+    }
+
+
+def test_an_int8_run_that_was_checked_goes_before_later_ones_that_nobody_checked(lake: Lake) -> None:
+    put(lake, total_latency_ms=10.0, end_to_end_latency_ms=8.0)
+    doubts = {"warnings": ["high_variance: the passes scatter", "preparation_not_checked: raw images"]}
+    put(lake, precision="int8", day=2, run_id="unchecked", total_latency_ms=5.0, **doubts)
+    asked = "select run_id, verdict, speedup, reason from precision_speedup"
+    ((_, verdict, speedup, reason),) = lake.sql(asked).rows()
+    assert (verdict, speedup) == ("comparable", 2.0)
+    assert reason == "preparation_not_checked: nobody knows whether the int8 network is a right one"
+    for day, run_id in ((0, "oldest"), (1, "checked")):
+        put(lake, precision="int8", day=day, run_id=run_id, total_latency_ms=4.0)
+    assert lake.sql(asked).rows() == [("checked", "comparable", 2.5, None)]
+    put(
+        lake,
+        precision="int8",
+        day=3,
+        run_id="useless",
+        warnings=["outputs_destroyed: off by 1"],
+        total_latency_ms=4.0,
+    )
+    ((run_id, *_, reason),) = lake.sql(asked).rows()
+    assert (run_id, reason) == ("useless", "outputs_destroyed: the int8 network is of no use")
 
 
 def test_batch_scaling_compares_with_the_smallest_batch(lake: Lake) -> None:

@@ -53,4 +53,4 @@ def _why_not(root: Path, ledger: Ledger, hardware_ids: Sequence[str], run_id: st
         if not withdrawn.is_empty():
             return f"run {run_id} of {name} was withdrawn before: {withdrawn['error'][-1]}"
     device = f" of {hardware_ids[0]}" if len(hardware_ids) == 1 else ""
-    return f"run {run_id}{device} is not in {root}; the view run_summary lists the runs"
+    return f"run {run_id}{device} is not in {root}; the table runs lists all of them"
