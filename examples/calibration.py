@@ -2,7 +2,7 @@
 
 python examples/calibration.py lake cifar-10-batches-py [package.module:function]
 
-The function prepares the images of the evaluation. Without CIFAR-10, this makes files to try it with:
+The function prepares the images that calibrate and those of the evaluation. Without CIFAR-10, this makes files:
 python -m groundlake.calibration.small_net.pictures cifar-10-batches-py
 """
 
@@ -19,13 +19,14 @@ from groundlake.calibration.registering import register_evaluation
 from groundlake.calibration.verifying import verify
 from groundlake.errors import LakeError
 
-RAW = "groundlake.calibration.preprocessing:apply"
+RAW = "groundlake.calibration.preprocessing:apply"  # what a set does that is given no function
 EVALUATION = "test"
 
 
 def check(lake: Lake, data_dir: str, preprocess: str) -> int:
     """Print what is wrong with the set, and the range of each channel; 1 where it must not be used."""
-    built = build(lake, source="cifar10", data_dir=data_dir, samples_per_class=20)
+    own = None if preprocess == RAW else preprocess
+    built = build(lake, source="cifar10", data_dir=data_dir, samples_per_class=20, preprocess=own)
     register_evaluation(lake, EVALUATION, data_dir, preprocess)
     failed = [each for each in verify(lake, built.name, against=EVALUATION) if each.failed]
     for each in failed:

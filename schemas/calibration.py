@@ -40,6 +40,10 @@ class CalibrationBuilds(_OfNoDevice):
     width: int = column("Width of an image in pixels", unit="1", ge=1)
     channels: int = column("Channels of an image: 3, red, green, blue", unit="1", ge=1)
     class_names: Annotated[pl.List, pl.String()] = column("Names of the classes, by label")
+    preprocess: str = column(
+        "Function that prepares its images for a network: package.module:function; NULL leaves them float32, 0 to 255",
+        nullable=True,
+    )
     preprocessing_json: str = column("Canonical description of what is done to the pixels, as JSON")
     probe_sha256: str = column("Hash of its output on fixed probe images: changed code is noticed")
     preprocessing_fingerprint: str = column("Hash of the output on the probe images, with its type and layout")

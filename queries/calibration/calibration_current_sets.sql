@@ -43,6 +43,7 @@ SELECT
     b.width,
     b.channels,
     b.class_names,
+    b.preprocess,
     b.preprocessing_json,
     b.probe_sha256,
     b.preprocessing_fingerprint,

@@ -19,6 +19,7 @@
 --   found and images of either are missing from the lake
 -- column is_disjoint: Whether there are none of those; NULL where that is unknown
 -- column preprocessing_matches: Whether every evaluation set prepares images as this set does; NULL where none is registered
+-- column preprocess: Function that prepares its images for a network; NULL leaves them float32, 0 to 255
 -- column num_contents [1]: Different fingerprints that were recorded under the name: more than 1 must not be
 WITH classes AS (
     SELECT
@@ -90,6 +91,7 @@ SELECT
     c.channels,
     c.class_names,
     c.set_fingerprint,
+    c.preprocess,
     c.preprocessing_fingerprint,
     c.source_sha256,
     c.run_id,

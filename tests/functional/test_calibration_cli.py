@@ -101,11 +101,21 @@ def test_changed_code_of_an_evaluation_is_caught_though_its_name_stays(
     assert wrong["check"] == "preprocessing.test"
     assert "evaluation gives 0..1, calibration 0..255" in wrong["detail"]
     assert failed.stderr.startswith("error: calibration set small: 1 of 11 checks failed\n")
-    assert "with the evaluation's function: --evaluation-set test of lake ingest" in failed.stderr
+    assert "a set of another name with the evaluation's function: --preprocess of build;\n" in failed.stderr
+    assert "or quantize with that function: --evaluation-set test of lake ingest" in failed.stderr
+
+    named = ("--name", "divided", "--preprocess", "evaluation_of_cli:prepare")
+    built = copied("calibration", "build", "--data-dir", ".", "--samples-per-class", "4", *named).stdout
+    assert f"  prepared by  evaluation_of_cli:prepare, {again.preparation.preprocessing}\n" in built
+    assert "the same as evaluation_of_cli:prepare" in copied("calibration", "verify", "divided").stdout
+    assert "  prepared by    evaluation_of_cli:prepare\n" in copied("calibration", "show", "divided").stdout
 
     list_sets(Settings(root=lake.root), form=Format.JSON)
-    (row,) = json.loads(capsys.readouterr().out)
-    assert (row["calibration_set"], row["is_disjoint"], row["preprocessing_matches"]) == ("small", True, False)
+    listed = ("calibration_set", "preprocess", "is_disjoint", "preprocessing_matches")
+    assert [tuple(map(row.get, listed)) for row in json.loads(capsys.readouterr().out)] == [
+        ("divided", "evaluation_of_cli:prepare", True, True),
+        ("small", None, True, False),
+    ]
     list_sets(Settings(root=lake.root), evaluations=True, form=Format.CSV)
     assert "test,cifar10,test,20,evaluation_of_cli:prepare,float32,0.0,1.0," in capsys.readouterr().out
 

@@ -13,11 +13,13 @@ from calibration_evaluation import write_data
 
 from groundlake.calibration.building import build
 from groundlake.calibration.exporting import export
+from groundlake.calibration.preprocessing import apply
 from groundlake.calibration.reading import open_set
 from groundlake.calibration.registering import register_evaluation
 from groundlake.calibration.streaming import make_feed
 from groundlake.calibration.verifying import verify
 from groundlake.errors import UsageError
+from groundlake.measure.int8.settings import choose_int8
 from groundlake.schemas import NO_KEY
 from groundlake.store import Lake
 
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from groundlake.calibration.reading import CalibrationSet
     from groundlake.calibration.verifying import Check
 
 Change = Any
@@ -259,7 +262,8 @@ def test_an_evaluation_that_prepares_images_otherwise_fails_and_says_what_differ
 def test_labels_that_stand_for_other_classes_in_the_evaluation_fail(
     lake: Lake, registered: Callable[[str], str]
 ) -> None:
-    names = lake.frame("evaluation_sets").filter(pl.col("evaluation_set") == registered("raw"))["class_names"][0]
+    name = registered("raw")
+    names = lake.frame("evaluation_sets").filter(pl.col("evaluation_set") == name)["class_names"][0]
     assert names.to_list() == list(open_set(lake, "right").class_names)
     for name, classes in {
         "fewer": names[:9],
@@ -339,9 +343,85 @@ def test_of_a_set_that_lost_images_all_the_rest_is_told(
 
 
 def test_an_evaluation_set_that_lost_images_proves_nothing(lake: Lake, registered: Callable[[str], str]) -> None:
-    rows = lake.frame("evaluation_sets").filter(pl.col("evaluation_set") == registered("raw")).drop("run_id", "part")
+    name = registered("raw")
+    rows = lake.frame("evaluation_sets").filter(pl.col("evaluation_set") == name).drop("run_id", "part")
     rows = rows.with_columns(evaluation_set=pl.lit("partial"))
     lake.write({"hardware_id": NO_KEY, "kind": "evaluation_set"}, evaluation_sets=rows)
     checks = verify(lake, "right", against="partial")
     assert failed(checks) == {"disjoint.partial"}
     assert "0 of 20 images" in detail(checks, "disjoint.partial")
+
+
+@pytest.fixture
+def scaled(lake: Lake, data: Path, monkeypatch: pytest.MonkeyPatch) -> CalibrationSet:
+    """A set whose images are divided by 255 for its network."""
+    monkeypatch.chdir(data)
+    built = build(
+        lake, source="cifar10", data_dir=data / "cifar", samples_per_class=3, preprocess="evaluation_of_verify:scaled"
+    )
+    assert built.name == "cifar10-3-per-class-scaled"
+    return open_set(lake, built.name)
+
+
+def test_a_set_that_a_function_prepares_fits_the_evaluation_that_does_the_same_and_no_other(
+    lake: Lake, scaled: CalibrationSet, registered: Callable[[str], str]
+) -> None:
+    checks = verify(lake, scaled.name, against=registered("scaled"))
+    assert not failed(checks)
+    assert "the same as evaluation_of_verify:scaled" in detail(checks, "preprocessing.scaled")
+    told = "evaluation_of_verify:scaled gave float32 0..1 when the set was built"
+    assert told in detail(checks, "set.preprocessing"), "nothing is imported to verify"
+    checks = verify(lake, scaled.name, against=registered("raw"))
+    assert failed(checks) == {"preprocessing.raw"}
+    told = "evaluation_of_verify:raw prepares images otherwise than evaluation_of_verify:scaled of the set: "
+    assert detail(checks, "preprocessing.raw") == f"{told}evaluation gives 0..255, calibration 0..1"
+    assert failed(verify(lake, "right", against="scaled")) == {"preprocessing.scaled"}
+    asked = "select set_preprocess, matches from calibration_preprocessing where evaluation_set = 'scaled'"
+    rows = lake.sql(f"{asked} and calibration_set in ('right', '{scaled.name}') order by 1 nulls first").rows()
+    assert rows == [(None, False), ("evaluation_of_verify:scaled", True)]
+
+
+def test_every_reader_gives_the_images_as_the_function_of_the_set_prepares_them(
+    lake: Lake, scaled: CalibrationSet, registered: Callable[[str], str], tmp_path: Path
+) -> None:
+    right = open_set(lake, "right")
+    assert (scaled.pixels() == right.pixels()).all(), "raw bytes are stored all the same"
+    assert scaled.fingerprint != right.fingerprint
+    wanted = right.images() / np.float32(255)
+    np.testing.assert_array_equal(scaled.images(), wanted)
+    feed = make_feed(scaled, batch_size=30, layout="NCHW", last="keep", evaluation_set=registered("scaled"))
+    for batches in (scaled.batches(30, layout="NCHW"), feed.batches()):
+        np.testing.assert_array_equal(next(iter(batches)), wanted.transpose(0, 3, 1, 2))
+    export(scaled, "npz", tmp_path / "set.npz")
+    with np.load(tmp_path / "set.npz") as written:
+        np.testing.assert_array_equal(written["images"], wanted)
+    chosen = choose_int8(lake, calibration_set=scaled.name)
+    assert (chosen.preprocess, chosen.image_shape) == ("evaluation_of_verify:scaled", (3, 32, 32))
+    assert "images that evaluation_of_verify:scaled prepares" in chosen.doubts[0].meaning
+    assert choose_int8(lake, calibration_set=scaled.name, evaluation_set="scaled").doubts == ()
+
+
+def test_a_set_that_a_function_prepares_is_given_to_no_network_that_is_evaluated_otherwise(
+    lake: Lake, scaled: CalibrationSet, registered: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options: Any = {"batch_size": 5, "layout": "NHWC", "last": "keep", "evaluation_set": registered("raw")}
+    for preprocess in (None, apply):
+        with pytest.raises(UsageError, match="prepare images differently"):
+            make_feed(scaled, preprocess=preprocess, **options)
+    with pytest.raises(UsageError, match=r"\(evaluation_of_verify:raw\) prepare images differently"):
+        choose_int8(lake, calibration_set=scaled.name, evaluation_set="raw")
+    monkeypatch.setattr("evaluation_of_verify.SCALE", np.float32(128))
+    for read in (scaled.images, lambda: scaled.batches(5), lambda: choose_int8(lake, calibration_set=scaled.name)):
+        with pytest.raises(UsageError, match="evaluation_of_verify:scaled does something else than when the set was"):
+            read()
+
+
+@pytest.mark.parametrize("function", ["channels_first", "as_bytes", "in_double", "divided_by_zero", "augmented"])
+def test_a_set_is_not_built_with_a_function_whose_output_its_readers_do_not_give(
+    data: Path, function: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(data)
+    asked: Any = {"source": "cifar10", "data_dir": data / "cifar", "samples_per_class": 3}
+    with pytest.raises(UsageError, match=f"preprocessing evaluation_of_verify:{function}: gives "):
+        build(Lake(tmp_path / "lake"), preprocess=f"evaluation_of_verify:{function}", **asked)
+    assert not (tmp_path / "lake").exists()

@@ -188,10 +188,14 @@ def test_a_calibration_set_is_built_and_held_to_an_evaluation(tmp_path: Path) ->
     red = [each[0::3] for each in images]
     assert fitting.stdout.startswith(f"red   {min(map(min, red))} to {max(map(max, red))}\ngreen ")
     assert fitting.stdout.endswith(", usable\n")
-    unfit = run("lake", "data", "evaluation:divided", example="calibration.py", folder=tmp_path)
-    assert unfit.returncode == 1, unfit.stderr
-    assert unfit.stdout.startswith("FAILED preprocessing.test: evaluation:divided prepares images otherwise")
-    assert unfit.stdout.endswith(", NOT usable\n")
+    divided = run("lake", "data", "evaluation:divided", example="calibration.py", folder=tmp_path)
+    assert divided.returncode == 0, divided.stdout
+    assert re.match(r"red   0(\.\d+)? to (1|0\.\d+)\n", divided.stdout)
+    assert re.search(r"\ncifar10-20-per-class-divided: 200 images, [0-9a-f]{12}, usable\n$", divided.stdout)
+    cifar.write_cifar10(tmp_path / "leaky", per_class=20, test_per_class=2)
+    (tmp_path / "leaky" / "test_batch").write_bytes((tmp_path / "leaky" / "data_batch_1").read_bytes())
+    unfit = run("lake", "leaky", example="calibration.py", folder=tmp_path)
+    assert unfit.returncode == 1, unfit.stdout
     missing = run("lake", "nowhere", example="calibration.py", folder=tmp_path)
     assert (missing.returncode, missing.stdout) == (1, "")
     assert missing.stderr.startswith("error: CIFAR-10: nowhere is not there")

@@ -15,9 +15,10 @@ import polars as pl
 from groundlake import __version__
 from groundlake.calibration.identity import checked_name, set_fingerprint
 from groundlake.calibration.images import UNKNOWN_SPLIT, sample_ids
-from groundlake.calibration.preprocessing import RAW, apply, fingerprint
+from groundlake.calibration.preprocessing import RAW, apply, by_function, fingerprint
 from groundlake.calibration.selection import SAMPLES_PER_CLASS, SEED, choose, repeated
 from groundlake.calibration.sources import read
+from groundlake.calibration.user_code import working_function
 from groundlake.errors import CorruptLakeError, UsageError
 from groundlake.intake import utc_now
 from groundlake.schemas import NO_KEY
@@ -76,6 +77,7 @@ def build(
     samples_per_class: int = SAMPLES_PER_CLASS,
     seed: int = SEED,
     name: str | None = None,
+    preprocess: str | None = None,
 ) -> Built:
     """Build a calibration set from training images, unless the lake has it.
 
@@ -85,23 +87,28 @@ def build(
         data_dir: Folder or file of the data set.
         samples_per_class: Images of each class.
         seed: Another seed gives another choice.
-        name: Name of the set; without one, source, number and seed make it.
+        name: Name of the set; without one, source, number, seed and function make it.
+        preprocess: Function that prepares its images for the network, as `package.module:function`, as its evaluation
+            does. It is imported from the working directory too, and called whenever the set is read; what is stored
+            are raw bytes all the same. Without one, images are float32, 0 to 255.
 
     Raises:
-        UsageError: The data are wrong, a class has fewer images, or the name is taken by another set. Nothing was
-            written.
+        UsageError: The data are wrong, a class has fewer images, the function is not there or gives something else
+            than finite float32 in NHWC, or the name is taken by another set. Nothing was written.
         MissingDependencyError: The source needs a library that is not installed.
         LakeEnvironmentError: A file cannot be read, or the lake not be written.
     """
     started_at = utc_now()
     called = checked_name(
-        "calibration set", name if name is not None else default_name(source, samples_per_class, seed)
+        "calibration set", name if name is not None else default_name(source, samples_per_class, seed, preprocess)
     )
     images = read(source, data_dir, split="train")
     told = [each for each in (repeated(images), _not_compared(images)) if each]
     images = replace(images, remarks=(*images.remarks, *told))
     chosen = choose(images, samples_per_class, seed)
     height, width, _ = images.image_shape
+    function = apply if preprocess is None else working_function(preprocess)
+    prepared = fingerprint(function, height=height, width=width, called=preprocess or "")
     selection = _Selection(
         name=called,
         images=images,
@@ -109,15 +116,19 @@ def build(
         sample_ids=sample_ids(images.pixels[chosen]),
         samples_per_class=samples_per_class,
         seed=seed,
-        prepared=fingerprint(apply, height=height, width=width),
+        preprocess=preprocess,
+        described=(RAW if preprocess is None else by_function(preprocess, prepared)).to_json(),
+        prepared=prepared,
     )
     known = _known_run(lake, called, selection.set_fingerprint)
     return selection.built(known or selection.commit(lake, Path(data_dir), started_at), was_there=known is not None)
 
 
-def default_name(source: str, samples_per_class: int, seed: int) -> str:
+def default_name(source: str, samples_per_class: int, seed: int, preprocess: str | None = None) -> str:
     """Return the name of a set that is given none."""
-    return f"{source}-{samples_per_class}-per-class" + (f"-seed-{seed}" if seed != SEED else "")
+    other = f"-seed-{seed}" if seed != SEED else ""
+    prepared = f"-{preprocess.rpartition(':')[2]}" if preprocess else ""
+    return f"{source}-{samples_per_class}-per-class{other}{prepared}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,6 +141,8 @@ class _Selection:
     sample_ids: tuple[str, ...]
     samples_per_class: int
     seed: int
+    preprocess: str | None
+    described: str
     prepared: Fingerprint
 
     @property
@@ -144,7 +157,7 @@ class _Selection:
             samples_per_class=self.samples_per_class,
             seed=self.seed,
             samples=list(zip(self.sample_ids, images.labels[self.chosen].tolist(), strict=True)),
-            preprocessing_json=RAW.to_json(),
+            preprocessing_json=self.described,
             preprocessing_fingerprint=self.prepared.preprocessing,
         )
 
@@ -184,7 +197,8 @@ class _Selection:
                 "width": [width],
                 "channels": [channels],
                 "class_names": [list(images.class_names)],
-                "preprocessing_json": [RAW.to_json()],
+                "preprocess": pl.Series([self.preprocess], dtype=pl.String),
+                "preprocessing_json": [self.described],
                 "probe_sha256": [self.prepared.probe_sha256],
                 "preprocessing_fingerprint": [self.prepared.preprocessing],
             }

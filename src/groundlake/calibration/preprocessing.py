@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
 PROBES = 4
+_AXES = 4
 _KINDS = "biuf"
 """Kinds of numbers that a model can take: bool, integers, floats."""
 _ROUNDING = 1e-5
@@ -76,7 +78,29 @@ RAW = Preprocessing(
         "transpose": None,
     }
 )
-"""The only preparation of a calibration set: the type changes, and nothing else."""
+"""The preparation of a calibration set for which no function was named: the type changes, and nothing else."""
+
+
+def by_function(named: str, made: Fingerprint) -> Preprocessing:
+    """Describe the preparation of a set whose images a function prepares on reading.
+
+    Args:
+        named: The function, `package.module:function`.
+        made: What it makes of the probe images: float32, NHWC.
+
+    Raises:
+        UsageError: It makes something else, which the readers of a set do not give.
+    """
+    channels_last = len(made.shape) == _AXES and made.shape[-1] == CHANNELS
+    if made.dtype != "float32" or not channels_last or not (math.isfinite(made.low) and math.isfinite(made.high)):
+        raise UsageError(
+            f"preprocessing {named}: gives {made.dtype} {list(made.shape)}, {made.low:g}..{made.high:g}\n"
+            f"  a calibration set gives finite float32 (n, height, width, {CHANNELS}): name the function before it puts"
+            " channels\n  first (the readers transpose), and let it return `.astype(numpy.float32)`"
+        )
+    facts = {"function": named, "shape": list(made.shape), "minimum": made.low, "maximum": made.high}
+    usual = {name: RAW.description[name] for name in ("input", "layout", "dtype")}
+    return Preprocessing(description=usual | facts)
 
 
 def apply(pixels: NDArray[np.uint8]) -> NDArray[np.float32]:

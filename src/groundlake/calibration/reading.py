@@ -12,12 +12,13 @@ import numpy as np
 import polars as pl
 
 from groundlake.calibration.preprocessing import apply, fingerprint
+from groundlake.calibration.user_code import working_function
 from groundlake.errors import CorruptLakeError, UsageError
 from groundlake.ledger import retry
 from groundlake.schemas import NO_KEY
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from numpy.typing import NDArray
 
@@ -56,6 +57,8 @@ class CalibrationSet:
         preprocessing_json: Canonical description of what is done to the pixels.
         probe_sha256: Hash of its output on the probe images.
         preprocessing_fingerprint: Hash of that output with its type and layout.
+        preprocess: Function that prepares the images for a network, `package.module:function`; None leaves them
+            float32, 0 to 255.
     """
 
     lake: Lake
@@ -75,6 +78,7 @@ class CalibrationSet:
     preprocessing_json: str
     probe_sha256: str
     preprocessing_fingerprint: str
+    preprocess: str | None = None
 
     def __len__(self) -> int:
         return self.num_samples
@@ -89,6 +93,14 @@ class CalibrationSet:
     def image_shape(self) -> tuple[int, int, int]:
         """Height, width and channels."""
         return self.height, self.width, self.channels
+
+    @property
+    def prepared_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of an image as the set prepares it."""
+        if self.preprocess is None:
+            return self.image_shape
+        _, height, width, channels = self.preprocessing["shape"]
+        return height, width, channels
 
     @cached_property
     def samples(self) -> pl.DataFrame:
@@ -107,13 +119,28 @@ class CalibrationSet:
         """Content hashes of the images, in the order of the set."""
         return tuple(self.samples["sample_id"])
 
-    def require_its_code(self) -> None:
-        """Make sure that this version of groundlake prepares images as the one that built the set.
+    def function(self) -> Callable[[NDArray[np.uint8]], Any]:
+        """Return what prepares its raw pixels; a function of the user is imported, from the working directory too.
 
         Raises:
-            UsageError: What it makes of the probe images has another fingerprint than the set.
+            UsageError: That function is not there any more.
         """
-        now = fingerprint(apply, height=self.height, width=self.width).preprocessing
+        return apply if self.preprocess is None else working_function(self.preprocess)
+
+    def require_its_code(self) -> None:
+        """Make sure that images are prepared as when the set was built, by its function or by groundlake.
+
+        Raises:
+            UsageError: What is made of the probe images has another fingerprint than the set, or cannot be made.
+        """
+        size = {"height": self.height, "width": self.width}
+        now = fingerprint(self.function(), **size, called=self.preprocess or "").preprocessing
+        if now != self.preprocessing_fingerprint and self.preprocess is not None:
+            raise UsageError(
+                f"calibration set {self.name}: {self.preprocess} does something else than when the set was built: the "
+                f"fingerprint is {now[:16]}..., not {self.preprocessing_fingerprint[:16]}...\n"
+                "  build the set again under another name, and calibrate anew"
+            )
         if now != self.preprocessing_fingerprint:
             raise UsageError(
                 f"calibration set {self.name}: this version of groundlake prepares images otherwise than the one that "
@@ -134,12 +161,15 @@ class CalibrationSet:
         return self._pixels(start, self.num_samples if end is None else end)
 
     def images(self) -> NDArray[np.float32]:
-        """Read all images as the set prepares them: float32, (num_samples, height, width, channels), 0 to 255.
+        """Read all images as the set prepares them: float32, (num_samples, height, width, channels).
+
+        They are 0 to 255, unless the set was built with a function.
 
         Raises:
+            UsageError: The function of the set is not there, or does something else than when it was built.
             CorruptLakeError: Images are missing, or have another size than the set says.
         """
-        return apply(self.pixels())
+        return _prepared(self._checked_function(), self.pixels())
 
     def batches(self, size: int, *, layout: Layout = "NHWC", drop_last: bool = False) -> Iterator[NDArray[np.float32]]:
         """Read the images batch by batch, in the order of the set; few of them are in memory at any time.
@@ -153,22 +183,30 @@ class CalibrationSet:
             float32, (size, height, width, channels) or (size, channels, height, width), C-contiguous.
 
         Raises:
-            UsageError: The size is below 1, or the layout unknown.
+            UsageError: The size is below 1, or the layout unknown; or the function of the set is not there, or does
+                something else than when it was built.
             CorruptLakeError: Images are missing, or have another size than the set says.
         """
         if size < 1:
             raise UsageError(f"calibration set {self.name}: a batch has at least 1 image, got {size}")
         if layout not in LAYOUTS:
             raise UsageError(f"calibration set {self.name}: a layout is one of {', '.join(LAYOUTS)}, got {layout!r}")
-        return self._batches(size, layout, drop_last=drop_last)
+        return self._batches(self._checked_function(), size, layout, drop_last=drop_last)
 
-    def _batches(self, size: int, layout: Layout, *, drop_last: bool) -> Iterator[NDArray[np.float32]]:
+    def _checked_function(self) -> Callable[[NDArray[np.uint8]], Any]:
+        if self.preprocess is not None:
+            self.require_its_code()
+        return self.function()
+
+    def _batches(
+        self, function: Callable[[NDArray[np.uint8]], Any], size: int, layout: Layout, *, drop_last: bool
+    ) -> Iterator[NDArray[np.float32]]:
         end = self.num_samples - self.num_samples % size if drop_last else self.num_samples
         at_once = max(BYTES_AT_ONCE // (self.height * self.width * self.channels * size), 1) * size  # whole batches
         for start in range(0, end, at_once):
             pixels = self._pixels(start, min(start + at_once, end))
             for first in range(0, len(pixels), size):
-                images = apply(pixels[first : first + size])
+                images = _prepared(function, pixels[first : first + size])
                 yield images if layout == "NHWC" else np.ascontiguousarray(images.transpose(0, 3, 1, 2))
 
     def _pixels(self, start: int, end: int) -> NDArray[np.uint8]:
@@ -202,6 +240,10 @@ class CalibrationSet:
                 "`lake check` says which file is gone; the same `lake calibration build` makes the set again"
             )
         return found
+
+
+def _prepared(function: Callable[[NDArray[np.uint8]], Any], pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+    return np.ascontiguousarray(function(pixels), dtype=np.float32)
 
 
 def open_set(lake: Lake, name: str) -> CalibrationSet:

@@ -52,7 +52,8 @@ class Feed:
         batch_size: Images in a batch.
         layout: Order of the axes of a batch.
         last: What becomes of a last batch that is not full.
-        preprocess: Prepares images; None leaves them as the set prepares them: float32, 0 to 255.
+        preprocess: Prepares images; None leaves them float32, 0 to 255. `make_feed` takes the function of a set that
+            was built with one.
         takes: Type of the images that `preprocess` is called with; both are 0 to 255, NHWC.
         returns: Order of the axes of what it returns.
         fingerprint: Of the preparation: that of the batches without their layout.
@@ -174,6 +175,9 @@ def make_feed(
         raise UsageError(
             f"calibration set {name} has {calibration_set.num_samples} images, so that no batch of {batch_size} is full"
         )
+    if preprocess is None and calibration_set.preprocess is not None:
+        calibration_set.require_its_code()
+        preprocess, takes, returns = calibration_set.function(), "uint8", "NHWC"
     found = _checked_fingerprint(calibration_set, preprocess, takes, expected, evaluation_set)
     return Feed(
         calibration_set=calibration_set,
@@ -203,6 +207,8 @@ def _checked_fingerprint(
     else:
         what, found = f"preprocessing {_name(preprocess)}", _fingerprint_of(preprocess, takes, calibration_set)
     whose, wanted = f"calibration set {calibration_set.name}", calibration_set.preprocessing_fingerprint
+    if calibration_set.preprocess is not None and found != wanted:
+        raise _other(what, found, f"{whose} ({calibration_set.preprocess})", wanted)
     if expected is not None:
         whose, wanted = "what was expected", expected
     elif evaluation_set is not None:
@@ -210,7 +216,11 @@ def _checked_fingerprint(
         whose = f"evaluation set {evaluation_set}"
     if found == wanted:
         return found
-    raise OtherPreparationError(
+    raise _other(what, found, whose, wanted)
+
+
+def _other(what: str, found: str, whose: str, wanted: str) -> OtherPreparationError:
+    return OtherPreparationError(
         f"{what} and {whose} prepare images differently: the fingerprint is {found[:16]}..., not {wanted[:16]}...\n"
         "  calibrated with other values than it is evaluated with, a quantized model is wrong\n"
         "  give the preprocessing of the evaluation, and evaluation_set= (or expected=) to say whose it is"

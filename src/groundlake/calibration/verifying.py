@@ -195,6 +195,10 @@ def _fingerprint(opened: CalibrationSet, ids: Sequence[str]) -> Check:
 
 def _code(opened: CalibrationSet) -> Check:
     now = _preparation(opened)
+    if opened.preprocess is not None:
+        made = f"{now.dtype} {_range_words(now.low, now.high)}"
+        detail = f"{opened.preprocess} gave {made} when the set was built; it is not run here, the readers check it"
+        return Check(name="set.preprocessing", passed=None, detail=detail)
     same = (now.preprocessing, now.probe_sha256) == (opened.preprocessing_fingerprint, opened.probe_sha256)
     detail = (
         f"{now.dtype} {_range_words(now.low, now.high)}"
@@ -206,6 +210,17 @@ def _code(opened: CalibrationSet) -> Check:
 
 
 def _preparation(opened: CalibrationSet) -> Fingerprint:
+    """Return what the set makes of the probe images: now, or as it was recorded of a function of the user."""
+    if opened.preprocess is not None:
+        said = opened.preprocessing
+        return preprocessing.Fingerprint(
+            preprocessing=opened.preprocessing_fingerprint,
+            probe_sha256=opened.probe_sha256,
+            dtype=said["dtype"],
+            shape=tuple(said["shape"]),
+            low=said["minimum"],
+            high=said["maximum"],
+        )
     return preprocessing.fingerprint(preprocessing.apply, height=opened.height, width=opened.width)
 
 
@@ -267,8 +282,11 @@ def _prepared_alike(opened: CalibrationSet, evaluation: Mapping[str, Any]) -> Ch
     name = f"preprocessing.{evaluation['evaluation_set']}"
     if evaluation["preprocessing_fingerprint"] == opened.preprocessing_fingerprint:
         return Check(name=name, passed=True, detail=f"the same as {evaluation['preprocess']}")
-    off = differences(evaluation, _preparation(opened)) + _likeness(opened, evaluation["preprocessing_fingerprint"])
-    detail = f"{evaluation['preprocess']} prepares images otherwise: {off}"
+    off = differences(evaluation, _preparation(opened))
+    if opened.preprocess is None:
+        off += _likeness(opened, evaluation["preprocessing_fingerprint"])
+    than = f" than {opened.preprocess} of the set" if opened.preprocess else ""
+    detail = f"{evaluation['preprocess']} prepares images otherwise{than}: {off}"
     return Check(name=name, passed=False, detail=detail)
 
 

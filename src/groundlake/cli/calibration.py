@@ -63,8 +63,21 @@ def build(
     name: Annotated[
         str | None, typer.Option("--name", help="Name of the set.", show_default="made of source, number and seed")
     ] = None,
+    preprocess: Annotated[
+        str | None,
+        typer.Option(
+            "--preprocess",
+            metavar="MODULE:FUNCTION",
+            help="Function that prepares the images for the network as its evaluation does, as "
+            "package.module:function; it is imported from the working directory too, and called whenever the set is "
+            "read. It is given uint8 (n, height, width, 3), NHWC, RGB, 0 to 255, and returns float32, NHWC.",
+            show_default="float32, 0 to 255, not normalised",
+        ),
+    ] = None,
 ) -> None:
     """Choose exactly N training images of each class and store them raw, with the fingerprint of the whole set.
+
+    What a network is calibrated with is made of them on reading: float32, 0 to 255, or what --preprocess makes.
 
     The same set again writes nothing; another one under the same name is refused.
     """
@@ -78,8 +91,9 @@ def build(
         samples_per_class=samples_per_class,
         seed=seed,
         name=name,
+        preprocess=preprocess,
     )
-    print("\n".join(_built_words(built, source)))
+    print("\n".join(_built_words(built, source, preprocess)))
     if not (built.was_there and lake.view_file.exists()):
         finish(settings, lake, "calibration_sets")
 
@@ -116,12 +130,14 @@ def register_eval(
         finish(settings, lake, "calibration_preprocessing")
 
 
-def _built_words(built: Built, source: Source) -> Iterator[str]:
+def _built_words(built: Built, source: Source, preprocess: str | None) -> Iterator[str]:
     height, width, channels = built.image_shape
     each = f"{built.samples_per_class} of each of {len(built.class_names)} classes"
     there = " (it was there, nothing was written)" if built.was_there else ""
     yield f"calibration set {built.name}: {built.num_samples} images, {each}{there}"
     yield f"  source       {source.value}, split {built.split}, {height} x {width} x {channels}"
+    if preprocess is not None:
+        yield f"  prepared by  {preprocess}, {built.preprocessing_fingerprint}"
     yield f"  fingerprint  {built.set_fingerprint}"
     for remark in built.remarks:
         yield f"  {remark}"

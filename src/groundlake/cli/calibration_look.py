@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LISTED = (
     "SELECT calibration_set, dataset, split, num_samples, samples_per_class, is_balanced, pixel_min, pixel_max, "
-    "num_evaluation_sets, is_disjoint, preprocessing_matches, set_fingerprint FROM calibration_sets "
+    "preprocess, num_evaluation_sets, is_disjoint, preprocessing_matches, set_fingerprint FROM calibration_sets "
     "ORDER BY calibration_set"
 )
 EVALUATIONS = (
@@ -166,14 +166,14 @@ def _check_words(checks: Sequence[Check]) -> Iterator[str]:
 
 
 def _advice(checks: Sequence[Check]) -> Iterator[str]:
-    """Say how a raw set is used where an evaluation, of other images, prepares its own in a way that is meant."""
+    """Say how a set is made that prepares images as an evaluation, of other images, does."""
     failed = {each.name for each in checks if each.failed}
     named = [name.partition(".")[2] for name in sorted(failed) if name.startswith("preprocessing.")]
     usable = [name for name in named if f"disjoint.{name}" not in failed]
     if usable:
         option = f"--evaluation-set {usable[0]}" if len(usable) == 1 else "--evaluation-set NAME"
-        with_it = f"{option} of lake ingest, preprocess= of a reader"
-        yield f"where that is meant, quantize with the evaluation's function: {with_it}"
+        yield "where that is meant, build a set of another name with the evaluation's function: --preprocess of build;"
+        yield f"or quantize with that function: {option} of lake ingest, preprocess= of a reader"
 
 
 def _set_words(opened: CalibrationSet) -> Iterator[str]:
@@ -182,6 +182,7 @@ def _set_words(opened: CalibrationSet) -> Iterator[str]:
         "images": f"{len(opened)}, {opened.height} x {opened.width} x {opened.channels}",
         "source": f"{opened.dataset}, split {opened.split}, files {opened.source_sha256}",
         "selection": f"{opened.samples_per_class} of each of {len(opened.class_names)} classes, seed {opened.seed}",
+        "prepared by": opened.preprocess or "no function: float32, 0 to 255",
         "preprocessing": opened.preprocessing_json,
         "prepares as": opened.preprocessing_fingerprint,
         "fingerprint": opened.fingerprint,

@@ -192,5 +192,5 @@ def _what_there_is(good: pl.DataFrame) -> str:
     return (
         f"latest{f' to latest~{deepest}' if deepest else ''}; {dates}\n"
         f"sessions: {listed or 'none'}\n"
-        f"run ids: {good.height} (the view run_summary has them), or column=value: hardware_id, torch_version, note, ..."
+        f"run ids: {good.height} (view run_summary has them), or column=value: hardware_id, torch_version, note, ..."
     )

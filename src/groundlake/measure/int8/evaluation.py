@@ -78,6 +78,18 @@ def prepared_shape(row: dict[str, Any]) -> tuple[Layout, tuple[int, int, int]]:
     )
 
 
+def refuse_other_preparation(opened: CalibrationSet, row: dict[str, Any]) -> None:
+    """Raise where a set that was built with a function prepares images otherwise than the evaluation."""
+    if opened.preprocess is None or opened.preprocessing_fingerprint == row["preprocessing_fingerprint"]:
+        return
+    raise UsageError(
+        f"calibration set {opened.name} ({opened.preprocess}) and evaluation set {row['evaluation_set']}"
+        f" ({row['preprocess']}) prepare images differently\n"
+        f"  lake calibration verify {opened.name} --against {row['evaluation_set']} says how; calibrated with other"
+        " values than\n  it is evaluated with, a quantized network is wrong: build a set with the evaluation's function"
+    )
+
+
 def refuse_shared(opened: CalibrationSet, row: dict[str, Any]) -> None:
     """Raise where an image calibrates and is evaluated, or nobody knows because images are not in the lake."""
     theirs = opened.lake.frame("evaluation_samples", hardware_id=NO_KEY, run_id=row["run_id"])["sample_id"]
@@ -108,7 +120,10 @@ def refuse_other_classes(opened: CalibrationSet, row: dict[str, Any]) -> None:
 
 
 def not_checked(opened: CalibrationSet) -> Doubt:
-    """Say that nobody knows whether the network wants raw images; more where no registered evaluation has such."""
+    """Say that nobody knows whether the network wants such images; more where no registered evaluation has them."""
+    given, right = "raw images (0 to 255)", "that normalises by itself"
+    if opened.preprocess is not None:
+        given, right = f"images that {opened.preprocess} prepares", "that expects such"
     sets = opened.lake.frame("evaluation_sets", hardware_id=NO_KEY)
     others = sets.filter(pl.col("preprocessing_fingerprint") != opened.preprocessing_fingerprint)
     observed, threshold = "no --evaluation-set", "the preparation of the network's evaluation"
@@ -117,7 +132,7 @@ def not_checked(opened: CalibrationSet) -> Doubt:
         listed = ", ".join(f"{row['evaluation_set']} ({row['preprocess']})" for row in others.head(SHOWN).to_dicts())
         return Doubt(
             code="preparation_not_checked",
-            meaning="calibrated with raw images (0 to 255), and no evaluation that is registered prepares images so:"
+            meaning=f"calibrated with {given}, and no evaluation that is registered prepares images so:"
             f" {listed}; a network that expects other values is wrong in int8",
             observed=observed,
             threshold=threshold,
@@ -125,7 +140,7 @@ def not_checked(opened: CalibrationSet) -> Doubt:
         )
     return Doubt(
         code="preparation_not_checked",
-        meaning="calibrated with raw images (0 to 255), which is right only for a network that normalises by itself",
+        meaning=f"calibrated with {given}, which is right only for a network {right}",
         observed=observed,
         threshold=threshold,
         advice="name the evaluation with --evaluation-set (lake calibration register-eval), and --evaluation-data",

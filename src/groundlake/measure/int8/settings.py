@@ -20,6 +20,7 @@ from groundlake.measure.int8.evaluation import (
     prepared_shape,
     read_registered,
     refuse_other_classes,
+    refuse_other_preparation,
     refuse_shared,
     registered,
 )
@@ -59,8 +60,8 @@ class Int8Settings:
         num_images: Images in it, all of which calibrate.
         image_shape: Channels, height and width of an image as the model is given it.
         preprocessing_fingerprint: Of what the model is given.
-        preprocess: Function of the evaluation that prepares the images, `package.module:function`; None leaves them as
-            the set has them: float32, 0 to 255.
+        preprocess: Function of the evaluation, or of the set, that prepares the images, `package.module:function`;
+            None leaves them float32, 0 to 255.
         returns: Order of the axes of what that function returns.
         evaluation_set: Evaluation set whose preprocessing that is.
         evaluation_run_id: Run that registered it: the name may be registered again, with other content.
@@ -194,9 +195,13 @@ def choose_int8(
         is_default_engine=engine is None,
     )
     if evaluation_set is None:
-        return replace(chosen, doubts=(not_checked(opened),))
+        opened.require_its_code()
+        height, width, channels = opened.prepared_shape
+        own = replace(chosen, image_shape=(channels, height, width), preprocess=opened.preprocess)
+        return replace(own, doubts=(not_checked(opened),))
     row = registered(lake, evaluation_set)
     returns, shape = prepared_shape(row)
+    refuse_other_preparation(opened, row)
     refuse_shared(opened, row)
     if evaluation_data is not None:
         refuse_other_classes(opened, row)
