@@ -207,7 +207,12 @@ class Quantizations(Table):
         ge=0,
     )
     int8_time_share: float = column(
-        "Share of the processor time of operators spent in int8 kernels", unit="1", nullable=True, ge=0, le=1
+        "Share of the processor time of all operators, each without those that it calls, spent in int8 kernels: the "
+        "median pass",
+        unit="1",
+        nullable=True,
+        ge=0,
+        le=1,
     )
     int8_kernels: Annotated[pl.List, pl.String()] = column(
         "Names of the int8 kernels seen by the profiler", nullable=True

@@ -16,6 +16,7 @@ from groundlake.calibration.building import build
 from groundlake.calibration.registering import register_evaluation
 from groundlake.errors import UsageError
 from groundlake.measure.engine import measure
+from groundlake.measure.int8.kernels import time_share
 from groundlake.measure.int8.quantize import count_right
 from groundlake.measure.int8.settings import choose_int8
 from groundlake.measure.messages import Job
@@ -126,6 +127,13 @@ def test_a_network_whose_outputs_int8_destroys_says_so_wherever_it_is_shown(chos
     assert (doubt,) in lake.sql("select explanation from data_quality where finding = 'warning'").rows()
     sound = run(chosen)
     assert not [text for text in sound.warnings if text.startswith("outputs_destroyed: ")]
+
+
+def test_an_operator_that_the_machine_interrupts_leaves_the_share_of_int8_as_it_is() -> None:
+    usual = {"quantized::conv2d": 8.0, "aten::quantize_per_tensor": 1.0, "aten::empty": 1.0}
+    held_up = usual | {"aten::quantize_per_tensor": 400.0}
+    assert time_share([usual] * 5 + [held_up] * 4) == pytest.approx(0.8)
+    assert time_share([{}, usual]) == pytest.approx(0.8), "a pass whose operators took no time tells nothing"
 
 
 def test_an_evaluation_that_is_registered_again_is_evaluated_again(chosen: Int8Settings, code: Path) -> None:

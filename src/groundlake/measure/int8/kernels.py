@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
+from collections import Counter
 from dataclasses import dataclass
+from statistics import median
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,11 +15,15 @@ from groundlake.errors import LakeError
 from groundlake.measure.doubts import Doubt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
     from torch import nn
+    from torch.autograd.profiler_util import FunctionEvent
 
-WARMUP, PASSES = 3, 5
+WARMUP, PASSES = 3, 9
+"""An operator that the machine interrupts seems to take long: a share is that of the median pass."""
+
+_ONE_PASS = "pass of the network"
 MOSTLY = 0.5
 """Share of the time in int8 kernels below which a run is warned about."""
 
@@ -31,7 +38,8 @@ class Int8Kernels:
 
     Attributes:
         names: Names of the int8 kernels, in alphabetical order.
-        time_share: Share of the processor time of all operators, each without those that it calls, spent in them.
+        time_share: Share of the processor time of all operators, each without those that it calls, spent in them: the
+            median of the passes.
     """
 
     names: tuple[str, ...]
@@ -53,18 +61,44 @@ def int8_kernels(network: nn.Module, example: torch.Tensor) -> Int8Kernels:
             network(example)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
             for _ in range(PASSES):
-                network(example)
-    spent_us = {event.key: float(event.self_cpu_time_total) for event in profiler.key_averages() if "::" in event.key}
+                with torch.profiler.record_function(_ONE_PASS):
+                    network(example)
+    passes = _spent_us(profiler.events() or ())
+    spent_us: Counter[str] = Counter()
+    for each in passes:
+        spent_us.update(each)
     names = tuple(sorted(name for name in spent_us if _INT8.match(name)))
-    whole = sum(spent_us.values())
-    if not names or whole <= 0:
+    if not names or spent_us.total() <= 0:
         seen = ", ".join(sorted(spent_us, key=lambda name: -spent_us[name])[:3]) or "no operator"
         raise LakeError(
             "no kernel of the model ran as int8: it would be fp32 under another name\n"
             f"  the profiler saw {seen}; only layers that torch's graph mode quantizes (convolutions, linear layers,"
             " sums, pools) run as int8"
         )
-    return Int8Kernels(names, sum(spent_us[name] for name in names) / whole)
+    return Int8Kernels(names, time_share(passes))
+
+
+def _spent_us(events: Sequence[FunctionEvent]) -> list[Counter[str]]:
+    """Processor time of each operator, without those that it calls, in each pass."""
+    starts = sorted(each.time_range.start for each in events if each.name == _ONE_PASS)
+    passes: list[Counter[str]] = [Counter() for _ in starts]
+    for each in events:
+        if "::" in each.name:
+            passes[bisect_right(starts, each.time_range.start) - 1][each.name] += each.self_cpu_time_total
+    return passes
+
+
+def time_share(passes: Sequence[Mapping[str, float]]) -> float:
+    """Return the share of int8 kernels in the time of all operators, that of the median pass.
+
+    Args:
+        passes: Of each pass the time that each operator took, by its name.
+    """
+    return median(
+        sum(spent for name, spent in each.items() if _INT8.match(name)) / whole
+        for each in passes
+        if (whole := sum(each.values())) > 0
+    )
 
 
 def doubts_about_share(time_share: float) -> Iterator[Doubt]:
