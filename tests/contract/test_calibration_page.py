@@ -203,7 +203,7 @@ def test_a_sweep_tells_of_int8_as_the_page_shows() -> None:
     found = Int8Found(
         backend="",
         num_calibration_samples=1000,
-        int8_time_share=0.88084,
+        int8_time_share=0.79493,
         int8_kernels=(),
         weights_before_bytes=None,
         weights_after_bytes=None,

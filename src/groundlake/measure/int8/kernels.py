@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 WARMUP, PASSES = 3, 9
 """An operator that the machine interrupts seems to take long: a share is that of the median pass."""
 
-_ONE_PASS = "pass of the network"
+_MARK = "pass of the network"
 MOSTLY = 0.5
 """Share of the time in int8 kernels below which a run is warned about."""
 
@@ -61,7 +61,7 @@ def int8_kernels(network: nn.Module, example: torch.Tensor) -> Int8Kernels:
             network(example)
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profiler:
             for _ in range(PASSES):
-                with torch.profiler.record_function(_ONE_PASS):
+                with torch.profiler.record_function(_MARK):
                     network(example)
     passes = _spent_us(profiler.events() or ())
     spent_us: Counter[str] = Counter()
@@ -80,7 +80,7 @@ def int8_kernels(network: nn.Module, example: torch.Tensor) -> Int8Kernels:
 
 def _spent_us(events: Sequence[FunctionEvent]) -> list[Counter[str]]:
     """Processor time of each operator, without those that it calls, in each pass."""
-    starts = sorted(each.time_range.start for each in events if each.name == _ONE_PASS)
+    starts = sorted(each.time_range.start for each in events if each.name == _MARK)
     passes: list[Counter[str]] = [Counter() for _ in starts]
     for each in events:
         if "::" in each.name:
