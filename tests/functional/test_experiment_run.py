@@ -344,6 +344,10 @@ def test_a_missing_extra_is_named_before_anything_is_written(
     [
         (("--backend", "openai", "--model", MODEL), "--base-url http://HOST:8000/v1, or OPENAI_BASE_URL"),
         (("--backend", "openai", "--model", MODEL, "--base-url", "http://10.1.2.3/v1"), "give --hw ID"),
+        (
+            ("--backend", "openai", "--model", MODEL, "--base-url", "http://10.1.2.3/v1", "--hw", "h200_sxn"),
+            "did you mean h200_sxm",
+        ),
         (("--backend", "transformers", "--model", "org/name", "--remote"), "--remote is about an endpoint"),
         (("--backend", "transformers", "--model", "org/name", "--repeat", "2", "--cycle", "1"), "leave --cycle out"),
         (("--backend", "transformers", "--model", "org/name", "--save", "prompts.txt"), "is a file; give a folder"),

@@ -391,4 +391,8 @@ def test_a_model_or_device_that_cannot_be_a_key_of_the_lake_is_refused_before_an
             facts(settings_for(server.url, model={"name": "123"}), 1.0)
         with pytest.raises(UsageError, match="42"):
             facts(settings_for(server.url), 1.0, hw="42")
+        with pytest.raises(UsageError, match="did you mean h200_sxm"):
+            facts(settings_for(server.url), 1.0, hw="h200_sxn")
+        with pytest.raises(UsageError, match="an id has letters"):
+            facts(settings_for(server.url), 1.0, hw="we ird/../x")
         assert server.connections == 0

@@ -116,6 +116,18 @@ def test_facts_say_on_what_and_how_everything_was_made(folder: Path) -> None:
 def test_a_model_without_a_name_has_that_of_its_folder_and_the_device_the_id_that_is_given(folder: Path) -> None:
     (told,) = opened(settings_for(folder), lambda engine: [engine.facts(1.0)], hw="my_bench")
     assert (told.model, told.hardware_id) == ("tiny", "my_bench")
+    remarks = [opened(settings_for(folder), lambda engine: engine.remark, hw=hw) for hw in ("my_bench", None)]
+    assert remarks == [
+        f"my_bench is a new device id; this machine was detected as {detect(device='cpu').hardware_id}",
+        None,
+    ]
+
+
+def test_an_id_that_is_a_slip_is_refused_before_the_model_is_loaded() -> None:
+    nowhere = settings_for(None, model={"path": "/nowhere/model"})
+    for slip, words in (("h200_sxn", "did you mean h200_sxm"), ("we ird/../x", "an id has letters")):
+        with pytest.raises(UsageError, match=words):
+            opened(nowhere, lambda engine: engine, hw=slip)
 
 
 def test_a_policy_that_sees_the_question_is_another_policy(folder: Path) -> None:

@@ -10,7 +10,7 @@ from planted import H200_AND_L4
 from groundlake import machine
 from groundlake.errors import MissingDependencyError, UsageError
 from groundlake.hardware import registry
-from groundlake.measure.target import choose_target
+from groundlake.hardware.target import choose_target, require_meant
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -68,3 +68,31 @@ def test_a_new_name_is_told_with_what_was_detected(lake_root: Path) -> None:
 def test_a_gpu_that_is_not_there_is_missing(lake_root: Path) -> None:
     with pytest.raises(MissingDependencyError, match="device cuda:2: there is no such GPU"):
         choose_target(Lake(lake_root), device="cuda:2")
+
+
+def test_an_id_that_is_nearly_the_detected_one_is_refused_although_nobody_knows_that_one(
+    lake_root: Path, nvidia_driver: Callable[[str], Path]
+) -> None:
+    nvidia_driver(H200_AND_L4.replace("NVIDIA H200", "NVIDIA Z900 Workbench"))
+    assert choose_target(Lake(lake_root)).hardware_id == "nvidia_z900_workbench"
+    with pytest.raises(UsageError, match="did you mean nvidia_z900_workbench"):
+        choose_target(Lake(lake_root), "nvidia_z900_workbemch")
+
+
+@pytest.mark.parametrize("name", ["we ird/../x", "../x", "a b", "-x"])
+def test_an_id_with_letters_that_no_id_has_is_refused_unless_the_lake_has_it(lake_root: Path, name: str) -> None:
+    lake = Lake(lake_root)
+    for choose in (choose_target, require_meant):
+        with pytest.raises(UsageError, match=r"an id has letters, digits, and \. _ \+ - within"):
+            choose(lake, name)
+    lake.write({"hardware_id": name, "model": "net", "precision": "fp32", "batch": 1})
+    assert require_meant(lake, name) == name
+
+
+def test_an_id_of_a_machine_that_is_not_seen_from_here_is_any_but_a_slip(lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    for fine in ("jetson_orin_nano_7w", "l4", "their_rack"):
+        assert require_meant(lake, fine) == fine
+    for slip, words in (("h200_sxn", "did you mean h200_sxm"), ("L4", "in case only"), ("h200", "is no whole id")):
+        with pytest.raises(UsageError, match=words):
+            require_meant(lake, slip)

@@ -19,7 +19,6 @@ from groundlake.cli.moving import finish
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command
 from groundlake.cli.stopping import STOP_SIGNALS
-from groundlake.cli.sweep_report import new_name
 from groundlake.errors import LakeEnvironmentError, LakeError, UsageError
 
 if TYPE_CHECKING:
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
     from groundlake.experiment.quality import Doubt
     from groundlake.experiment.rows import ExperimentRun
     from groundlake.experiment.runner import Event, Outcome
-    from groundlake.measure.target import Target
+    from groundlake.hardware.target import Target
     from groundlake.store import Lake
 
 URL_VARIABLE = "OPENAI_BASE_URL"
@@ -182,8 +181,8 @@ def run(
         return
     if plan.prompts.remark:
         settings.remark(plan.prompts.remark)
-    if place.target is not None and place.target.new_name:
-        settings.remark(new_name(place.target))
+    if place.target is not None and place.target.remark:
+        settings.remark(place.target.remark)
     _measure(settings, _Work(plan, place, repeat, save, export_csv), wait=wait, force=force)
 
 
@@ -238,7 +237,7 @@ def place_of(
     settings: Settings, hw: str | None, device: str | None, url: str | None, *, is_endpoint: bool, remote: bool
 ) -> Place:
     """Decide under which hardware id is measured, and whether this machine works."""
-    from groundlake.measure.target import choose_target
+    from groundlake.hardware.target import choose_target, require_meant
 
     if not is_endpoint:
         if remote:
@@ -256,9 +255,9 @@ def place_of(
     if hw is None:
         raise UsageError(
             f"{address} is not on this machine, so its hardware cannot be seen from here: give --hw ID\n"
-            "  lake hw list shows the ids that are known; any other name is taken as it is"
+            "  lake hw list shows the ids that are known; any other name is that of a new device"
         )
-    return Place(hardware_id=hw, base_url=address, is_remote=True)
+    return Place(hardware_id=require_meant(settings.lake, hw), base_url=address, is_remote=True)
 
 
 def _meant(url: str | None) -> str | None:

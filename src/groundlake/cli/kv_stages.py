@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HardwareOption = Annotated[
-    str | None, typer.Option("--hw", metavar="ID", help="Hardware id of a local model.", show_default="detected")
+    str | None,
+    typer.Option(
+        "--hw", metavar="ID", help="Hardware id.", show_default="detected of a local model, none of an endpoint"
+    ),
 ]
 
 

@@ -49,6 +49,8 @@ def run_words(outcome: RunOutcome) -> Iterator[str]:
     """Say what was asked, and how it ended."""
     if outcome.forced:
         yield f"run: --force: {outcome.forced}"
+    if outcome.remark:
+        yield f"run: {outcome.remark}"
     if outcome.brought_in:
         yield f"run: {outcome.brought_in} requests of a process that was killed are in the lake now"
     for each in outcome.budgets:

@@ -15,13 +15,13 @@ from groundlake.cli.moving import finish, print_report
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command, say, without_reader
 from groundlake.cli.stopping import stops_behind_the_current_run
-from groundlake.cli.sweep_report import Course, doubts_about_int8, new_name, print_plan, print_result, shown
+from groundlake.cli.sweep_report import Course, doubts_about_int8, print_plan, print_result, shown
 from groundlake.errors import INTERRUPTED, LakeError, UsageError
 
 if TYPE_CHECKING:
+    from groundlake.hardware.target import Target
     from groundlake.measure.int8.settings import Int8Settings
     from groundlake.measure.plan import Configuration, SweepSettings
-    from groundlake.measure.target import Target
     from groundlake.store import Lake
 
 
@@ -159,9 +159,9 @@ def ingest(
         return
     if tz:
         raise UsageError(f"--tz {tz[0]}: a zone is for imported dates; give it with --from DIR, or leave it out")
+    from groundlake.hardware.target import choose_target
     from groundlake.measure.cooldown import Cooldown
     from groundlake.measure.plan import SweepSettings, configurations
-    from groundlake.measure.target import choose_target
 
     shape = _numbers("--input-shape", input_shape)
     wanted = configurations(
@@ -209,8 +209,8 @@ def _measure(
 
     lake = settings.lake
     settings.remark(f"measuring {target.hardware_id} on {target.device}: {len(wanted)} configurations")
-    if target.new_name:
-        settings.remark(new_name(target))
+    if target.remark:
+        settings.remark(target.remark)
     for doubt in doubts_about_int8(plan_settings):
         settings.remark(f"warning: {doubt}")
     course = Course()

@@ -13,10 +13,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from groundlake.cli.settings import Settings
+    from groundlake.hardware.target import Target
     from groundlake.measure.forecast import Forecast
     from groundlake.measure.plan import Configuration, SweepSettings
     from groundlake.measure.sweep import Event, SweepResult
-    from groundlake.measure.target import Target
 
 SHOWN_WARNINGS = 10
 WAITING = "waiting for another sweep"
@@ -96,11 +96,6 @@ def shown(
     return on_event
 
 
-def new_name(target: Target) -> str:
-    """Say that an id was not known before, in case it was meant to be another one."""
-    return f"{target.hardware_id} is a new device id; this machine was detected as {target.new_name}"
-
-
 def doubts_about_int8(settings: SweepSettings) -> list[str]:
     """Say what is known to be doubtful about every run in int8, before the first one."""
     return [] if settings.int8 is None else [str(doubt) for doubt in settings.int8.doubts]
@@ -124,8 +119,8 @@ def print_result(settings: Settings, result: SweepResult, target: Target, *, rep
     _print_runs(result)
     if result.no_power:
         print(f"  no power readings: {'; '.join(' '.join(reason.split()) for reason in result.no_power)}")
-    if target.new_name and (result.done or result.failed):
-        print(f"  {new_name(target)}")
+    if target.remark and (result.done or result.failed):
+        print(f"  {target.remark}")
     warnings = _grouped(result)
     for text in warnings[:SHOWN_WARNINGS]:
         print(f"  warning: {text}")
@@ -193,8 +188,8 @@ def print_plan(settings: Settings, plan_settings: SweepSettings, wanted: list[Co
     }
     counts = f"{len(rows)} runs to do, {len(todo.skipped)} in the lake already{_expected_time(expected, plan_settings)}"
     print(f"{plan_settings.hardware_id} on {plan_settings.device}: {counts}")
-    if target.new_name:
-        print(new_name(target))
+    if target.remark:
+        print(target.remark)
     for doubt in doubts_about_int8(plan_settings):
         print(f"warning: {doubt}")
     if not rows:

@@ -149,14 +149,10 @@ def judge(hardware_id: str, detected: Detected) -> Verdict:
     if matches_this_machine(hardware_id, detected):
         return Verdict("this_machine", f"{hardware_id} is this machine ({detected.method})")
     wanted = registry().get(hardware_id)
-    cased = next((known for known in registry() if known.lower() == hardware_id.lower()), None)
-    if wanted is None and cased is not None:
-        return Verdict("other_machine", f"{hardware_id} differs from {cased} in case only: ids keep their case")
-    family = [known for known in registry() if known.lower().startswith(f"{hardware_id.lower()}_")]
-    if wanted is None and family:
-        which = ", ".join(sorted(family)[:SHOWN_IDS])
-        return Verdict("other_machine", f"{hardware_id} is no whole id: the registry has {which}")
     if wanted is None:
+        why = no_id(hardware_id)
+        if why is not None:
+            return Verdict("other_machine", why)
         return Verdict("new_name", f"{hardware_id} is not in the registry: taken as the name of this machine")
     if wanted.name == detected.spec.name and wanted.power_mode != detected.spec.power_mode:
         return Verdict(
@@ -165,6 +161,20 @@ def judge(hardware_id: str, detected: Detected) -> Verdict:
             f"it runs in {detected.spec.power_mode or 'an unknown mode'} ({detected.hardware_id})",
         )
     return Verdict("other_machine", f"{hardware_id} is {wanted.name}; this machine is {detected.hardware_id}")
+
+
+def no_id(hardware_id: str) -> str | None:
+    """Say why what the registry does not have cannot be meant as an id: an id of the registry in other case, or a part.
+
+    None of a name that is nobody's.
+    """
+    cased = next((known for known in registry() if known.lower() == hardware_id.lower()), None)
+    if cased is not None:
+        return f"{hardware_id} differs from {cased} in case only: ids keep their case"
+    family = [known for known in registry() if known.lower().startswith(f"{hardware_id.lower()}_")]
+    if family:
+        return f"{hardware_id} is no whole id: the registry has {', '.join(sorted(family)[:SHOWN_IDS])}"
+    return None
 
 
 def _detect_jetson(root: Path, evidence: list[str]) -> Detected | None:

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from groundlake.errors import UsageError
+from groundlake.hardware.target import choose_target, require_meant
 from groundlake.layout import encode_key
 from groundlake.llm.loading import import_transformers
 from groundlake.transition.configuration.settings import OPENAI
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from groundlake.llm.local import LocalModel
+    from groundlake.store import Lake
     from groundlake.transition.configuration.settings import Settings
     from groundlake.transition.engines.base import Engine, Setting
     from groundlake.transition.engines.local import LocalEngine
@@ -69,12 +70,14 @@ class Opened:
         engine: The engine; every budget of the settings can be applied.
         context_length: Tokens that prompt and answer may have together; None where nobody says.
         tokenizer: The tokenizer of a model in this process, as transformers has it; None of a server.
+        remark: That the device of the model has an id that was not known before; None of a known one.
     """
 
     engine: Engine
     context_length: int | None
     tokenizer: Any | None
     _facts: Callable[[float], EngineFacts]
+    remark: str | None = None
 
     def facts(self, budget: float) -> EngineFacts:
         """Return what a run at a budget records.
@@ -91,7 +94,9 @@ class Opened:
 
 
 @asynccontextmanager
-async def open_engine(settings: Settings, task: Task, *, hw: str | None = None) -> AsyncIterator[Opened]:
+async def open_engine(
+    settings: Settings, task: Task, *, lake: Lake | None = None, hw: str | None = None
+) -> AsyncIterator[Opened]:
     """Open the engine of the settings, and close it behind the block.
 
     Nothing is asked before all budgets are known to be applicable, and nothing is downloaded: a model of the hub is
@@ -100,10 +105,12 @@ async def open_engine(settings: Settings, task: Task, *, hw: str | None = None) 
     Args:
         settings: The settings.
         task: The task that is asked.
+        lake: Knows devices beside those of the registry.
         hw: Hardware id of the runs. None: the detected device, and none for a server.
 
     Raises:
-        UsageError: A budget cannot be applied, the model is not there, or `hw` is another machine's.
+        UsageError: A budget cannot be applied, the model is not there, or `hw` is another machine's, or so close to a
+            known id that it must be a slip.
         MissingDependencyError: A package or the device is missing.
     """
     if hw is not None:
@@ -111,10 +118,12 @@ async def open_engine(settings: Settings, task: Task, *, hw: str | None = None) 
     if settings.model.name is not None:
         encode_key(settings.model.name)
     if settings.engine.type == OPENAI:
+        if hw is not None:
+            require_meant(lake, hw)  # a server may run anywhere
         async with _endpoint(settings, task, hw) as opened:
             yield opened
     else:
-        yield _local(settings, task, hw)
+        yield _local(settings, task, lake, hw)
 
 
 @asynccontextmanager
@@ -145,7 +154,7 @@ async def _endpoint(settings: Settings, task: Task, hw: str | None) -> AsyncIter
         yield Opened(engine=engine, context_length=settings.model.max_model_len, tokenizer=None, _facts=facts)
 
 
-def _local(settings: Settings, task: Task, hw: str | None) -> Opened:
+def _local(settings: Settings, task: Task, lake: Lake | None, hw: str | None) -> Opened:
     """Load a model into this process."""
     from groundlake.llm.generation import Decoding
     from groundlake.transition.engines.local import LocalEngine
@@ -157,7 +166,7 @@ def _local(settings: Settings, task: Task, hw: str | None) -> Opened:
     if policy.name != NONE:
         import_kvpress()  # before weights are loaded for nothing
     device = _device(settings.engine.device)
-    hardware_id = _hardware_id(device, hw)
+    target = choose_target(lake, hw, device)
     model = _model(settings, task, device)
     engine = LocalEngine(
         model,
@@ -173,7 +182,7 @@ def _local(settings: Settings, task: Task, hw: str | None) -> Opened:
     found = EngineFacts(
         engine=engine.name,
         engine_version=model.versions.get("transformers"),
-        hardware_id=hardware_id,
+        hardware_id=target.hardware_id,
         device=model.device,
         precision=model.precision,
         model=settings.model.name or model.name,
@@ -186,7 +195,11 @@ def _local(settings: Settings, task: Task, hw: str | None) -> Opened:
     )
     encode_key(found.model)
     return Opened(
-        engine=engine, context_length=model.context_length, tokenizer=model.tokenizer, _facts=lambda _budget: found
+        engine=engine,
+        context_length=model.context_length,
+        tokenizer=model.tokenizer,
+        remark=target.remark,
+        _facts=lambda _budget: found,
     )
 
 
@@ -196,22 +209,6 @@ def _device(told: str | None) -> str:
         return str(told)
     import_transformers()
     return "cuda" if import_module("torch").cuda.is_available() else "cpu"
-
-
-def _hardware_id(device: str, hw: str | None) -> str:
-    """Return the id of this machine's device, as a measurement has it.
-
-    Raises:
-        UsageError: The id that is asked for is of another machine.
-        MissingDependencyError: The device is not there, or it is a slice of a GPU.
-    """
-    from groundlake.hardware import detect, judge
-
-    found = detect(device=device)
-    verdict = judge(hw or found.hardware_id, found)
-    if verdict.kind == "other_machine":
-        raise UsageError(f"{verdict.reason}\n  the model runs on this machine: leave --hw out ({found.hardware_id})")
-    return hw or found.hardware_id
 
 
 def _model(settings: Settings, task: Task, device: str) -> LocalModel:

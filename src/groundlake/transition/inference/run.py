@@ -114,12 +114,14 @@ class RunOutcome:
         interrupted: Whether somebody ended it early; the same call goes on.
         brought_in: Requests of a process that was killed, which are in the lake now.
         forced: What differs from what the group held, and was let through; None where nothing does.
+        remark: That the runs carry a hardware id that was not known before; None of a known one.
     """
 
     budgets: tuple[BudgetOutcome, ...]
     interrupted: bool
     brought_in: int
     forced: str | None
+    remark: str | None = None
 
     @property
     def asked(self) -> int:
@@ -150,7 +152,7 @@ def run(
         settings: The evaluation.
         lake: Where the data set is, and where runs go.
         force: Begin the group anew where what decides the answers differs from what it holds.
-        hw: Hardware id of a local model; None detects it.
+        hw: Hardware id of the runs; None takes the detected one of a local model, and none of an endpoint.
         budgets: Only these of the settings' budgets; None takes all.
         on_event: Called as the engine is opened, and with each request that ends.
 
@@ -183,7 +185,13 @@ def run(
         )
         if work.chosen:
             _in_a_loop(work, hw)
-        return RunOutcome(budgets=work.outcomes(), interrupted=bool(work.stop), brought_in=brought_in, forced=forced)
+        return RunOutcome(
+            budgets=work.outcomes(),
+            interrupted=bool(work.stop),
+            brought_in=brought_in,
+            forced=forced,
+            remark=work.remark,
+        )
 
 
 def missing(settings: Settings, lake: Lake, *, force: bool = False) -> dict[float, int]:
@@ -238,6 +246,7 @@ class _Work:
     on_event: Callable[[RunEvent], object]
     stop: Stop = field(init=False)
     tallies: dict[float, _Tally] = field(default_factory=dict)
+    remark: str | None = None
 
     def __post_init__(self) -> None:
         self.stop = Stop(lambda: self._tell(STOPPING))
@@ -271,7 +280,8 @@ class _Work:
         """Open the engine, and ask one budget after the other."""
         with self.stop.heard():
             self._tell("opening the engine")
-            async with open_engine(self.settings, self.task, hw=hw) as opened:
+            async with open_engine(self.settings, self.task, lake=self.lake, hw=hw) as opened:
+                self.remark = opened.remark
                 parents = latest_runs(self.lake, self.prepared.exp_group_id)
                 for planned, requests in self.chosen:
                     if not self.stop and requests and opened.facts(planned.budget).is_local:

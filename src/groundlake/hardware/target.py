@@ -1,4 +1,4 @@
-"""Which device a sweep measures, under which id, and against which peaks. Imports no torch."""
+"""Which device is measured or asked, under which id, and against which peaks. Imports no torch."""
 
 from __future__ import annotations
 
@@ -8,18 +8,24 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
-from groundlake.hardware import HardwareSpec, detect, find, judge, overlay, registry
+from groundlake.hardware.detection import detect, judge, no_id
+from groundlake.hardware.registry import find, overlay, registry
 
 if TYPE_CHECKING:
+    from groundlake.hardware.detection import Detected
+    from groundlake.hardware.spec import HardwareSpec
     from groundlake.store import Lake
 
 CLOSE = 0.85
 """Similarity (difflib) from which an unknown id is taken for a misspelt one: one letter in seven."""
 
+ID = re.compile(r"\w[\w.+-]*")
+"""What a new id looks like; one that is in a lake already may have any letters."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Target:
-    """The device that a sweep measures.
+    """The device of this machine that is measured.
 
     Attributes:
         hardware_id: Id that the runs carry.
@@ -37,23 +43,30 @@ class Target:
     new: bool
     new_name: str | None = None
 
+    @property
+    def remark(self) -> str | None:
+        """That the id was not known before, in case it was meant to be another one; None of a known one."""
+        if self.new_name is None:
+            return None
+        return f"{self.hardware_id} is a new device id; this machine was detected as {self.new_name}"
+
     def introduce(self, lake: Lake) -> None:
         """Write the specification of a device that neither the registry nor the lake knows."""
         if self.new and find(self.hardware_id, lake) is None:  # another sweep may have written it meanwhile
             lake.write_record(self.spec)
 
 
-def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None = None) -> Target:
+def choose_target(lake: Lake | None, hardware_id: str | None = None, device: str | None = None) -> Target:
     """Decide what to measure on: this machine, under the id that was asked for or the detected one.
 
     Args:
-        lake: Its rows of `hardware` correct and extend the registry.
+        lake: Its rows of `hardware` correct and extend the registry; None for the registry alone.
         hardware_id: Id to measure under; None takes the detected one.
         device: cpu or cuda (`cuda:1` for one of several); None takes the best there is.
 
     Raises:
         UsageError: The id belongs to another device, and the message says how to import its measurements instead; or
-            nobody knows it, and it is very close to one that somebody does.
+            nobody knows it, and it is very close to one that somebody does, or has letters that no id has.
         MissingDependencyError: The device is not there, or it is a slice of a GPU.
     """
     found = detect(device=device)
@@ -68,7 +81,7 @@ def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None
     known = find(name, lake)
     is_new_name = verdict.kind == "new_name" and known is None and name not in _ids_of(lake)
     if is_new_name:
-        _refuse_misspelt(name, lake)
+        _refuse_slip(name, lake, found)
     # Found here beats the registry: on a Jetson the driver may enforce another clock than the data sheet says.
     standard = None if known is None else registry().get(known.hardware_id)
     spec = known if known is not None and known != standard else found.spec_named(name)
@@ -82,13 +95,38 @@ def choose_target(lake: Lake, hardware_id: str | None = None, device: str | None
     )
 
 
-def _refuse_misspelt(name: str, lake: Lake) -> None:
-    """Raise for an id that is most likely a slip of the keyboard: its runs would stand under a device of their own.
+def require_meant(lake: Lake | None, hardware_id: str) -> str:
+    """Return the id of a device that cannot be seen from here, as that of an endpoint, unless it must be a slip.
+
+    Args:
+        lake: Knows devices beside those of the registry.
+        hardware_id: Id of any machine, or a new one.
+
+    Raises:
+        UsageError: It is very close to an id that is known, or has letters that no id has.
+    """
+    if find(hardware_id, lake) is None and hardware_id not in _ids_of(lake):
+        why = no_id(hardware_id)
+        if why is not None:
+            raise UsageError(f"--hw {hardware_id}: {why}\n  lake hw list shows the ids of registry and lake")
+        _refuse_slip(hardware_id, lake)
+    return hardware_id
+
+
+def _refuse_slip(name: str, lake: Lake | None, found: Detected | None = None) -> None:
+    """Raise for a new id that is most likely a slip of the keyboard: its runs would stand under a device of their own.
 
     Machines of a lake that are numbered (node01, node02) are close to each other and are meant.
     """
-    ours = _ids_of(lake) | set(overlay(lake))
+    if not ID.fullmatch(name):
+        raise UsageError(
+            f"--hw {name}: an id has letters, digits, and . _ + - within, got {name!r}\n"
+            "  lake hw list shows the ids of registry and lake; leave --hw out to take the detected one"
+        )
+    ours = _ids_of(lake) | (set() if lake is None else set(overlay(lake)))
     theirs = {known for spec in registry().values() for known in (spec.hardware_id, *spec.aliases)}
+    if found is not None:
+        theirs |= {found.hardware_id, *found.aliases}
     numbered = {known for known in ours - theirs if _without_digits(known) == _without_digits(name)}
     near = difflib.get_close_matches(name, sorted((ours | theirs) - numbered), cutoff=CLOSE)
     if near:
@@ -99,8 +137,8 @@ def _refuse_misspelt(name: str, lake: Lake) -> None:
         )
 
 
-def _ids_of(lake: Lake) -> set[str]:
-    return set(lake.hardware_ids()) if lake.exists else set()
+def _ids_of(lake: Lake | None) -> set[str]:
+    return set(lake.hardware_ids()) if lake is not None and lake.exists else set()
 
 
 def _without_digits(name: str) -> str:
