@@ -65,7 +65,9 @@ class KvDatasets(_OfNoDevice):
     selected: int = column("Examples that are asked", unit="1", ge=0)
     manifest_sha256: str = column("Hash of manifest.json")
     settings_hash: str = column("Hash of the settings that decide the selection")
-    selection_json: str = column("How examples were chosen, what filters left out, and what is remarkable, as JSON")
+    selection_json: str = column(
+        "How examples were chosen, by which settings, what filters left out, and what is remarkable, as JSON"
+    )
 
     @classmethod
     def table_name(cls) -> str:

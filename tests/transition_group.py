@@ -15,7 +15,7 @@ from llm_server import MODEL, LlmServer, Received, Reply, events_of, stream, usa
 from groundlake.store import Lake
 from groundlake.transition.configuration.config_file import load_settings
 from groundlake.transition.data.prepare import Preparation, group_folder, prepare
-from groundlake.transition.inference.run import RunOutcome, run
+from groundlake.transition.inference.run import run
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from groundlake.transition.configuration.settings import Settings
+    from groundlake.transition.inference.outcome import RunOutcome
 
 GROUP = "g"
 PROGRAM = """

@@ -114,7 +114,7 @@ from groundlake.transition.scoring.score import score_group
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from groundlake.transition.inference.run import RunEvent
+    from groundlake.transition.inference.outcome import RunEvent
     from groundlake.transition.report.facts import Content
 
 pytestmark = pytest.mark.slow  # together they take minutes

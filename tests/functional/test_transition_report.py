@@ -38,6 +38,7 @@ from groundlake.transition.report.markup import (
 )
 from groundlake.transition.report.page import page
 from groundlake.transition.report.plots import _accuracies, _failures, _latencies
+from groundlake.transition.standing import budgets_named
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -695,13 +696,18 @@ def test_a_report_names_the_step_that_comes_first_and_a_partial_one_says_so(tmp_
         with pytest.raises(UsageError, match="lake kv prepare"):
             require_content(settings, lake, allow_partial=partly)
     prepared(lake, {"a": 0, "b": 0}, group="late", task="hotpotqa")
-    for partly in (False, True):
-        with pytest.raises(UsageError, match="lake kv run first"):
+    for partly, more in ((False, ""), (True, "; --allow-partial takes what is there, and there is nothing")):
+        nothing = rf"^group late: nothing was asked yet at budget 1, 0\.5\n  lake kv run first{more}$"
+        with pytest.raises(UsageError, match=nothing):
             require_content(settings, lake, allow_partial=partly)
+    with pytest.raises(UsageError, match=r"(?s)nothing was asked yet.*--override 'kv\.budgets=\[1\.0, 0\.5\]'"):
+        budgets_named(lake, "late", "0.5")
     epoch = epoch_of(settings, lake)
     asked(lake, 1.0, {"a": right(0.5), "b": right(None)}, group="late", settings_hash=epoch)
     with pytest.raises(UsageError, match="lake kv run first"):
         require_content(settings, lake)
+    with pytest.raises(UsageError, match=r"budgets are \S+ \(1\)\n  .*--override 'kv\.budgets="):
+        budgets_named(lake, "late", "0.5")
     with pytest.raises(UsageError, match="lake kv analyze --allow-partial first"):
         require_content(settings, lake, allow_partial=True)
     analyze_group(settings, lake, allow_partial=True)

@@ -20,11 +20,13 @@ from groundlake.transition.data.prepared import require_prepared
 from groundlake.transition.inference.guard import differences, held
 from groundlake.transition.inference.identity import epoch_hash, request_id
 from groundlake.transition.inference.journal import left_behind, one_process
-from groundlake.transition.inference.run import RunEvent, missing
+from groundlake.transition.inference.run import missing
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+
+    from groundlake.transition.inference.outcome import RunEvent
 
 EXAMPLES = [f"e{number:02}" for number in range(1, 7)]
 COMPRESSED = {

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     import torch
 
-    from groundlake.transition.inference.run import RunOutcome
+    from groundlake.transition.inference.outcome import RunOutcome
 
 pytestmark = pytest.mark.skipif(find_spec("kvpress") is None, reason="kvpress is not installed")
 FEW = "dataset.sanity_slices=[{name: few, n: 3, min_percentile: 60, max_percentile: 100}]"

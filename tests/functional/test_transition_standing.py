@@ -203,12 +203,22 @@ def test_an_answer_of_another_machine_stands_for_a_failure_of_this_one_whichever
     here.require_consistent()
 
 
-@pytest.mark.parametrize("changed", ["decoding.max_tokens=7", "model.name=another"])
-def test_no_stage_is_done_under_settings_that_the_group_was_not_asked_with(group: Group, changed: str) -> None:
+@pytest.mark.parametrize(
+    ("changed", "named"),
+    [
+        ("decoding.max_tokens=7", "decoding.max_tokens: nothing before, now 7"),
+        ("model.name=another", "model.name: 'test-model' before, now 'another'"),
+    ],
+)
+def test_no_stage_is_done_under_settings_that_the_group_was_not_asked_with(
+    group: Group, changed: str, named: str
+) -> None:
     finish(group)
     write_report(group.settings(), group.lake)
     assert [is_done(stage, group.settings(), group.lake) for stage in ORDER] == [True] * 5
     assert [is_done(stage, group.settings(changed), group.lake) for stage in ORDER] == [True, *[False] * 4]
+    failed = {each.name: each.detail for each in verify(group.settings(changed), group.lake) if not each.passed}
+    assert failed["run.settings"].startswith(f"asked with {named}; ")
 
 
 def test_two_processes_with_results_in_two_folders_do_not_ask_for_one_group(group: Group, server: Recall) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from transition_lake import GROUP, Outcome, asked, frame, lost, right, score
 
+from groundlake.errors import UsageError
 from groundlake.store import Lake
 from groundlake.transition.analysis.analyze import analyze_group
 from groundlake.transition.configuration.config_file import load_settings
@@ -120,11 +122,14 @@ def test_an_evaluation_that_is_whole_passes_every_check_and_is_not_changed(whole
     assert {path: path.read_bytes() for path in whole.home.rglob("*") if path.is_file()} == before
 
 
-def test_a_group_that_is_not_prepared_fails_every_check_and_says_what_to_do(whole: Group, lake_root: Path) -> None:
-    for lake, group in ((Lake(lake_root), GROUP), (whole.lake, "other")):
-        told = failing(verify(whole.settings(f"output.exp_group_id={group}"), lake))
-        assert list(told) == list(NAMES)
-        assert set(told.values()) == {f"group {group} is not prepared in {lake.root}; lake kv prepare first"}
+def test_a_lake_or_a_group_that_is_not_there_is_said_once_with_what_to_do(whole: Group, lake_root: Path) -> None:
+    for lake, group, words in (
+        (Lake(lake_root), GROUP, f"is not prepared: there is no lake at {lake_root}\n  lake kv prepare first"),
+        (whole.lake, "other", f"is not prepared in {whole.lake.root}; there is {GROUP}\n  lake kv prepare first"),
+    ):
+        with pytest.raises(UsageError, match=re.escape(f"group {group} {words}")) as raised:
+            verify(whole.settings(f"output.exp_group_id={group}"), lake)
+        assert raised.value.exit_code == 2
 
 
 def test_a_group_that_is_only_prepared_fails_for_each_stage_behind(copied: Group) -> None:
@@ -139,6 +144,7 @@ def test_a_group_that_is_only_prepared_fails_for_each_stage_behind(copied: Group
     }
     assert "budget 1: expected 6 requests, found 0 answers and 0 failures: 6 are missing" in told["run.requests"]
     assert "lake kv run" in told["run.requests"]
+    assert told["run.settings"] == told["run.budgets"] == "nothing was asked yet; lake kv run"
     assert told["analyze.intervals"] == "the group is not analysed; lake kv analyze"
     assert "lake kv report" in told["report.files"]
 
@@ -268,8 +274,44 @@ def test_settings_that_are_not_those_of_the_stages_are_named(whole: Group) -> No
     told = failing(verify(whole.settings(*others), whole.lake))
     assert set(told) == {"prepare.settings", "run.requests", "run.settings", "analyze.current"}
     assert "expected 12 requests, found 5 answers and 1 failures: 6 are missing" in told["run.requests"]
+    assert told["prepare.settings"].startswith("prepared with dataset.n_per_bin 3; the settings say 2; ")
+    assert told["run.settings"].startswith("asked with ")
     assert "lake kv run --force" in told["run.settings"]
-    assert "made of other settings or answers" in told["analyze.current"]
+    analysed = "analysed with analysis.drop_threshold 0.15; the settings say 0.5; lake kv analyze"
+    assert told["analyze.current"] == analysed
+
+
+@pytest.mark.parametrize(
+    ("change", "was", "now"),
+    [
+        ("kv.budgets=[1.0, 0.5, 0.2]", "kv.budgets [1.0, 0.5]", "[1.0, 0.5, 0.2]"),
+        ("kv.budgets=[1.0]", "kv.budgets [1.0, 0.5]", "[1.0]"),
+        ("analysis.seed=1", "analysis.seed 1337", "1"),
+        ("analysis.n_bootstrap=200", "analysis.n_bootstrap 100", "200"),
+        ("analysis.confidence=0.9", "analysis.confidence 0.95", "0.9"),
+        ("analysis.significance=none", "analysis.significance 'interval'", "'none'"),
+    ],
+)
+def test_a_setting_that_differs_from_that_of_the_analysis_is_named(
+    whole: Group, change: str, was: str, now: str
+) -> None:
+    told = failing(verify(whole.settings(change), whole.lake))
+    assert told["analyze.current"] == f"analysed with {was}; the settings say {now}; lake kv analyze"
+
+
+@pytest.mark.parametrize(
+    ("change", "was", "now"),
+    [
+        ("binning.n_bins=3", "binning.n_bins 2", "3"),
+        ("tokenizer.name=tiktoken:o200k_base", "tokenizer_source 'words'", "'tiktoken:o200k_base'"),
+        ("dataset.pinned_example_ids=[e1]", "dataset.pinned_example_ids []", "['e1']"),
+    ],
+)
+def test_a_setting_that_differs_from_that_of_the_data_set_is_named(
+    whole: Group, change: str, was: str, now: str
+) -> None:
+    told = failing(verify(whole.settings(change), whole.lake))
+    assert told["prepare.settings"] == f"prepared with {was}; the settings say {now}; lake kv prepare"
 
 
 def test_a_lost_answer_is_missed_by_all_that_count_it(copied: Group) -> None:
@@ -278,6 +320,7 @@ def test_a_lost_answer_is_missed_by_all_that_count_it(copied: Group) -> None:
     assert set(told) == {"run.requests", "run.outcomes", "analyze.current", "analyze.intervals"}
     assert "budget 0.5: expected 6 requests, found 4 answers and 1 failures: 1 are missing" in told["run.requests"]
     assert "no_outcome: expected none, found 1" in told["run.outcomes"]
+    assert told["analyze.current"].startswith("made of other answers, failures or scores: expected ")
 
 
 def test_strangers_budgets_that_were_not_applied_and_secrets_are_named(copied: Group) -> None:

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from groundlake.transition.analysis.analyze import Analyzed
     from groundlake.transition.data.prepare import Preparation
-    from groundlake.transition.inference.run import RunOutcome
+    from groundlake.transition.inference.outcome import RunOutcome
     from groundlake.transition.report.facts import Verdict
     from groundlake.transition.scoring.score import Scoring
     from groundlake.transition.verification.check import Check

@@ -147,10 +147,15 @@ def require_complete(
         lacking = [f"budget {each.budget:g}: {each.unscored} of {each.answered} answers" for each in budgets]
         lacking = [text for text, each in zip(lacking, budgets, strict=True) if each.unscored]
         step, things, what = SCORE, "answers", "have no score"
-    nothing = not any(each.answered + each.failed for each in budgets)
-    if not lacking or (allow_partial and not nothing):
+    if not any(each.answered + each.failed for each in budgets):
+        asked = ", ".join(f"{each.budget:g}" for each in budgets)
+        partly = "; --allow-partial takes what is there, and there is nothing" if allow_partial else ""
+        raise UsageError(
+            f"group {exp_group_id}: nothing was asked yet at budget {asked}\n  lake kv {RUN} first{partly}"
+        )
+    if not lacking or allow_partial:
         return tuple(f"{text} {what}" for text in lacking)
-    advice = "" if nothing else "; --allow-partial takes what is there, and the report says PARTIAL RUN"
+    advice = "; --allow-partial takes what is there, and the report says PARTIAL RUN"
     shown = "\n  ".join(lacking[:3] + ([f"and {len(lacking) - 3} more budgets"] if len(lacking) > 3 else []))  # noqa: PLR2004 - a message is short
     raise UsageError(
         f"group {exp_group_id} is not complete: {things} of it {what}\n  {shown}\n  lake kv {step} first{advice}"
@@ -202,6 +207,10 @@ def budgets_named(lake: Lake, exp_group_id: str, name: str) -> tuple[float, ...]
     found = {budget for run_id, budget_id, budget in rows if name in (run_id, budget_id)}
     if found:
         return tuple(sorted(found, reverse=True))
-    known = sorted({budget_id for _, budget_id, _ in rows})
-    there = f"budgets are {', '.join(known)}" if known else "nothing was asked yet"
-    raise UsageError(f"--run-id {name}: group {exp_group_id} has no such run\n  {there}")
+    known = sorted({(-budget, budget_id) for _, budget_id, budget in rows})
+    there = f"budgets are {', '.join(f'{budget_id} ({-budget:g})' for budget, budget_id in known)}"
+    raise UsageError(
+        f"--run-id {name}: group {exp_group_id} has no such run\n"
+        f"  {there if known else 'nothing was asked yet, so that no run and no budget has an id'}\n"
+        "  to ask some budgets only: --override 'kv.budgets=[1.0, 0.5]', the whole cache first"
+    )

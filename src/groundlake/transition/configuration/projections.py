@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pydantic import BaseModel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 PACKAGE = Path(__file__).resolve().parents[2]
 PACKAGED: Final = "groundlake:"
@@ -72,3 +75,12 @@ def packaged(text: str) -> str | None:
     found = (PACKAGE / text.removeprefix(PACKAGED)).resolve()
     shipped = [PACKAGE / each for each in SHIPPED]
     return str(found) if any(found.is_relative_to(each) for each in shipped) and found.exists() else None
+
+
+def flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
+    """Return nested settings by their paths."""
+    found: dict[str, Any] = {}
+    for key, each in value.items():
+        path = f"{before}{key}"
+        found |= flat(each, f"{path}.") if isinstance(each, dict) else {path: each}
+    return found

@@ -95,6 +95,7 @@ def choose(settings: Settings, lake: Lake, dataset_id: str, lengths: Lengths) ->
             "dropped": kept.dropped_by,
             "sampling": _said(settings, focus),
             "remarks": list(remarks),
+            "settings": settings.without_secrets(settings.projection("prepare")),
         },
     )
     return replace(prepared, manifest_sha256=manifest_of(prepared).manifest_sha256)

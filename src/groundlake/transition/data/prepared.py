@@ -28,6 +28,7 @@ COLUMNS: Final = (
     *("tokenizer_fingerprint", "prompt_hash", "settings_hash", "manifest_sha256", "population", "left_out"),
     "selection_json",
 )
+SHOWN_GROUPS = 5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +72,7 @@ class Prepared:
         left_out: Examples that filters left out.
         examples: What is asked, in the order of the manifest.
         bins: Rows of `kv_bins`, the shortest first.
-        selection: How the examples were chosen: filters, dropped, sampling, remarks, is_approximate.
+        selection: How the examples were chosen: filters, dropped, sampling, remarks, is_approximate, settings.
     """
 
     run_id: str
@@ -90,6 +91,12 @@ class Prepared:
     examples: tuple[PreparedExample, ...]
     bins: pl.DataFrame
     selection: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def settings(self) -> Mapping[str, Any]:
+        """The settings that decided the selection, by their paths, without secrets."""
+        told: Mapping[str, Any] = self.selection.get("settings", {})
+        return told
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -192,7 +199,16 @@ def require_prepared(lake: Lake, exp_group_id: str) -> Prepared:
 
 
 def _not_prepared(lake: Lake, exp_group_id: str) -> UsageError:
-    return UsageError(f"group {exp_group_id} is not prepared in {lake.root}\n  lake kv prepare first")
+    """Say whether the lake is missing, or the group, and what to do."""
+    if not lake.exists:
+        return UsageError(
+            f"group {exp_group_id} is not prepared: there is no lake at {lake.root}\n"
+            "  lake kv prepare first, which makes one; --root or LAKE_ROOT names another place"
+        )
+    rows = lake.sql("SELECT exp_group_id FROM kv_current_datasets ORDER BY exp_group_id").rows()
+    shown = ", ".join([*(group for (group,) in rows[:SHOWN_GROUPS]), *(["..."] if len(rows) > SHOWN_GROUPS else [])])
+    there = f"; there is {shown}" if rows else ""
+    return UsageError(f"group {exp_group_id} is not prepared in {lake.root}{there}\n  lake kv prepare first")
 
 
 def manifest_of(prepared: Prepared) -> Manifest:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from groundlake.errors import UsageError
 from groundlake.query_files import quoted
 from groundlake.transition.configuration.mistakes import short
-from groundlake.transition.configuration.projections import PROJECTIONS, plain
+from groundlake.transition.configuration.projections import PROJECTIONS, flat, plain
 from groundlake.transition.configuration.settings import TRANSFORMERS
 from groundlake.transition.inference.identity import epoch_hash
 from groundlake.transition.inference.model_files import model_files
@@ -167,7 +167,7 @@ def _of_data(before: Held, prepared: Prepared | Summary) -> Iterator[str]:
 
 
 def _of_settings(before: Held, settings: Settings) -> Iterator[str]:
-    was, now = _flat(_projected(before.settings)), _flat(_projected(stored_settings(settings)))
+    was, now = flat(_projected(before.settings)), flat(_projected(stored_settings(settings)))
     for key in dict.fromkeys([*was, *now]):
         if was.get(key) != now.get(key):
             yield f"{key}: {short(was.get(key))} before, now {short(now.get(key))}"
@@ -182,15 +182,6 @@ def _projected(settings: Mapping[str, Any]) -> dict[str, Any]:
             value = value.get(name) if isinstance(value, dict) else None
         chosen[key] = value
     return chosen
-
-
-def _flat(value: Mapping[str, Any], before: str = "") -> dict[str, Any]:
-    """Return nested settings by their paths."""
-    found: dict[str, Any] = {}
-    for key, each in value.items():
-        path = f"{before}{key}"
-        found |= _flat(each, f"{path}.") if isinstance(each, dict) else {path: each}
-    return found
 
 
 def _digits(sha256: str | None) -> str:

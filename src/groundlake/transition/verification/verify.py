@@ -1,15 +1,14 @@
 """Checks that an evaluation is done: what each stage has to leave behind, and that the stages agree with each other.
 
 It reads the lake and the folder of the group, and changes neither. A stage that is missing is a failed check, as is
-everything that needs it.
+everything that needs it. Only of a group that was never prepared there is nothing to check.
 """
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import polars as pl
 
@@ -17,9 +16,8 @@ from groundlake.query_files import quoted
 from groundlake.schemas.transition_analysis import ALL_BINS, COMPARISONS
 from groundlake.snapshot import Snapshot
 from groundlake.transition.analysis.tables import COLUMNS
-from groundlake.transition.configuration.variables import HIDDEN
 from groundlake.transition.data.prepare import group_folder
-from groundlake.transition.data.prepared import Prepared, read_prepared
+from groundlake.transition.data.prepared import Prepared, require_prepared
 from groundlake.transition.inference.guard import MODEL_FILES
 from groundlake.transition.inference.identity import epoch_hash
 from groundlake.transition.report.content import read_content
@@ -29,6 +27,8 @@ from groundlake.transition.scoring.tasks import find_task
 from groundlake.transition.standing import LastAnalysis, hash_of
 from groundlake.transition.verification.check import Check, judged
 from groundlake.transition.verification.files import manifest_checks, report_checks
+from groundlake.transition.verification.otherwise import analysed_otherwise, asked_otherwise, prepared_otherwise
+from groundlake.transition.verification.stored import parsed, stored_checks
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -71,6 +71,7 @@ class _Facts:
     """What the lake has of a group.
 
     Attributes:
+        lake: Where it is.
         settings: The settings of now.
         prepared: Its data set.
         requests: Rows of `kv_current_requests`.
@@ -84,6 +85,7 @@ class _Facts:
         verdicts: Rows of `kv_transitions` of that one.
     """
 
+    lake: Lake
     settings: Settings
     prepared: Prepared
     requests: pl.DataFrame
@@ -117,20 +119,17 @@ def verify(settings: Settings, lake: Lake) -> list[Check]:
 
     Args:
         settings: Which group, and what was to be asked.
-        lake: Where it is; one that is not there fails every check.
+        lake: Where it is.
 
     Returns:
         One check for each of `NAMES`, in their order.
 
     Raises:
+        UsageError: There is no such lake, or the group was never prepared in it.
         CorruptLakeError: A part of the lake cannot be read.
         MissingDependencyError: The metric of the task needs a library that is not installed.
     """
-    group = str(settings.output.exp_group_id)
-    prepared = read_prepared(lake, group)
-    if prepared is None:
-        detail = f"group {group} is not prepared in {lake.root}; lake kv prepare first"
-        return [Check(name=name, passed=False, detail=detail) for name in NAMES]
+    prepared = require_prepared(lake, str(settings.output.exp_group_id))
     facts = _read(settings, lake, prepared)
     folder = group_folder(settings)
     analysis = facts.analysis.run_id if facts.analysis else None
@@ -142,7 +141,7 @@ def verify(settings: Settings, lake: Lake) -> list[Check]:
         *manifest_checks(folder, prepared),
         _preparation(facts),
         *_run_checks(facts),
-        *_stored_checks(facts),
+        *stored_checks(facts.settings, facts.runs),
         *_score_checks(facts),
         *_analysis_checks(facts),
         *report_checks(folder, analysis=analysis, content=content),
@@ -162,12 +161,13 @@ def _read(settings: Settings, lake: Lake, prepared: Prepared) -> _Facts:
     analysis = LastAnalysis(**last[0]) if last else None
     of_it = f"AND run_id = {quoted(analysis.run_id if analysis else '')}"
     return _Facts(
+        lake=lake,
         settings=settings,
         prepared=prepared,
         requests=rows("kv_current_requests"),
         summary=rows("kv_run_summary"),
         violations=rows("kv_integrity", more=own),
-        runs=rows("kv_runs", "run_id, settings_hash, settings_json, base_url"),
+        runs=rows("kv_runs", "run_id, budget_id, budget, settings_hash, settings_json, base_url"),
         bins=rows("kv_bin_stats"),
         scored=rows("kv_scores", "request_id, answer_run_id AS run_id"),
         analysis=analysis,
@@ -177,10 +177,9 @@ def _read(settings: Settings, lake: Lake, prepared: Prepared) -> _Facts:
 
 
 def _preparation(facts: _Facts) -> Check:
-    ours, theirs = facts.settings.settings_hash("prepare"), facts.prepared.settings_hash
     return judged(
         "prepare.settings",
-        [] if ours == theirs else [f"prepared with other settings: expected {ours}, found {theirs}"],
+        prepared_otherwise(facts.settings, facts.prepared),
         fine="prepared with these settings",
         mend="lake kv prepare",
     )
@@ -212,7 +211,7 @@ def _run_checks(facts: _Facts) -> Iterator[Check]:
         "run.settings",
         list(_other_settings(facts)),
         fine="asked under these settings, of this data set",
-        mend="restore the settings, or lake kv run --force begins the group anew",
+        mend=RUN if facts.runs.is_empty() else "restore the settings, or lake kv run --force begins the group anew",
     )
     yield _applied(facts)
 
@@ -245,9 +244,13 @@ def _other_settings(facts: _Facts) -> Iterator[str]:
         yield "nothing was asked yet"
         return
     latest = facts.runs.join(facts.requests, on="run_id", how="semi")["settings_json"].to_list()
-    ours = epoch_hash(facts.settings, facts.prepared, _parsed(latest[0]).get(MODEL_FILES) if latest else None)
+    ours = epoch_hash(facts.settings, facts.prepared, parsed(latest[0]).get(MODEL_FILES) if latest else None)
     counted = facts.runs.join(facts.requests, on="run_id", how="semi")["settings_hash"].unique().sort().to_list()
     if counted != [ours]:
+        named = asked_otherwise(facts.settings, facts.prepared, facts.lake)
+        yield from named
+        if named:
+            return
         found = ", ".join(counted) or "no run that counts"
         yield f"asked under other settings, or of another data set: expected {ours}, found {found}"
 
@@ -275,48 +278,10 @@ def _applied(facts: _Facts) -> Check:
         "run.budgets",
         problems,
         fine=silent if unknown else "each budget was shown to be applied, by what was read back",
-        mend="the engine does not do what it is told: mend it, and give the evaluation another output.exp_group_id",
+        mend=RUN
+        if facts.summary.is_empty()
+        else "the engine does not do what it is told: mend it, and give the evaluation another output.exp_group_id",
     )
-
-
-def _stored_checks(facts: _Facts) -> Iterator[Check]:
-    """Check the settings that are stored with the runs."""
-    stored = [(row["run_id"], _parsed(row["settings_json"])) for row in facts.runs.sort("run_id").to_dicts()]
-    sections = set(type(facts.settings).model_fields)
-    missing = [
-        f"run {run_id}: expected {', '.join(sorted(sections))}, found no {', '.join(sorted(sections - set(told)))}"
-        for run_id, told in stored
-        if sections - set(told)
-    ]
-    nothing = [] if stored else ["nothing was asked yet"]
-    yield judged(
-        "run.stored_settings", nothing + missing, fine=f"{len(stored)} runs hold their resolved settings", mend=RUN
-    )
-    addresses = dict(facts.runs.select("run_id", "base_url").rows())
-    shown = [
-        f"run {run_id} holds a secret"
-        for run_id, told in stored
-        if facts.settings.reveals([told, addresses[run_id]]) or _shows_headers(told)
-    ]
-    yield judged(
-        "run.secrets",
-        nothing + shown,
-        fine="no run holds a key, a password or the value of a header",
-        mend="change the secret, and retract the run",
-    )
-
-
-def _parsed(text: str) -> dict[str, Any]:
-    try:
-        told = json.loads(text)
-    except ValueError:
-        return {}
-    return told if isinstance(told, dict) else {}
-
-
-def _shows_headers(told: dict[str, Any]) -> bool:
-    headers = (told.get("engine") or {}).get("headers") or {}
-    return any(value != HIDDEN for value in headers.values())
 
 
 def _score_checks(facts: _Facts) -> Iterator[Check]:
@@ -351,10 +316,9 @@ def _analysis_checks(facts: _Facts) -> Iterator[Check]:
         for name in ("current", "intervals", "verdicts"):
             yield Check(name=f"analyze.{name}", passed=False, detail=f"the group is not analysed; {ANALYZE}")
         return
-    now, made = facts.input_hash, facts.analysis_hash
     yield judged(
         "analyze.current",
-        [] if now == made else [f"made of other settings or answers: expected {now}, found {made}"],
+        list(_outdated(facts)),
         fine="the last analysis was made of what is there",
         mend=ANALYZE,
     )
@@ -372,6 +336,13 @@ def _analysis_checks(facts: _Facts) -> Iterator[Check]:
         fine=f"a verdict by each rule: {', '.join(COMPARISONS)}",
         mend=ANALYZE,
     )
+
+
+def _outdated(facts: _Facts) -> Iterator[str]:
+    now, made = facts.input_hash, facts.analysis_hash
+    if now != made:
+        named = analysed_otherwise(facts.settings, facts.runs, facts.intervals, facts.verdicts)
+        yield from named or [f"made of other answers, failures or scores: expected {now}, found {made}"]
 
 
 def _expected_intervals(facts: _Facts) -> dict[tuple[str, int, str], tuple[float, float | None]]:
