@@ -26,6 +26,7 @@ from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
 from groundlake.errors import UsageError
+from groundlake.schemas import TABLES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -248,14 +249,25 @@ def named_query(name: str) -> View:
     """Return the query of this name.
 
     Raises:
-        UsageError: There is none; similar names are listed.
+        UsageError: There is none; of a table the message says how to read it, else similar names are listed.
     """
     queries = named_queries()
+    if name not in queries and _is_relation(name):
+        raise UsageError(
+            f'{name} is a table, not a query; read it with lake sql "select * from {name}"\n'  # noqa: S608 - a message
+            "`lake query` lists the queries"
+        )
     if name not in queries:
         near = difflib.get_close_matches(name, queries, n=3)
         meant = f"; did you mean {', '.join(near)}?" if near else ""
         raise UsageError(f"there is no query {name!r}{meant}\n`lake query` lists them")
     return queries[name]
+
+
+def _is_relation(name: str) -> bool:
+    """Whether every lake has something of this name to be read in SQL beside the queries."""
+    elements = {element.view for table in TABLES.values() for element in table.elements()}
+    return name.removesuffix("_parts") in TABLES or name in elements or name in ("help", "quarantine")
 
 
 def parse_view(name: str, text: str) -> View:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import duckdb
@@ -10,8 +11,9 @@ import pytest
 from small_lake import estimated, measured, timing
 
 from groundlake.errors import UsageError
-from groundlake.query_files import named_queries
+from groundlake.query_files import named_queries, named_query
 from groundlake.store import Lake
+from groundlake.views import all_views
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,6 +58,18 @@ def test_queries_without_parameters_are_views_of_the_view_file(scaled: Lake) -> 
     expected = {name: not query.parameters for name, query in named_queries().items()}
     assert {name: name in there for name in expected} == expected
     assert knee == [(3,)]
+
+
+def test_of_a_table_it_says_how_to_read_it(cli: Any, lake_root: Path) -> None:
+    lake = Lake(lake_root)
+    lake.write({"hardware_id": "dev", "model": "net", "precision": "fp32", "batch": 1})
+    for name in set(all_views(lake_root)) - set(named_queries()):
+        statement = f"select * from {name}"
+        lake.sql(statement)
+        words = f'{name} is a table, not a query; read it with lake sql "{statement}"'
+        with pytest.raises(UsageError, match=re.escape(words)):
+            named_query(name)
+    assert 'lake sql "select * from kv_transitions"' in cli("query", "kv_transitions", code=2).stderr
 
 
 @pytest.mark.parametrize(

@@ -247,6 +247,25 @@ def test_budgets_in_percent_are_told_the_fraction() -> None:
     assert f"{wanted}; 50 % is 0.5" in refusal(ENDPOINT, "kv.apply=base_url", "kv.base_urls={50: 'http://h:1'}")
 
 
+def test_a_mistake_of_an_option_names_it_and_the_option_stands_over_overrides() -> None:
+    told = {"--concurrency": "engine.concurrency=4"}
+    with pytest.raises(UsageError, match=r"engine\.concurrency: got 4, wanted 1: .* \(--concurrency\)$"):
+        load_settings("sanity", options=told)
+    made = load_settings("default", ["dataset.task=trec", "engine.concurrency=2"], PROFILED, options=told)
+    assert made.engine.concurrency == 4
+
+
+def test_a_null_drops_an_inherited_key_of_a_mapping_of_free_keys(tmp_path: Path) -> None:
+    free = "extra_body: {k: '${budget}', x: 1, deep: {a: 1, b: 2}}, parameters: {window_size: 8, kernel_size: 7}"
+    text = ENDPOINT + f"kv: {{policy: snapkv, budgets: [1.0, 0.5], apply: extra_body, {free}}}\n"
+    made = load(text, "kv.extra_body.x=null", "kv.extra_body.deep.a=null", "kv.parameters={kernel_size: null}")
+    assert made.kv.extra_body == {"k": "${budget}", "deep": {"b": 2}}
+    assert made.kv.parameters == {"window_size": 8}
+    (tmp_path / "base.yaml").write_text(text)
+    extended = load("extends: base.yaml\nkv: {extra_body: {x: null, deep: null, new: null}}\n")
+    assert extended.kv.extra_body == {"k": "${budget}", "new": None}, "what is not inherited is a null to be sent"
+
+
 def test_a_mistake_of_an_override_says_so() -> None:
     assert refusal(ENDPOINT, "decoding.max_tokens=many") == (
         "mine.yaml: decoding.max_tokens: got 'many', wanted a whole number (--override)"

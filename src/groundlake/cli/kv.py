@@ -44,7 +44,9 @@ OverrideOption = Annotated[
 ConcurrencyOption = Annotated[
     int | None,
     typer.Option(
-        "--concurrency", metavar="N", help="Requests under way at once, in place of the setting engine.concurrency."
+        "--concurrency",
+        metavar="N",
+        help="Requests under way at once, in place of the setting engine.concurrency; 1 for a local model.",
     ),
 ]
 PrintConfigOption = Annotated[
@@ -112,8 +114,8 @@ def group_command(name: str, *, asks: bool = False) -> Callable[[Callable[..., N
         ) -> None:
             from groundlake.transition.configuration.config_file import load_settings
 
-            together = () if concurrency is None else (f"engine.concurrency={concurrency}",)
-            evaluation = load_settings(config, (*(override or ()), *together))
+            options_told = {} if concurrency is None else {"--concurrency": f"engine.concurrency={concurrency}"}
+            evaluation = load_settings(config, override or (), options=options_told)
             if print_config:
                 print(evaluation.to_yaml(), end="")
             else:

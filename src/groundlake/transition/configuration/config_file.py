@@ -20,7 +20,8 @@ import os
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
@@ -69,6 +70,9 @@ ALTERNATIVES = (
 """Keys that stand for each other: a file that gives the one does not inherit the other."""
 
 
+FREE: Final = (("kv", "extra_body"), ("kv", "parameters"))
+"""Mappings whose keys are anybody's: a null in them drops a key that is inherited."""
+
 Where = tuple["str | int | float", ...]
 """Where a value stands: names of keys and places in lists."""
 
@@ -91,7 +95,11 @@ class Layer:
 
 
 def load_settings(
-    path: str | Path, overrides: Sequence[str] = (), environment: Mapping[str, str] = os.environ
+    path: str | Path,
+    overrides: Sequence[str] = (),
+    environment: Mapping[str, str] = os.environ,
+    *,
+    options: Mapping[str, str] = MappingProxyType({}),
 ) -> Settings:
     """Read the settings of an evaluation.
 
@@ -99,6 +107,8 @@ def load_settings(
         path: A YAML file, or the name of a packaged profile.
         overrides: Further settings `a.b=value`, over those of the file.
         environment: Variables.
+        options: Settings that have an option of their own, over all others: `a.b=value` by the name of the option,
+            which messages then say.
 
     Raises:
         UsageError: A file cannot be read, a variable is missing, or a setting is wrong; the message has the path of
@@ -106,7 +116,9 @@ def load_settings(
     """
     file = find_config(path)
     home = Path.cwd() if file.parent == CONFIGS else file.absolute().parent
-    layers = [*_chain(file), Layer("--override", home, _checked_sections(read_overrides(overrides), "--override"))]
+    told = {"--override": overrides} | {name: (text,) for name, text in options.items()}
+    above = [Layer(name, home, _checked_sections(read_overrides(texts), name)) for name, texts in told.items()]
+    layers = [*_chain(file), *above]
     merged: dict[str, Any] = {}
     origins: dict[Where, Layer] = {}
     for layer in layers:
@@ -124,8 +136,8 @@ def load_settings(
     api_key = known.get(settings.engine.api_key_env or "") or None if settings else None
     secrets = tuple({*filled.secrets, *((api_key,) if api_key and len(api_key) >= variables.SECRET_LENGTH else ())})
     if mistakes or settings is None:
-        told = [f"{dotted(where)}: {text}{_origin(where, origins, file)}" for where, text in mistakes]
-        raise UsageError(variables.masked(_message(file, told), secrets))
+        found = [f"{dotted(where)}: {text}{_origin(where, origins, file)}" for where, text in mistakes]
+        raise UsageError(variables.masked(_message(file, found), secrets))
     settings.keep_secrets(api_key=api_key, secrets=secrets)
     return settings
 
@@ -262,6 +274,10 @@ def _merge(
             if value:  # what is wrong with a mapping as a whole is so by the last that was put into it
                 origins[path] = layer
             _merge(merged[key], value, layer, origins, path)
+        elif value is None and key in merged and above[:2] in FREE:
+            del merged[key]
+            for where in [where for where in origins if where[: len(path)] == path]:
+                del origins[where]
         else:
             merged[key] = copy.deepcopy(value)
             origins[path] = layer

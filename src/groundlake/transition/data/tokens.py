@@ -105,7 +105,7 @@ class TokenizerCounter:
             ) from None
         self._special_tokens = special_tokens
         self._tokenizer = _tokenizer(content, path)
-        self.name = file.absolute().parent.name + ("" if special_tokens else " (without special tokens)")
+        self.name = f"{file.absolute().parent.name}/{file.name}{'' if special_tokens else ' (without special tokens)'}"
         self.fingerprint = hashlib.sha256(content + (b"" if special_tokens else b"\0plain")).hexdigest()
 
     def count(self, texts: Sequence[str]) -> list[int]:
