@@ -10,6 +10,10 @@ from groundlake.schemas.base import Table, column
 from groundlake.schemas.transition import GROUP
 
 SUBJECTS = ("accuracy", "accuracy_all", "exact_match", "failure_rate")
+LOG_LATENCY = "log_latency"
+"""The natural logarithm of a latency in ms: its change is that of the ratio, which is paired whatever the length."""
+CHANGING = (*SUBJECTS, LOG_LATENCY)
+"""What a change between two budgets may be of."""
 COMPARISONS = ("adjacent", "baseline")
 SIGNIFICANCES = ("interval", "none")
 ALL_BINS = -1
@@ -61,7 +65,11 @@ class KvDeltas(_OfAnAnalysis):
     from_budget_id: str = column("Larger budget")
     to_budget_id: str = column("Smaller budget")
     bin_index: int = column("Bin; -1 over all", unit="1", ge=-1)
-    subject: str = column("accuracy, accuracy_all (failures as 0), exact_match or failure_rate", isin=SUBJECTS)
+    subject: str = column(
+        "accuracy, accuracy_all (failures as 0), exact_match, failure_rate, or log_latency: natural logarithm of an "
+        "answer's latency in ms, so that exp(change) is how many times as long answers take",
+        isin=CHANGING,
+    )
     num_examples: int = column("Examples that both budgets have", unit="1", ge=0)
     from_mean: float = column("Mean at the larger budget, of these examples", unit="1", nullable=True)
     to_mean: float = column("Mean at the smaller budget, of these examples", unit="1", nullable=True)

@@ -166,7 +166,7 @@ def test_a_prompt_is_counted_whole_with_what_the_task_puts_around_it(place: Plac
     content = {"version": "1.0", "added_tokens": [], "normalizer": None, "pre_tokenizer": pre, "model": model}
     (folder / "tokenizer.json").write_text(json.dumps(content | {"post_processor": None, "decoder": None}))
     made = place.prepare(f"tokenizer.path={folder}", group="other").prepared
-    assert made.tokenizer == "tokenizer"
+    assert made.tokenizer == "tokenizer/tokenizer.json"
     assert made.selection["is_approximate"] is False
     assert not made.remarks
 
@@ -358,7 +358,7 @@ def _other_task(place: Place) -> str:
         (lambda _: "dataset.name=mine", ("data set: longbench__hotpotqa before, mine__hotpotqa now",)),
         (
             lambda _: f"tokenizer.path={load_settings('sanity', environment={}).tokenizer.path}",
-            ("tokenizer: words (approximation) (", "before, model ("),
+            ("tokenizer: words (approximation) (", "before, model/tokenizer.json ("),
         ),
     ],
     ids=["source", "task", "name", "tokenizer"],

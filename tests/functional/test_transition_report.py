@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import re
 import subprocess
 import sys
@@ -335,7 +336,28 @@ def test_a_collapse_is_told_with_its_budgets_its_interval_its_bin_and_its_cause(
     assert "a budget holds where less than 0.15 is lost, and fails where 0.15 or more is lost, beyond chance." in told
     assert "Budget 0.5: holds at all lengths. Budget 0.2: holds at bin 0 (100 tokens); fails at bins 1 to 2" in told
     assert "Peak memory: 2.00 GiB at budget 1; 1.00 GiB at budget 0.2 (-50.0 %)" in told
+    delta = content.delta("baseline", (1.0, 0.2), "log_latency")
+    assert delta is not None
+    change, lower, upper = (100 * math.expm1(each or 0.0) for each in (delta.change, delta.ci_lower, delta.ci_upper))
+    assert f" Paired by example: {change:+.1f} % [{lower:+.1f} %, {upper:+.1f} %]. Peak memory" in told
     assert "what failed is left out" in told
+
+
+def test_a_change_of_latency_whose_interval_holds_zero_is_said_to_be_chance_perhaps(
+    contents: dict[str, Content],
+) -> None:
+    content = contents["found"]
+    told = {"change": math.log(1.6), "ci_lower": math.log(0.9), "ci_upper": math.log(2.5)}
+    for figures, words in (
+        (told, "Paired by example: +60.0 % [-10.0 %, +150.0 %], which may be chance. Peak"),
+        (
+            told | {"ci_lower": None, "ci_upper": None},
+            "Paired by example: +60.0 %, of one example, which may be chance.",
+        ),
+        (dict.fromkeys(told), " %). Peak memory"),
+    ):
+        deltas = [replace(each, **figures) if each.subject == "log_latency" else each for each in content.deltas]
+        assert words in answer(replace(content, deltas=tuple(deltas)))
 
 
 def test_memory_on_a_processor_is_said_to_be_that_of_the_whole_process(contents: dict[str, Content]) -> None:

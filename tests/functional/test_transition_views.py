@@ -522,7 +522,7 @@ def test_two_processes_find_the_same_to_the_last_digit(tmp_path: Path) -> None:
         "rows = [\n"
         "    {'budget_id': str(b), 'budget': b, 'example_id': f'e{n}', 'bin_index': n % 3,\n"
         "     'accuracy': n / 40 * b, 'accuracy_all': n / 40 * b, 'exact_match': 0.0, 'failed': 0.0,\n"
-        "     'budget_verified': None}\n"
+        "     'budget_verified': None, 'latency_ms': None}\n"
         "    for b in (1.0, 0.5) for n in range(40)\n"
         "]\n"
         "found = analyze(pl.DataFrame(rows), 'g', AnalysisSettings(n_bootstrap=200))\n"

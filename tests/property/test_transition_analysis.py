@@ -39,11 +39,17 @@ def requests(rows: Rows, budgets: tuple[float, ...] = (1.0, 0.5, 0.2)) -> pl.Dat
                 "exact_match": None if score is None else float(score == 1),
                 "failed": float(score is None),
                 "budget_verified": None,
+                "latency_ms": None,
             }
             for number, row in enumerate(rows)
             for budget, score in zip(budgets, row[1:], strict=False)
         ],
-        schema_overrides={"accuracy": pl.Float64, "exact_match": pl.Float64, "budget_verified": pl.Boolean},
+        schema_overrides={
+            "accuracy": pl.Float64,
+            "exact_match": pl.Float64,
+            "budget_verified": pl.Boolean,
+            "latency_ms": pl.Float64,
+        },
         infer_schema_length=None,
     )
 

@@ -33,6 +33,7 @@ def requests(scores: Scores, bins: list[int] | None = None, repeats: int = 1) ->
             "exact_match": None if score is None else float(score == 1),
             "failed": float(score is None),
             "budget_verified": None,
+            "latency_ms": None,
         }
         for budget, those in scores.items()
         for number, score in enumerate(those)
@@ -313,3 +314,15 @@ def test_what_cannot_be_analysed_is_refused_with_the_reason() -> None:
     moved = pl.concat([requests({1.0: [1.0]}), requests({0.5: [1.0]}, bins=[1])])
     with pytest.raises(UsageError, match="e00 is in several bins"):
         analyze(moved, "g", AnalysisSettings())
+
+
+def test_latencies_are_compared_example_by_example_as_ratios() -> None:
+    told = requests({1.0: [1.0] * 4 + [None], 0.5: [1.0] * 4 + [0.0]})
+    ms = [10.0, 20.0, 400.0, 0.0, None, 5.0, 10.0, 200.0, 7.0, 3.0]
+    analysis = analyze(told.with_columns(latency_ms=pl.Series(ms)), "g", AnalysisSettings())
+    (row,) = analysis.deltas.filter(subject="log_latency", bin_index=-1, comparison="baseline").to_dicts()
+    assert row["num_examples"] == 3, "what has no latency at one of both budgets is not compared"
+    assert [row[name] for name in ("change", "ci_lower", "ci_upper")] == [pytest.approx(math.log(0.5))] * 3
+    quality = analysis.deltas.filter(pl.col("subject") != "log_latency")
+    assert quality.equals(analyze(told, "g", AnalysisSettings()).deltas.filter(pl.col("subject") != "log_latency"))
+    assert set(analysis.intervals["subject"]) == {"accuracy", "accuracy_all", "exact_match", "failure_rate"}

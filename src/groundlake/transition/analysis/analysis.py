@@ -1,8 +1,8 @@
 """Analyses a group: intervals of its means, paired changes between its budgets, and whether quality collapses.
 
-It is a function of scores, failures and what shows that budgets were applied, whatever order they come in, so that two
-machines that have the same answers find the same. What SQL can say is in the views of `queries/transition`; here is the
-bootstrap.
+It is a function of scores, failures, latencies and what shows that budgets were applied, whatever order they come in,
+so that two machines that have the same answers find the same. What SQL can say is in the views of `queries/transition`;
+here is the bootstrap.
 
 Means are over examples, of the mean over an example's repeats. Over all bins together every example weighs the same:
 it is the mean over examples, not the mean of the bins' means.
@@ -17,7 +17,7 @@ import numpy as np
 import polars as pl
 
 from groundlake.query_files import quoted
-from groundlake.schemas.transition_analysis import SUBJECTS, KvDeltas, KvIntervals, KvTransitions
+from groundlake.schemas.transition_analysis import CHANGING, SUBJECTS, KvDeltas, KvIntervals, KvTransitions
 from groundlake.transition.analysis.oddities import flags
 from groundlake.transition.analysis.resampling import DIGITS, Bootstrap
 from groundlake.transition.analysis.tables import COLUMNS, Group, group_of
@@ -102,9 +102,9 @@ def analyze(requests: pl.DataFrame, exp_group_id: str, settings: AnalysisSetting
 def _of_bin(group: Group, bin_index: int, settings: AnalysisSettings) -> tuple[list[Row], list[Change]]:
     """Return the intervals of a bin at each budget, and the changes between budgets."""
     inside = group.members(bin_index)
-    tables = {subject: group.values[subject][inside] for subject in SUBJECTS}
+    tables = {subject: group.values[subject][inside] for subject in CHANGING}
     cells = [(place, subject) for place in range(len(group.budgets)) for subject in SUBJECTS]
-    steps = [(before, after, subject) for before, after in group.pairs() for subject in SUBJECTS]
+    steps = [(before, after, subject) for before, after in group.pairs() for subject in CHANGING]
     # Examples that a budget lacks are NaN, and so is their change.
     columns = [tables[subject][:, place] for place, subject in cells]
     columns += [tables[subject][:, after] - tables[subject][:, before] for before, after, subject in steps]

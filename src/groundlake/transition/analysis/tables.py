@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from groundlake.errors import UsageError
-from groundlake.schemas.transition_analysis import ALL_BINS, SUBJECTS
+from groundlake.schemas.transition_analysis import ALL_BINS, CHANGING, LOG_LATENCY
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,6 +26,7 @@ COLUMNS: Final = {
     "exact_match": pl.Float64,
     "failed": pl.Float64,
     "budget_verified": pl.Boolean,
+    "latency_ms": pl.Float64,
 }
 """What a row of requests tells; NULL where it is not known, see the view `kv_current_requests`."""
 STATES = VERIFIED, REFUTED, NOT_KNOWN = "true", "false", "unknown"
@@ -94,14 +95,16 @@ def group_of(requests: pl.DataFrame, exp_group_id: str) -> Group:
     twice = bins.filter(pl.col("bin_index").list.len() > 1)
     if not twice.is_empty():
         raise UsageError(f"group {exp_group_id}: example {twice['example_id'][0]} is in several bins")
-    values = rows.rename({"failed": "failure_rate"}).group_by("budget_id", "example_id")
-    means = values.agg(pl.col(*SUBJECTS).sort().mean())  # in their order: a sum depends on it in its last digits
+    latency = pl.col("latency_ms")
+    timed = rows.with_columns(pl.when(latency > 0).then(latency.log()).alias(LOG_LATENCY))
+    values = timed.rename({"failed": "failure_rate"}).group_by("budget_id", "example_id")
+    means = values.agg(pl.col(*CHANGING).sort().mean())  # in their order: a sum depends on it in its last digits
     examples = bins["example_id"]
     place = {each: number for number, each in enumerate(budgets["budget_id"])}
     row = examples.search_sorted(means["example_id"]).to_numpy()
     column = means["budget_id"].replace_strict(place, return_dtype=pl.Int64).to_numpy()
     tables: dict[str, Values] = {}
-    for subject in SUBJECTS:
+    for subject in CHANGING:
         tables[subject] = np.full((len(examples), len(place)), np.nan)
         tables[subject][row, column] = means[subject].fill_null(np.nan).to_numpy()
     return Group(

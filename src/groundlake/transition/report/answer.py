@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Final
 
 from groundlake.transition.analysis.verdict import ROUNDING
-from groundlake.transition.report.facts import ACCURACY, ACCURACY_ALL, ADJACENT, BASELINE, FAILURE_RATE
+from groundlake.transition.report.facts import ACCURACY, ACCURACY_ALL, ADJACENT, BASELINE, FAILURE_RATE, LOG_LATENCY
 from groundlake.transition.report.markup import (
     UNKNOWN,
     counted,
@@ -227,7 +228,24 @@ def _cost(content: Content) -> str:
     whose = "Peak memory of the whole process" if on_processor else "Peak memory"
     peak = _pair(whose, peaks, names, largest.peak_memory_bytes, smallest.peak_memory_bytes)
     cache = _pair("Cache kept, read back", kept, names, None, None)
-    return f"{latency} {peak} {cache}{_of_others(largest, smallest)}"
+    return f"{latency}{_paired(content, largest, smallest)} {peak} {cache}{_of_others(largest, smallest)}"
+
+
+def _paired(content: Content, largest: Budget, smallest: Budget) -> str:
+    """Say how much longer or shorter the same examples take, and whether that is beyond chance."""
+    delta = content.delta(BASELINE, (largest.budget, smallest.budget), LOG_LATENCY)
+    if delta is None or delta.change is None:
+        return ""
+    shown = f" Paired by example: {_percent_more(delta.change)} %"
+    if delta.ci_lower is None or delta.ci_upper is None:
+        return f"{shown}, of one example, which may be chance."
+    ends = f"[{_percent_more(delta.ci_lower)} %, {_percent_more(delta.ci_upper)} %]"
+    chance = ", which may be chance" if delta.ci_lower <= 0 <= delta.ci_upper else ""
+    return f"{shown} {ends}{chance}."
+
+
+def _percent_more(log_ratio: float) -> str:
+    return signed(100 * math.expm1(log_ratio), 1)
 
 
 def _of_others(largest: Budget, smallest: Budget) -> str:

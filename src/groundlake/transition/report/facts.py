@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import datetime as dt
 
 ACCURACY, ACCURACY_ALL, EXACT_MATCH, FAILURE_RATE = "accuracy", "accuracy_all", "exact_match", "failure_rate"
+LOG_LATENCY = "log_latency"
 ADJACENT, BASELINE = "adjacent", "baseline"
 
 
