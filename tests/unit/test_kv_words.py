@@ -8,10 +8,11 @@ from unicodedata import category
 import polars as pl
 import pytest
 
-from groundlake.cli.kv_words import analysis_words, sample_words
+from groundlake.cli.kv_words import analysis_words, run_words, sample_words
 from groundlake.transition.analysis.analysis import analyze
 from groundlake.transition.analysis.analyze import Analyzed
 from groundlake.transition.configuration.settings import AnalysisSettings
+from groundlake.transition.inference.outcome import RunOutcome
 from groundlake.transition.verification.sample import SampleRow
 
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def found(scores: Mapping[float, Sequence[float | None]], significance: str = "i
     rows = [
         {"budget_id": f"b{budget:g}", "budget": budget, "example_id": f"e{number}", "bin_index": 0}
         | {"accuracy": score, "accuracy_all": score, "exact_match": None, "failed": None if score is None else 0.0}
-        | {"budget_verified": True}
+        | {"budget_verified": True, "latency_ms": None}
         for budget, those in scores.items()
         for number, score in enumerate(those)
     ]
@@ -117,3 +118,8 @@ def test_letters_that_are_not_seen_are_written_by_their_numbers(letter: str) -> 
     for line in lines:
         assert all(each == " " or category(each)[0] not in "CZ" for each in line), ascii(line)
         assert "before\\" in line
+
+
+def test_a_device_that_was_not_known_before_is_told_with_the_answers() -> None:
+    outcome = RunOutcome(budgets=(), interrupted=False, brought_in=0, forced=None, remark="bench is a new device id")
+    assert list(run_words(outcome)) == ["run: bench is a new device id"]
