@@ -269,7 +269,8 @@ def test_scoring_again_changes_nothing_and_truncated_answers_keep_their_scores(
 
 def test_two_lakes_with_the_same_answers_have_the_same_intervals(slopes: tuple[Group, Group, Slope]) -> None:
     ends = "mean, ci_lower, ci_upper from kv_intervals order by budget_id, bin_index, subject"
-    changes = "change, ci_lower, ci_upper, probability_below_zero from kv_deltas"
+    quality = "where subject <> 'log_latency'"  # the clock is another one each time
+    changes = f"change, ci_lower, ci_upper, probability_below_zero from kv_deltas {quality}"
     for query in (
         f"select budget_id, bin_index, subject, {ends}",
         f"select comparison, to_budget_id, bin_index, subject, {changes} order by 1, 2, 3, 4",

@@ -1,7 +1,7 @@
 """Analyses a group: intervals of its means, paired changes between its budgets, and whether quality collapses.
 
 It is a function of scores, failures, latencies and what shows that budgets were applied, whatever order they come in,
-so that two machines that have the same answers find the same. What SQL can say is in the views of `queries/transition`;
+so that two machines that hold the same find the same. What SQL can say is in the views of `queries/transition`;
 here is the bootstrap.
 
 Means are over examples, of the mean over an example's repeats. Over all bins together every example weighs the same:
