@@ -85,7 +85,7 @@ $(STAMP): pyproject.toml constraints.txt
 	system) $(BIN)/python -c 'import torch, torchvision' || { \
 	    echo "TORCH=system: $(PYTHON) cannot import torch and torchvision; install the vendor's builds first" >&2; exit 3; } ;; esac
 	@[ "$$TORCH" = system ] && extras= || extras=measure,transition,; \
-	  $(PIP) -e ".[$${extras}calibration,quantization,transition-zh,transformers,experiment,plot,dev]" nvidia-ml-py duckdb-cli
+	  $(PIP) -e ".[$${extras}calibration,quantization,transition-zh,transformers,experiment,plot,s3,dev]" nvidia-ml-py duckdb-cli
 	@touch $@
 	@echo "setup: done; try $(BIN)/lake --help"
 

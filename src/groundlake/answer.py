@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from groundlake.errors import CorruptLakeError, QueryError
+from groundlake.places import is_remote, let_read
 from groundlake.query_files import quoted
 from groundlake.views import all_views, bind, literal, needed_for
 
@@ -88,7 +89,7 @@ class Answer:
             # Anew each time: with its last file, a contract version leaves the relation.
             views = {view.name: view for view in self.beside} | all_views(self.root, self.as_of)
             try:
-                with open_connection() as connection:
+                with open_connection(self.root) as connection:
                     confine(connection, self.root)
                     statement = _single_query(connection, self.query)
                     bind(connection, views, views if _LISTS_VIEWS.search(statement) else _named(statement, views))
@@ -100,10 +101,12 @@ class Answer:
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
 
-def open_connection() -> duckdb.DuckDBPyConnection:
-    """Open DuckDB in memory, quiet (its progress bar would go into captured output)."""
+def open_connection(root: Path | None = None) -> duckdb.DuckDBPyConnection:
+    """Open DuckDB in memory, quiet (its progress bar would go into captured output), and able to read a lake."""
     connection = duckdb.connect()
     connection.execute("SET enable_progress_bar = false")
+    if root is not None:
+        let_read(connection, root)
     return connection
 
 
@@ -113,7 +116,8 @@ def confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     A query may come from anybody. DuckDB follows links before it compares, so the folder is named by its real path too,
     and as the pattern that views name it by.
     """
-    places = ", ".join(quoted(place) for place in {str(root), literal(root), os.path.realpath(root)})
+    names = {str(root)} if is_remote(root) else {str(root), literal(root), os.path.realpath(root)}
+    places = ", ".join(map(quoted, names))
     for setting in (
         f"allowed_directories = [{places}]",
         "enable_external_access = false",

@@ -11,18 +11,20 @@ import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import Self
 
 from groundlake.errors import LakeEnvironmentError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder, new_id
 from groundlake.parts import Staged, known_of, stage_part, stage_stream
+from groundlake.places import HOW_TO_REACH, is_remote
 from groundlake.schemas import Runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
     from types import TracebackType
 
     import pyarrow as pa
@@ -38,6 +40,7 @@ _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
 FILES_WORTH_THREADS = 8
 STAGING_THREADS = 4
+SENDING_THREADS = 8
 
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
@@ -51,6 +54,7 @@ class Commit:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._staged: list[Staged] = []
+        self._here = TemporaryDirectory(prefix="groundlake-") if is_remote(root) else None
 
     def __enter__(self) -> Self:
         return self
@@ -60,7 +64,9 @@ class Commit:
     ) -> None:
         if kind is not None:
             self._undo()
-        if isinstance(error, OSError):
+        if self._here:
+            self._here.cleanup()
+        if isinstance(error, failures(self._root)):
             raise environment_error(error, self._root) from error
 
     def stage(
@@ -77,17 +83,15 @@ class Commit:
             What there is to know of each file, in the order of the folders.
         """
         places = [(self._place(table, part, keys), rows) for keys, rows in leaves]
-        if len(places) < FILES_WORTH_THREADS:
-            staged = []
-            for final, rows in places:
-                staged.append(stage_part(final, rows))
-                self._staged.append(staged[-1])
-            return [self._known(each) for each in staged]
-        # Encoding and fsync release the interpreter's lock. Names are noted first, so that an error undoes them all.
-        staged = [Staged(final.with_name(final.name + STAGED_SUFFIX), final) for final, _ in places]
+        # Names are noted first, so that an error undoes them all.
+        staged = [place for place, _ in places]
         self._staged += staged
-        with ThreadPoolExecutor(STAGING_THREADS) as threads:
-            for done in [threads.submit(stage_part, final, rows) for final, rows in places]:
+        if len(places) < FILES_WORTH_THREADS:
+            for place, rows in places:
+                stage_part(place.temporary, rows)
+            return [self._known(each) for each in staged]
+        with ThreadPoolExecutor(STAGING_THREADS) as threads:  # encoding and fsync release the interpreter's lock
+            for done in [threads.submit(stage_part, place.temporary, rows) for place, rows in places]:
                 done.result()
             return list(threads.map(self._known, staged))
 
@@ -105,16 +109,19 @@ class Commit:
         Returns:
             What there is to know of the file; None where there were no rows, and so no file.
         """
-        staged = stage_stream(self._place(table, part, keys), rows)
-        if staged is None:
+        staged = self._place(table, part, keys)
+        if not stage_stream(staged.temporary, rows):
             return None
         self._staged.append(staged)
         return self._known(staged)
 
-    def _place(self, table: type[Table], part: str, keys: Mapping[str, object]) -> Path:
-        folder = self._root / leaf_folder(table, keys)
-        folder.mkdir(parents=True, exist_ok=True)
-        return folder / PartName(part, table.version()).file_name
+    def _place(self, table: type[Table], part: str, keys: Mapping[str, object]) -> Staged:
+        """Name a part: for now beside its final place, or on this machine where that is in object storage."""
+        final = self._root / leaf_folder(table, keys) / PartName(part, table.version()).file_name
+        if self._here:
+            return Staged(Path(self._here.name) / f"{new_id()}{STAGED_SUFFIX}", final)
+        final.parent.mkdir(parents=True, exist_ok=True)
+        return Staged(final.with_name(final.name + STAGED_SUFFIX), final)
 
     def _known(self, staged: Staged) -> StagedFile:
         return known_of(staged.temporary, staged.final.relative_to(self._root).as_posix())
@@ -137,6 +144,9 @@ class Commit:
                     f"{self._root}: publishing {len(facts)} files took {took_s:.0f} s; a vacuum may have taken them "
                     "for those of a dead writer\nnothing was committed; run the command again"
                 )
+            if self._here:
+                send(group)
+                continue
             for staged in group:
                 publish(staged)
             sync_folders((staged.final.parent for staged in group), self._root)
@@ -170,6 +180,22 @@ def publish(staged: Staged) -> None:
         staged.temporary.rename(staged.final)
     else:
         staged.temporary.unlink()
+
+
+def send(parts: Iterable[Staged]) -> None:
+    """Put staged files into object storage; when this returns they are there as a whole, and to stay.
+
+    An object of that name would be replaced, but the ids of parts are fresh.
+    """
+    with ThreadPoolExecutor(SENDING_THREADS) as threads:
+        for sent in [threads.submit(_send, staged) for staged in parts]:
+            sent.result()
+
+
+def _send(staged: Staged) -> None:
+    bucket = cast("Any", staged.final)
+    bucket.fs.put_file(str(staged.temporary), bucket.path)
+    staged.temporary.unlink()
 
 
 def sync_folders(folders: Iterable[Path], root: Path) -> None:
@@ -213,16 +239,20 @@ def write_atomically(path: Path, content: bytes, another: str = "--root") -> Non
 
 def ensure_anchor(root: Path, table: type[Table]) -> None:
     """Write the zero-row anchor of a table unless it is there; several writers may do so at once."""
-    from groundlake.layout import new_id
-
     final = root / anchor_path(table)
     if final.exists():
         return
+    if is_remote(root):
+        with TemporaryDirectory(prefix="groundlake-") as here:
+            staged = Staged(Path(here) / final.name, final)
+            stage_part(staged.temporary, table.to_arrow(table.empty_frame()))
+            send([staged])
+        return
     final.parent.mkdir(parents=True, exist_ok=True)
-    unique = final.with_name(f"{new_id()}.{final.name}")
-    staged = stage_part(unique, table.to_arrow(table.empty_frame()))
+    staged = Staged(final.with_name(f"{new_id()}.{final.name}{STAGED_SUFFIX}"), final)
+    stage_part(staged.temporary, table.to_arrow(table.empty_frame()))
     try:
-        publish(Staged(staged.temporary, final))
+        publish(staged)
     except FileExistsError:
         pass  # another writer was quicker
     finally:
@@ -238,6 +268,8 @@ def require_room(root: Path, room_bytes: int) -> None:
     Raises:
         LakeEnvironmentError: The disk is full, or may not be written.
     """
+    if is_remote(root):
+        return  # a bucket has room, or says so when it is asked to keep something
     place = root
     while not place.exists() and place != place.parent:
         place = place.parent
@@ -249,8 +281,21 @@ def require_room(root: Path, room_bytes: int) -> None:
         raise environment_error(error, root) from error
 
 
-def environment_error(error: OSError, where: Path, another: str = "--root") -> LakeEnvironmentError:
+def failures(root: Path) -> tuple[type[Exception], ...]:
+    """Return what is raised where a place cannot be written."""
+    if not is_remote(root):
+        return (OSError,)
+    from botocore.exceptions import BotoCoreError
+
+    return (OSError, BotoCoreError)
+
+
+def environment_error(error: Exception, where: Path, another: str = "--root") -> LakeEnvironmentError:
     """Translate an error of the operating system into one that says what to do; `another` chooses the place."""
+    if is_remote(where) or not isinstance(error, OSError):
+        return LakeEnvironmentError(
+            f"cannot write {where}: {error}\nwhat was asked for last may not be committed\n{HOW_TO_REACH}"
+        )
     advice = {
         errno.ENOSPC: "the disk is full: free some space and run the command again",
         errno.EDQUOT: "the quota is used up: free some space and run the command again",

@@ -5,7 +5,6 @@ This is the quick way for look-ups: a few small files, cached by their names (pa
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,6 +12,7 @@ import polars as pl
 
 from groundlake.errors import CorruptLakeError
 from groundlake.layout import ANCHOR_KEYS, PartName, decode_key, encode_key
+from groundlake.places import files_below, is_remote, names_in, polars_sources
 from groundlake.schemas import KEYS, Runs
 
 if TYPE_CHECKING:
@@ -49,10 +49,7 @@ class Ledger:
 
     def hardware_ids(self) -> list[str]:
         """Hardware ids that have a ledger folder, sorted."""
-        try:
-            names = os.listdir(self.root / "runs")
-        except FileNotFoundError:
-            return []
+        names = names_in(self.root / "runs")
         return sorted(decode_key(name.split("=", 1)[1]) for name in names if "=" in name and name not in ANCHORS)
 
     def files(self, hardware_id: str) -> list[Path]:
@@ -165,13 +162,15 @@ def _scan_version(table: type[Table], version: int, paths: list[Path], path_as: 
     stored = {name: dtype for name, dtype in table.polars_schema().items() if name not in table.keys()}
     later = {name for name, since in table.added().items() if since > version}
     known = {name: dtype for name, dtype in stored.items() if name not in later}
+    sources, reached = polars_sources(paths)
     rows = pl.scan_parquet(
-        paths,
+        sources,
         schema=known,
         extra_columns="ignore",
         hive_partitioning=False,
         glob=False,
         include_file_paths=path_as,
+        **reached,
     )
     if not later:
         return rows
@@ -216,7 +215,29 @@ def refuse_lost_rows(table: type[Table], runs: Iterable[Mapping[str, Any]], rows
 def leaf_files(root: Path, table: type[Table], keys: Mapping[str, object]) -> Iterator[tuple[dict[str, str], Path]]:
     """Walk the parts of a table in the leaf folders that match these keys: (key values, path)."""
     wanted = {name: f"{name}={encode_key(value)}" for name, value in keys.items()}
-    yield from _walk(root / table.table_name(), list(table.keys()), wanted, {})
+    if is_remote(root):
+        yield from _listed(root, table, wanted)
+    else:
+        yield from _walk(root / table.table_name(), list(table.keys()), wanted, {})
+
+
+def _listed(root: Path, table: type[Table], wanted: Mapping[str, str]) -> Iterator[tuple[dict[str, str], Path]]:
+    """List the parts below the longest prefix that is known, and leave out those of other keys."""
+    first = root / table.table_name()
+    for key in table.keys():
+        if key not in wanted:
+            break
+        first = first / wanted[key]
+    depth = len(root.parts) + 1
+    for path in sorted(files_below(first)):
+        folders = path.parts[depth:-1]
+        if len(folders) != len(table.keys()) or folders[0] in ANCHORS or not PartName.parse(path.name):
+            continue
+        if all(wanted.get(key, folder) == folder for key, folder in zip(table.keys(), folders, strict=True)):
+            yield (
+                {key: decode_key(folder.split("=", 1)[1]) for key, folder in zip(table.keys(), folders, strict=True)},
+                path,
+            )
 
 
 def _walk(
@@ -230,19 +251,13 @@ def _walk(
     if key in wanted:
         names = [wanted[key]]
     else:
-        try:
-            names = sorted(name for name in os.listdir(folder) if name.startswith(f"{key}=") and name not in ANCHORS)
-        except (FileNotFoundError, NotADirectoryError):
-            return
+        names = sorted(name for name in names_in(folder) if name.startswith(f"{key}=") and name not in ANCHORS)
     for name in names:
         yield from _walk(folder / name, rest, wanted, found | {key: decode_key(name.split("=", 1)[1])})
 
 
 def _part_names(folder: Path) -> tuple[str, ...]:
-    try:
-        return tuple(sorted(name for name in os.listdir(folder) if PartName.parse(name)))
-    except (FileNotFoundError, NotADirectoryError):
-        return ()
+    return tuple(sorted(name for name in names_in(folder) if PartName.parse(name)))
 
 
 def _torn_message(paths: list[Path], error: Exception) -> str:
@@ -256,7 +271,7 @@ def _torn_message(paths: list[Path], error: Exception) -> str:
 
 def _is_torn(path: Path) -> bool:
     try:
-        pl.read_parquet_schema(path)
+        scan_parts(Runs, [path]).collect_schema()  # of any table: only its footer is read
     except UNREADABLE:
         return True
     return False

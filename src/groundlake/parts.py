@@ -8,7 +8,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from groundlake.layout import STAGED_SUFFIX
+from groundlake.places import is_remote
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -62,20 +62,21 @@ class Staged:
         """Whether the final name is there and means this file, not one that had the name before."""
         if not self.final.exists():
             return False
+        if is_remote(self.final):
+            return True
         return not self.temporary.exists() or self.temporary.samefile(self.final)
 
 
-def stage_part(final: Path, rows: pa.Table) -> Staged:
+def stage_part(temporary: Path, rows: pa.Table) -> None:
     """Write one part under its temporary name and sync it.
 
     Args:
-        final: Name the part will be published under.
+        temporary: The name, which is not there yet.
         rows: What the file will hold; the metadata of its schema names the contract.
     """
     import pyarrow.parquet as pq
 
     options = _encodings(rows)
-    temporary = final.with_name(final.name + STAGED_SUFFIX)
     with temporary.open("xb") as file:
         try:
             # Arrow's own copy of the schema would be a fifth of a small file; the footer's says the same.
@@ -88,17 +89,15 @@ def stage_part(final: Path, rows: pa.Table) -> Staged:
             # A full disk must not stay full of what could not be finished.
             temporary.unlink(missing_ok=True)
             raise
-    return Staged(temporary, final)
 
 
-def stage_stream(final: Path, tables: Iterable[pa.Table]) -> Staged | None:
-    """Write one part from tables that come one after the other; None, and no file, where they have no rows.
+def stage_stream(temporary: Path, tables: Iterable[pa.Table]) -> bool:
+    """Write one part from tables that come one after the other; False, and no file, where they have no rows.
 
     Rows are gathered into row groups of the usual size. The first group decides how the part is encoded.
     """
     import pyarrow.parquet as pq
 
-    temporary = final.with_name(final.name + STAGED_SUFFIX)
     writer: pq.ParquetWriter | None = None
     with ExitStack() as undo:
         for rows in _in_groups(tables):
@@ -110,14 +109,14 @@ def stage_stream(final: Path, tables: Iterable[pa.Table]) -> Staged | None:
                 metadata = rows.schema.metadata
             writer.write_table(rows, row_group_size=_rows_in_group(rows))
         if writer is None:
-            return None
+            return False
         writer.add_key_value_metadata(metadata)
         writer.close()
         file.flush()
         os.fsync(file.fileno())
         file.close()
         undo.pop_all()
-    return Staged(temporary, final)
+    return True
 
 
 def _in_groups(tables: Iterable[pa.Table]) -> Iterator[pa.Table]:

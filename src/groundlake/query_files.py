@@ -53,6 +53,9 @@ NAMES = {
 }
 """Parameters that name something in the lake: relation and column where the names are, and which rows count."""
 
+_NOT_SQL = re.compile(r"--[^\n]*|'(?:[^']|'')*'")
+"""Comments, and texts in quotes: `help` quotes a query of every view."""
+
 _REFERENCE = re.compile(r"\b(?:from|join)\s+([a-z_][a-z0-9_]*)", re.IGNORECASE)
 _COLUMN_LINE = re.compile(r"^column\s+(?P<name>\w+)(?:\s*\[(?P<unit>[^\]]+)\])?:\s*(?P<text>.+)$")
 _PARAM_LINE = re.compile(
@@ -206,7 +209,7 @@ class View:
 
     def reads(self) -> set[str]:
         """Names that the SQL reads from, views and common table expressions alike."""
-        return {name.lower() for name in _REFERENCE.findall(re.sub(r"--[^\n]*", "", self.sql))}
+        return {name.lower() for name in _REFERENCE.findall(_NOT_SQL.sub(" ", self.sql))}
 
     def params(self, given: Mapping[str, object]) -> View:
         """Return the view `params` with these values, and defaults for the others.

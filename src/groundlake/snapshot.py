@@ -73,7 +73,7 @@ class Snapshot:
 
     def _copied(self, lake: Lake, names: tuple[str, ...]) -> duckdb.DuckDBPyConnection:
         """Copy the tables and make the views that these names need, in an order in which each can be made."""
-        connection = open_connection()
+        connection = open_connection(lake.root)
         views = all_views(lake.root, lake.as_of)
         for name in needed_for(names, views):
             sql = views[name].sql

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-import os
 from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -16,12 +14,14 @@ from groundlake.direct import Reader
 from groundlake.errors import LakeNotFoundError, UsageError
 from groundlake.intake import prepare
 from groundlake.ledger import retry
+from groundlake.places import is_remote, place_of, reachable, require_folder
 from groundlake.query_files import named_query
 from groundlake.views import all_views, bind
 from groundlake.writer import Writer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
+    from pathlib import Path
 
     import duckdb
 
@@ -35,18 +35,17 @@ if TYPE_CHECKING:
 
 
 class Lake:
-    """A ground-truth lake in a folder.
+    """A ground-truth lake in a folder, or in object storage.
 
     Args:
-        root: The data root; `<root>.db` beside it is the view file. The folder is made by the first write.
+        root: The data root; `<root>.db` beside it is the view file. The folder is made by the first write. Or
+            `s3://bucket/prefix`, which is read and written the same way and has no view file.
         as_of: Show what had been recorded by this time, by the clocks of the writers; without a zone it is UTC. Such a
             lake is only read.
     """
 
     def __init__(self, root: str | Path = "lake", *, as_of: dt.datetime | None = None) -> None:
-        self.root = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow a link that may move later
-        if "\\" in str(self.root):
-            raise UsageError(f"{self.root}: DuckDB takes a backslash in a path for a separator; choose another --root")
+        self.root = place_of(root)
         self.as_of = as_of.astimezone(dt.timezone.utc).replace(tzinfo=None) if as_of and as_of.tzinfo else as_of
         self._reader = Reader(self.root, self.as_of)
         self._ledger = self._reader.ledger
@@ -60,7 +59,7 @@ class Lake:
     @property
     def exists(self) -> bool:
         """Whether the root is there; a folder left half-made by a crash reads as an empty lake."""
-        return self.root.is_dir()
+        return reachable(self.root)
 
     @property
     def view_file(self) -> Path:
@@ -186,7 +185,7 @@ class Lake:
     def connect(self) -> duckdb.DuckDBPyConnection:
         """Return a DuckDB connection in memory with every view bound; `lake.db` is not opened."""
         self._require()
-        connection = open_connection()
+        connection = open_connection(self.root)
         views = all_views(self.root, self.as_of)
         bind(connection, views, views)
         return connection
@@ -221,15 +220,20 @@ class Lake:
         self._require()
         return self._reader.scan(table, keys)
 
+    def _require_folder(self, what: str) -> None:
+        self._require()
+        require_folder(self.root, what)
+
     def _require(self) -> None:
-        if self.root.exists() and not self.exists:
+        if self.exists:
+            return
+        if not is_remote(self.root) and self.root.exists():
             raise LakeNotFoundError(
                 f"{self.root} is a file, not the folder of a lake; --root or LAKE_ROOT names another"
             )
-        if not self.exists:
-            raise LakeNotFoundError(
-                f"no lake at {self.root}\n`lake init` makes an empty one; --root or LAKE_ROOT names another place"
-            )
+        raise LakeNotFoundError(
+            f"no lake at {self.root}\n`lake init` makes an empty one; --root or LAKE_ROOT names another place"
+        )
 
     # ------------------------------------------------------------------ keep
 
@@ -241,7 +245,7 @@ class Lake:
         """
         from groundlake.viewfile import write_view_file
 
-        self._require()
+        self._require_folder("the view file lies")
         self.create()
         return write_view_file(self.root, self.view_file, only_if_stale=only_if_stale)
 
@@ -270,7 +274,7 @@ class Lake:
         """Compare the ledger, the files and the contracts; an empty list means that all is well."""
         from groundlake.maintenance.integrity import inspect
 
-        self._require()
+        self._require_folder("a lake is checked")
         return retry(partial(inspect, self.root))
 
     def check_deep(
@@ -284,7 +288,7 @@ class Lake:
         """
         from groundlake.maintenance.deep import look_into
 
-        self._require()
+        self._require_folder("a lake is checked")
         named = frozenset(finding.where for finding in known)
         return retry(partial(look_into, self.root, named, on_progress))
 
@@ -292,7 +296,7 @@ class Lake:
         """Set aside the damaged files that checks found, so that everything else can be read; deletes nothing."""
         from groundlake.maintenance.repair import repair
 
-        self._require()
+        self._require_folder("a lake is repaired")
         return repair(self.root, findings)
 
     def compact(
@@ -320,7 +324,7 @@ class Lake:
         """
         from groundlake.maintenance.compaction import compact_all
 
-        self._require()
+        self._require_folder("a lake is compacted")
         self.create()
         return compact_all(self.root, self._ledger, self._named(hardware_id), dry_run=dry_run, on_progress=on_progress)
 
@@ -339,7 +343,7 @@ class Lake:
         """
         from groundlake.maintenance.vacuum import vacuum
 
-        self._require()
+        self._require_folder("a lake is vacuumed")
         at_work = partial(vacuum, self.root, self._ledger, older_than_s=older_than_s)
         return retry(partial(at_work, dry_run=dry_run, nobody_writes=nobody_writes))
 
@@ -347,7 +351,7 @@ class Lake:
         """Merge the ledger files of each hardware id that has this many; returns how many were merged, by id."""
         from groundlake.maintenance.ledger_files import compact_ledger
 
-        self._require()
+        self._require_folder("a ledger is compacted")
         counts = {
             name: retry(partial(compact_ledger, self.root, self._ledger, name, at_least))
             for name in self._named(hardware_id)
@@ -356,7 +360,7 @@ class Lake:
 
     def loose_ledger_files(self, hardware_id: str | None = None) -> dict[str, int]:
         """Ledger files of each hardware id that has more than one."""
-        self._require()
+        self._require_folder("a ledger is compacted")
         counts = {name: len(self._ledger.files(name)) for name in self._named(hardware_id)}
         return {name: count for name, count in counts.items() if count > 1}
 

@@ -7,17 +7,19 @@ that DuckDB and Spark run unchanged.
 from __future__ import annotations
 
 import re
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
 import polars as pl
 
-from groundlake.layout import anchor_path, parts_glob
+from groundlake.layout import PartName, anchor_folders, anchor_path, parts_glob
+from groundlake.places import is_remote, names_in
 from groundlake.query_files import View, quoted, written_views
 from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Iterator
     from pathlib import Path
 
     import duckdb
@@ -25,6 +27,8 @@ if TYPE_CHECKING:
     from groundlake.schemas import Element, Table
 
 QUARANTINE_FOLDER = "_quarantine"
+
+REQUESTS_AT_ONCE = 16
 
 _SQL_TYPES = {
     pl.String: "VARCHAR",
@@ -109,10 +113,7 @@ def parts_sql(table: type[Table], root: Path) -> str:
     """
     hive_types = ", ".join(f"{key}: {sql_type(table.polars_schema()[key])}" for key in table.keys())
     selects = []
-    for version in range(table.version(), 0, -1):
-        has_anchor = version == table.version() and (root / anchor_path(table)).exists()
-        if not has_anchor and not any(root.glob(parts_glob(table, version))):
-            continue
+    for version in _versions(table, root):
         pattern = quoted(f"{literal(root)}/{parts_glob(table, version)}")
         columns = ", ".join(
             f"CAST(NULL AS {sql_type(spec.dtype)}) AS {spec.name}"
@@ -126,9 +127,25 @@ def parts_sql(table: type[Table], root: Path) -> str:
     return "\nUNION ALL\n".join(selects) or empty_sql(table)
 
 
+def _versions(table: type[Table], root: Path) -> Iterator[int]:
+    """Contract versions that a table has parts of; a glob without files would be an error.
+
+    In object storage the anchors tell: whoever writes a version there writes its anchor first.
+    """
+    if is_remote(root):
+        names = [name for folder in anchor_folders(table) for name in names_in(root / folder)]
+        found = {anchor.version for anchor in map(PartName.parse, names) if anchor}
+        yield from sorted({min(version, table.version()) for version in found}, reverse=True)
+        return
+    for version in range(table.version(), 0, -1):
+        has_anchor = version == table.version() and (root / anchor_path(table)).exists()
+        if has_anchor or any(root.glob(parts_glob(table, version))):
+            yield version
+
+
 def quarantine_sql(root: Path) -> str:
     """DuckDB's relation over the quarantine's JSON lines; empty where nothing was ever set aside."""
-    if not any((root / QUARANTINE_FOLDER).glob("*.jsonl")):
+    if not any(name.endswith(".jsonl") for name in names_in(root / QUARANTINE_FOLDER)):
         return empty_sql(Quarantine)
     types = ", ".join(f"{spec.name}: '{sql_type(spec.dtype)}'" for spec in Quarantine.columns())
     columns = ", ".join(spec.name for spec in Quarantine.columns())
@@ -188,14 +205,16 @@ def all_views(root: Path, as_of: dt.datetime | None = None) -> dict[str, View]:
         root: The lake.
         as_of: Time (naive UTC) whose state the views show; None for now.
     """
+    tables = sorted(TABLES.items(), key=lambda item: item[1] is not Runs)
+    relations = _at_once(is_remote(root), lambda table: parts_sql(table, root), [table for _, table in tables])
     raw = {
         f"{name}_parts": View(
             f"{name}_parts",
-            parts_sql(table, root),
+            relation,
             f"Every row ever written to {name}, visible or not. For maintenance: ask {name} instead.",
             f"select count(*) from {name}_parts",
         )
-        for name, table in sorted(TABLES.items(), key=lambda item: item[1] is not Runs)
+        for (name, _), relation in zip(tables, relations, strict=True)
     }
     quarantine = View(
         "quarantine", quarantine_sql(root), Quarantine.documentation(), "select code, uri, reason from quarantine"
@@ -203,6 +222,14 @@ def all_views(root: Path, as_of: dt.datetime | None = None) -> dict[str, View]:
     views = raw | base_views(as_of) | {"quarantine": quarantine} | written_views()
     views["help"] = help_view([view for view in views.values() if not view.name.endswith("_parts")])
     return {name: views[name] for name in creation_order(views)}
+
+
+def _at_once(slow: bool, ask: Callable[[type[Table]], str], tables: list[type[Table]]) -> list[str]:
+    """Ask for each table, all at once where each answer takes a request."""
+    if not slow:
+        return [ask(table) for table in tables]
+    with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
+        return list(threads.map(ask, tables))
 
 
 def is_raw(view: View) -> bool:

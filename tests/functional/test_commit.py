@@ -105,11 +105,13 @@ def test_without_hard_links_parts_are_renamed_and_still_replace_nothing(
     monkeypatch.setattr(os, "link", as_on_exfat)
     final = tmp_path / "a.v01.parquet"
     rows = Runs.to_arrow(Runs.empty_frame())
-    publish(stage_part(final, rows))
+    first, second = (Staged(final.with_name(f"{number}.tmp"), final) for number in range(2))
+    stage_part(first.temporary, rows)
+    publish(first)
     assert everything_below(tmp_path) == {"a.v01.parquet"}
-    second = stage_part(tmp_path / "b.v01.parquet", rows)
+    stage_part(second.temporary, rows)
     with pytest.raises(FileExistsError):
-        publish(Staged(second.temporary, final))
+        publish(second)
 
 
 def test_two_leaves_and_two_tables_of_a_run_become_visible_together(lake: Lake, timings) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -67,7 +66,7 @@ def options(
 ) -> None:
     """The ground-truth lake for machine-learning measurements: measure once, ask for ever."""
     del version  # handled by its callback
-    ctx.obj = Settings(root=root or Path("lake"), quiet=quiet, debug=debug)
+    ctx.obj = Settings(root=root or "lake", quiet=quiet, debug=debug)
 
 
 # Each module registers its commands when it is imported; none of them imports anything heavy at its top.

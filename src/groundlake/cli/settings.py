@@ -25,8 +25,14 @@ if TYPE_CHECKING:
     from groundlake.store import Lake
 
 Root = Annotated[
-    Path | None,
-    typer.Option("--root", envvar="LAKE_ROOT", show_envvar=True, help="Data root of the lake. [default: lake]"),
+    str | None,
+    typer.Option(
+        "--root",
+        envvar="LAKE_ROOT",
+        show_envvar=True,
+        metavar="PLACE",
+        help="Data root of the lake: a folder, or s3://bucket/prefix. [default: lake]",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress and no remarks; errors and the result stay.")]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
@@ -46,7 +52,7 @@ AsOfOption = Annotated[
 class Settings:
     """The options that every command shares."""
 
-    root: Path = Path("lake")
+    root: str = "lake"
     quiet: bool = False
     debug: bool = False
 
@@ -129,7 +135,7 @@ def command(
     return register
 
 
-def _merged(ctx: typer.Context, root: Path | None, *, quiet: bool, debug: bool) -> Settings:
+def _merged(ctx: typer.Context, root: str | None, *, quiet: bool, debug: bool) -> Settings:
     """Combine the options before the command with those after it; the ones after it win."""
     before = ctx.obj if isinstance(ctx.obj, Settings) else Settings()
     # LAKE_ROOT reaches the command's own --root too, and must not beat a --root given before the command.

@@ -13,6 +13,7 @@ from groundlake.errors import LakeNotFoundError
 from groundlake.ground_truth.json_tree import Configuration, JsonTree
 from groundlake.ground_truth.record import MeasurementRecord, ModelSummary, summary_of
 from groundlake.ledger import Ledger, latest_good, refuse_lost_rows
+from groundlake.places import place_of, reachable
 from groundlake.schemas import SubgraphTimings
 from groundlake.store import Lake
 
@@ -131,8 +132,8 @@ class GroundTruthLoader:
     """
 
     def __init__(self, data_dir: str | Path | None = None) -> None:
-        self.data_dir = Path(data_dir) if data_dir is not None else _default_data_dir()
-        if not self.data_dir.is_dir():
+        self.data_dir = place_of(data_dir) if data_dir is not None else _default_data_dir()
+        if not reachable(self.data_dir):
             raise LakeNotFoundError(
                 f"no measurements at {self.data_dir}\n"
                 "give data_dir, set LAKE_ROOT, or run where ./lake or ./calibration_data lies"
@@ -216,7 +217,7 @@ class GroundTruthLoader:
 def _default_data_dir() -> Path:
     named = os.environ.get("LAKE_ROOT")
     if named:
-        return Path(named)
+        return place_of(named)
     lake, tree = Path("lake"), Path("calibration_data")
     # A checkout has an empty ./lake; an unconverted tree beside it is then the better answer.
     return tree if tree.is_dir() and not (lake / "runs").is_dir() else lake
