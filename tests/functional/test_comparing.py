@@ -488,3 +488,14 @@ def test_the_table_of_recall_and_false_alarms_is_written_between_its_markers(tmp
     assert text.count("none: false alarms") == 12
     assert "| normal | 1 % | 10 % | 100.0 | 100.0 |" in text
     assert "| normal | 1 % | 10 % | 100.0 | 100.0 |" in done.stdout
+
+
+def test_names_are_text_in_a_summary(sweeps: Sweeps, cli, tmp_path: Path):
+    name = "<img src=x onerror=alert(1)> [a](b)"
+    for session in ("before", "<b>after"):
+        sweeps.repeats(session, 10.0, model=name)
+    cli("compare", "before", "<b>after", "--summary", "out.md")
+    text = (tmp_path / "out.md").read_text()
+    assert "<" not in text
+    assert r"| &lt;img src=x onerror=alert(1)&gt; \[a\](b) |" in text
+    assert "before → &lt;b&gt;after" in text

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from groundlake.cli.app import ASK, app
-from groundlake.cli.output import Format, FormatOption, OutOption, as_markdown, print_rows
+from groundlake.cli.output import Format, FormatOption, OutOption, as_markdown, plain_in_markdown, print_rows
 from groundlake.cli.settings import Settings, command
 from groundlake.errors import LakeError, UsageError
 
@@ -131,6 +131,6 @@ def _short(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _append(path: Path, title: str, line: str, done: Comparison) -> None:
     """Append what a job summary should show."""
-    parts = [f"## Runs compared: {title}", line, as_markdown(_short(done.rows))]
+    parts = [f"## Runs compared: {plain_in_markdown(title)}", line, as_markdown(_short(done.rows))]
     with path.open("a", encoding="utf-8") as file:
         file.write("\n\n".join(parts) + "\n")

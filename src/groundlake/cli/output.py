@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
+import html
 import json
 import math
+import re
 import shutil
 import sys
 from decimal import Decimal
@@ -27,6 +29,9 @@ ROWS_ON_A_TERMINAL = 200
 
 MAX_CELL = 60
 """Characters of a text cell in a table."""
+
+
+_MARKS = re.compile(r"([\\`*\[\]|])")
 
 
 class Format(str, Enum):
@@ -108,8 +113,13 @@ def as_markdown(frame: pl.DataFrame) -> str:
     """Render rows as a Markdown table, for a job summary."""
     numeric = [dtype.is_numeric() for dtype in frame.dtypes]
     lines = [frame.columns, ["---:" if each else "---" for each in numeric]]
-    lines += [[_cell(value).replace("|", "\\|") for value in row] for row in frame.iter_rows()]
+    lines += [[plain_in_markdown(_cell(value)) for value in row] for row in frame.iter_rows()]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def plain_in_markdown(text: str) -> str:
+    """Return text that Markdown shows as it is, as names of models and devices come from files of others."""
+    return _MARKS.sub(r"\\\1", html.escape(text, quote=False))
 
 
 def _columns_that_fit(widths: list[int], available: int) -> list[int]:

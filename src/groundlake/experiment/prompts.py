@@ -7,6 +7,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from groundlake.documents import load_json
 from groundlake.errors import UsageError
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ def _of_json_lines(text: str, path: Path) -> Iterator[Prompt]:
             continue
         where = f"--prompts {path}, line {number}"
         try:
-            value = json.loads(line)
+            value = load_json(line)
         except json.JSONDecodeError as error:
             raise UsageError(f"{where}: no JSON: {error.msg} at character {error.colno}\n{_FORM}") from None
         yield _prompt(value, where)
@@ -128,7 +129,7 @@ def _of_json_lines(text: str, path: Path) -> Iterator[Prompt]:
 
 def _of_list(text: str, path: Path) -> Iterator[Prompt]:
     try:
-        values = json.loads(text)
+        values = load_json(text)
     except json.JSONDecodeError as error:
         raise UsageError(
             f"--prompts {path}, line {error.lineno}: no JSON: {error.msg} at character {error.colno}"

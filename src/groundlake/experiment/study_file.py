@@ -26,10 +26,10 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
+from groundlake.documents import UniqueKeyLoader
 from groundlake.errors import UsageError
 from groundlake.experiment.plan import TRANSFORMERS
 from groundlake.experiment.settings import UNDECIDED
-from groundlake.hardware.spec import UniqueKeyLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

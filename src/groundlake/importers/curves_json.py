@@ -156,7 +156,7 @@ def _save(path: Path, content: dict[str, Any]) -> int:
     if path.exists():
         try:
             there = json.loads(path.read_text(encoding="utf-8"))
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise LakeError(f"{path}: is there already, and is no JSON ({error})\n{WHAT_TO_DO}") from error
         if not _same(there, content):
             raise LakeError(f"{path}: is there already with other content, and is not overwritten\n{WHAT_TO_DO}")

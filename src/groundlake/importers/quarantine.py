@@ -88,7 +88,7 @@ def known_entries(lake: Lake) -> set[tuple[str, str | None, str]]:
         try:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
             known |= {(row["uri"], row["sha256"], row["code"]) for row in rows}
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise CorruptLakeError(
                 f"{path}: not a file of the quarantine ({error})\nremove it; the next import writes it again"
             ) from error

@@ -25,8 +25,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import yaml
 
+from groundlake.documents import UniqueKeyLoader
 from groundlake.errors import UsageError
-from groundlake.hardware.spec import UniqueKeyLoader
 from groundlake.transition.configuration import variables
 from groundlake.transition.configuration.mistakes import dotted, field_type, find_mistakes, short
 from groundlake.transition.configuration.overrides import read_overrides, typed

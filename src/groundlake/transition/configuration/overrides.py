@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 import yaml
 from pydantic import BaseModel
 
+from groundlake.documents import MOST_LEVELS, TOO_DEEP, UniqueKeyLoader
 from groundlake.errors import UsageError
-from groundlake.hardware.spec import UniqueKeyLoader
 from groundlake.transition.configuration.mistakes import field_type, optional_of
 
 if TYPE_CHECKING:
@@ -32,6 +32,8 @@ def read_overrides(overrides: Sequence[str]) -> dict[str, Any]:
         names = key.strip().split(".")
         if not sign or not all(names):
             raise UsageError(f"--override {key}: wanted a key and a value, such as dataset.n_per_bin=10")
+        if len(names) > MOST_LEVELS:
+            raise UsageError(f"--override {key[:40]}...: {TOO_DEEP}")
         inner = found
         for name in names[:-1]:
             if not isinstance(inner.get(name), dict):

@@ -115,7 +115,7 @@ def read(path: Path) -> Kept | None:
     try:
         head, *outcomes = [json.loads(line) for line in whole]
         version = head.pop("version")
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise _unreadable(path, str(error)) from None
     if version != VERSION:
         raise _unreadable(path, f"version {version}, this program reads {VERSION}")
