@@ -6,19 +6,19 @@ import difflib
 import os
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import duckdb
 
 from groundlake.errors import CorruptLakeError, QueryError
-from groundlake.places import is_remote, let_read
+from groundlake.places import is_remote, let_read, refuse_link
 from groundlake.query_files import quoted
 from groundlake.views import all_views, bind, literal, needed_for
 
 if TYPE_CHECKING:
     import datetime as dt
     from collections.abc import Callable, Iterable
-    from pathlib import Path
 
     import polars as pl
     import pyarrow as pa
@@ -97,7 +97,7 @@ class Answer:
             except duckdb.Error as error:
                 if attempt < ATTEMPTS and isinstance(error, duckdb.IOException):
                     continue
-                raise _translate(error, self.query, views) from error
+                raise _translate(error, self.query, views, self.root) from error
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
 
 
@@ -147,10 +147,14 @@ def _single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
     return str(statements[0].query)
 
 
-def _translate(error: duckdb.Error, query: str, views: Iterable[str]) -> Exception:
+def _translate(error: duckdb.Error, query: str, views: Iterable[str], root: Path) -> Exception:
     """Turn DuckDB's error into ours: torn data, or a query that is wrong."""
     text = str(error)
     path = _PARQUET_PATH.search(text)
+    if isinstance(error, duckdb.PermissionException) and path and path[1] not in query:
+        for step in (Path(path[1]), *Path(path[1]).parents):
+            if root in step.parents:
+                refuse_link(step)
     if path and isinstance(error, (duckdb.IOException, duckdb.InvalidInputException)):
         return CorruptLakeError(
             f"{path[1]}: cannot be read ({text.splitlines()[0]})\n`lake check` lists every such file and what to do"

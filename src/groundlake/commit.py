@@ -20,7 +20,7 @@ from typing_extensions import Self
 from groundlake.errors import LakeEnvironmentError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder, new_id
 from groundlake.parts import Staged, known_of, stage_part, stage_stream
-from groundlake.places import HOW_TO_REACH, is_remote
+from groundlake.places import HOW_TO_REACH, is_remote, refuse_link
 from groundlake.schemas import Runs
 
 if TYPE_CHECKING:
@@ -120,6 +120,8 @@ class Commit:
         final = self._root / leaf_folder(table, keys) / PartName(part, table.version()).file_name
         if self._here:
             return Staged(Path(self._here.name) / f"{new_id()}{STAGED_SUFFIX}", final)
+        for step in final.parents[: len(table.keys()) + 1]:
+            refuse_link(step)
         final.parent.mkdir(parents=True, exist_ok=True)
         return Staged(final.with_name(final.name + STAGED_SUFFIX), final)
 

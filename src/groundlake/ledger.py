@@ -5,6 +5,7 @@ This is the quick way for look-ups: a few small files, cached by their names (pa
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -12,7 +13,7 @@ import polars as pl
 
 from groundlake.errors import CorruptLakeError
 from groundlake.layout import ANCHOR_KEYS, PartName, decode_key, encode_key
-from groundlake.places import files_below, is_remote, names_in, polars_sources
+from groundlake.places import files_below, is_remote, names_in, polars_sources, refuse_link
 from groundlake.schemas import KEYS, Runs
 
 if TYPE_CHECKING:
@@ -72,7 +73,11 @@ class Ledger:
         return rows
 
     def _folder(self, hardware_id: str) -> Path:
-        return self.root / "runs" / f"hardware_id={encode_key(hardware_id)}"
+        table = self.root / "runs"
+        folder = table / f"hardware_id={encode_key(hardware_id)}"
+        refuse_link(table)
+        refuse_link(folder)
+        return folder
 
 
 def current_rows(statements: pl.DataFrame, as_of: dt.datetime | None = None) -> pl.DataFrame:
@@ -243,6 +248,7 @@ def _listed(root: Path, table: type[Table], wanted: Mapping[str, str]) -> Iterat
 def _walk(
     folder: Path, keys: list[str], wanted: Mapping[str, str], found: dict[str, str]
 ) -> Iterator[tuple[dict[str, str], Path]]:
+    refuse_link(folder)
     if not keys:
         for name in _part_names(folder):
             yield found, folder / name
@@ -257,7 +263,17 @@ def _walk(
 
 
 def _part_names(folder: Path) -> tuple[str, ...]:
-    return tuple(sorted(name for name in names_in(folder) if PartName.parse(name)))
+    if is_remote(folder):
+        return tuple(sorted(name for name in names_in(folder) if PartName.parse(name)))
+    try:
+        with os.scandir(folder) as entries:
+            parts = [entry for entry in entries if PartName.parse(entry.name)]
+    except (FileNotFoundError, NotADirectoryError):
+        return ()
+    for entry in parts:
+        if entry.is_symlink():  # known from the listing
+            refuse_link(folder / entry.name)
+    return tuple(sorted(entry.name for entry in parts))
 
 
 def _torn_message(paths: list[Path], error: Exception) -> str:

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from groundlake.errors import LakeEnvironmentError, UsageError
+from groundlake.errors import CorruptLakeError, LakeEnvironmentError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,6 +74,19 @@ def require_folder(place: Path, what: str) -> None:
     if is_remote(place):
         raise UsageError(
             f"{place}: {what} in a folder only; `lake sync {shlex.quote(str(place))} FOLDER` brings it here, and back"
+        )
+
+
+def refuse_link(path: Path) -> None:
+    """Raise where a path in a lake is a link: it may lead anywhere, and what lies there is not the lake's.
+
+    Raises:
+        CorruptLakeError: It is one.
+    """
+    if not is_remote(path) and os.path.islink(path):  # noqa: PTH114 - on the way of every look-up, where it takes half the time
+        raise CorruptLakeError(
+            f"{path}: a link, which is not followed: a lake ends at its folder\n"
+            "put the file or folder itself there, or remove the link; `lake check` lists every such link"
         )
 
 

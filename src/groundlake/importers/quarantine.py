@@ -10,6 +10,7 @@ import polars as pl
 
 from groundlake.commit import write_atomically
 from groundlake.errors import CorruptLakeError
+from groundlake.places import refuse_link
 from groundlake.schemas import Quarantine
 from groundlake.views import QUARANTINE_FOLDER
 
@@ -84,6 +85,7 @@ def known_entries(lake: Lake) -> set[tuple[str, str | None, str]]:
         CorruptLakeError: A file of the quarantine cannot be read; the message names it.
     """
     known = set()
+    refuse_link(lake.root / QUARANTINE_FOLDER)
     for path in sorted((lake.root / QUARANTINE_FOLDER).glob("*.jsonl")):
         try:
             rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]

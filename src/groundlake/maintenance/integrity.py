@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from groundlake.errors import CorruptLakeError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, anchor_path
 from groundlake.ledger import UNREADABLE, current_rows, leaf_files, read_parts
+from groundlake.maintenance.links import links
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
 
 if TYPE_CHECKING:
@@ -49,6 +50,12 @@ def inspect(root: Path) -> list[Finding]:
     Raises:
         FileNotFoundError: A file vanished under the check, because a compaction merged it; check again.
     """
+    linked = [
+        Finding("foreign", str(path), f"a link to {path.readlink()}, which is not followed", UNLINK)
+        for path in links(root)
+    ]
+    if linked:
+        return linked  # whether the rest is sound cannot be said before they are gone
     before = _statements(root)
     findings: list[Finding] = []
     sound: dict[str, list[Path]] = {}
@@ -86,9 +93,7 @@ def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
             "remove it once no writer is running; it is invisible",
         )
     if path.is_symlink():
-        return Finding(
-            "foreign", str(path), f"a link to {path.readlink()}", "put the file itself there, or remove the link"
-        )
+        return Finding("foreign", str(path), f"a link to {path.readlink()}", UNLINK)
     part = PartName.parse(path.name)
     if part is None or len(path.relative_to(root).parts) != len(table.keys()) + 2:
         return Finding("foreign", str(path), "no part of this lake has such a name or place", "move it out of the lake")
@@ -138,6 +143,7 @@ def _is_anchor(root: Path, table: type[Table], path: Path) -> bool:
     return path.parent in [root / folder for folder in anchor_folders(table)]
 
 
+UNLINK = "put what it leads to there itself, or remove the link; then check again"
 RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from groundlake.commit import sync_folders
+from groundlake.places import refuse_link
 from groundlake.views import QUARANTINE_FOLDER
 
 if TYPE_CHECKING:
@@ -37,12 +38,13 @@ def repair(root: Path, findings: Iterable[Finding]) -> list[Moved]:
 
     Args:
         root: The lake.
-        findings: What checks found.
+        findings: What checks found. Of a link, it is the link that is moved, not what it leads to.
     """
+    refuse_link(root / QUARANTINE_FOLDER)
     moved = []
     for finding in findings:
         was = Path(finding.where)
-        if finding.code not in SET_ASIDE or not was.is_file():
+        if finding.code not in SET_ASIDE or not (was.is_symlink() or was.is_file()):
             continue
         now = _free(root / QUARANTINE_FOLDER / FOLDER / was.relative_to(root))
         now.parent.mkdir(parents=True, exist_ok=True)

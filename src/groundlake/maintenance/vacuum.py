@@ -11,6 +11,8 @@ from groundlake.errors import UsageError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, decode_key
 from groundlake.ledger import live_statements
 from groundlake.maintenance.ledger_files import compact_ledger
+from groundlake.maintenance.links import links
+from groundlake.places import refuse_link
 from groundlake.schemas import FACT_TABLES, TABLES
 
 if TYPE_CHECKING:
@@ -79,12 +81,15 @@ def vacuum(
 
     Raises:
         UsageError: The grace period is too short for writers.
+        CorruptLakeError: A link is among the files, or a part of the ledger cannot be read. Nothing was removed.
     """
     if older_than_s < SHORTEST_GRACE_S and not (nobody_writes or dry_run):
         raise UsageError(
             f"--older-than {older_than_s:g}s: a writer at work could lose what it has not committed yet; the shortest "
             f"is {SHORTEST_GRACE_S / 60:g}m\nwhere no writer runs on any machine, give --nobody-writes with it"
         )
+    for link in links(root):
+        refuse_link(link)
     # Files before the ledger: what is committed in between is in the ledger, and not in the list.
     files = list(_files(root))
     parts = {name: _Parts.of(ledger.all_rows(name)) for name in ledger.hardware_ids()}
