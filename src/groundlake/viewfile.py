@@ -138,5 +138,8 @@ def ensure_quarantine(root: Path) -> None:
     """Keep the quarantine's glob from being empty, so that the view sees the first entry without being made anew."""
     anchor = root / QUARANTINE_FOLDER / "-.jsonl"
     if not anchor.exists():
-        anchor.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            anchor.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise environment_error(error, root) from error
         write_atomically(anchor, b"")

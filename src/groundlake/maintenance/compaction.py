@@ -191,22 +191,15 @@ def compact(
         return None
     part = new_id()
     moved = planned.statements.select("run_id", "part").unique()
-    rows_of: Counter[tuple[str, str]] = Counter()
-    files: dict[StagedFile, list[str]] = {}
-    merged = 0
-    with Commit(root) as commit:
-        for leaf in planned.leaves:
-            found: Counter[str] = Counter()
-            file = commit.stage_stream(leaf.table, part, leaf.keys, _merged(leaf, moved, part, found))
-            if file is not None:  # None where all that lies there is of runs that do not move
-                files[file] = list(found)
-            rows_of.update({(leaf.table.table_name(), run_id): count for run_id, count in found.items()})
-            merged += len(leaf.paths)
-            on_progress(merged, planned.files_before)
-        _refuse_loss(planned.statements, rows_of)
-        placed = planned.statements.with_columns(placement=pl.col("placement") + 1, part=pl.lit(part))
-        commit.stage(Runs, new_id(), leaves(Runs, with_files(placed, files)))
-        commit.publish()
+    try:
+        with Commit(root) as commit:
+            files, rows_of = _stage(commit, planned, moved, part, on_progress)
+            _refuse_loss(planned.statements, rows_of)
+            placed = planned.statements.with_columns(placement=pl.col("placement") + 1, part=pl.lit(part))
+            commit.stage(Runs, new_id(), leaves(Runs, with_files(placed, files)))
+            commit.publish()
+    except _VanishedError as error:
+        raise FileNotFoundError(str(error)) from error
     return Compacted(
         hardware_id,
         runs=moved["run_id"].n_unique(),
@@ -215,6 +208,28 @@ def compact(
         bytes_before=planned.bytes_before,
         bytes_after=sum(file.size_bytes for file in files),
     )
+
+
+class _VanishedError(Exception):
+    """A part is gone that is to be merged. A commit would take a missing file for a folder that cannot be written."""
+
+
+def _stage(
+    commit: Commit, planned: Plan, moved: pl.DataFrame, part: str, on_progress: Callable[[int, int], None]
+) -> tuple[dict[StagedFile, list[str]], Counter[tuple[str, str]]]:
+    """Write the merged part of each leaf folder; returns the runs in each file, and the rows of each table and run."""
+    rows_of: Counter[tuple[str, str]] = Counter()
+    files: dict[StagedFile, list[str]] = {}
+    merged = 0
+    for leaf in planned.leaves:
+        found: Counter[str] = Counter()
+        file = commit.stage_stream(leaf.table, part, leaf.keys, _merged(leaf, moved, part, found))
+        if file is not None:  # None where all that lies there is of runs that do not move
+            files[file] = list(found)
+        rows_of.update({(leaf.table.table_name(), run_id): count for run_id, count in found.items()})
+        merged += len(leaf.paths)
+        on_progress(merged, planned.files_before)
+    return files, rows_of
 
 
 def _movable(statements: pl.DataFrame) -> pl.DataFrame:
@@ -239,8 +254,8 @@ def _merged(leaf: Leaf, moved: pl.DataFrame, part: str, rows_of: Counter[str]) -
                 kept = rows.join(moved, on=["run_id", "part"], how="semi", maintain_order="left")
                 rows_of.update(dict(kept.group_by("run_id").len().iter_rows()))
                 yield table.to_arrow(kept.with_columns(part=pl.lit(part)).select(stored))
-        except FileNotFoundError:
-            raise
+        except FileNotFoundError as error:
+            raise _VanishedError(str(path)) from error
         except UNREADABLE as error:
             raise CorruptLakeError(
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); nothing was merged\n"

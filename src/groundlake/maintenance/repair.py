@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from groundlake.commit import sync_folders
+from groundlake.commit import environment_error, sync_folders
 from groundlake.places import refuse_link
 from groundlake.views import QUARANTINE_FOLDER
 
@@ -39,6 +39,9 @@ def repair(root: Path, findings: Iterable[Finding]) -> list[Moved]:
     Args:
         root: The lake.
         findings: What checks found. Of a link, it is the link that is moved, not what it leads to.
+
+    Raises:
+        LakeEnvironmentError: A file may not be moved; those before it were.
     """
     refuse_link(root / QUARANTINE_FOLDER)
     moved = []
@@ -47,9 +50,14 @@ def repair(root: Path, findings: Iterable[Finding]) -> list[Moved]:
         if finding.code not in SET_ASIDE or not (was.is_symlink() or was.is_file()):
             continue
         now = _free(root / QUARANTINE_FOLDER / FOLDER / was.relative_to(root))
-        now.parent.mkdir(parents=True, exist_ok=True)
-        was.rename(now)
-        sync_folders([was.parent, now.parent], root)
+        try:
+            now.parent.mkdir(parents=True, exist_ok=True)
+            was.rename(now)
+            sync_folders([was.parent, now.parent], root)
+        except FileNotFoundError:
+            continue  # a compaction was quicker, or another repair
+        except OSError as error:
+            raise environment_error(error, root) from error
         moved.append(Moved(was, now))
     return moved
 

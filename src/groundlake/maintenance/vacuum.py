@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from groundlake.commit import SHORTEST_GRACE_S
-from groundlake.errors import UsageError
+from groundlake.commit import SHORTEST_GRACE_S, environment_error
+from groundlake.errors import LakeEnvironmentError, UsageError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, decode_key
 from groundlake.ledger import live_statements
 from groundlake.maintenance.ledger_files import compact_ledger
@@ -82,6 +83,7 @@ def vacuum(
     Raises:
         UsageError: The grace period is too short for writers.
         CorruptLakeError: A link is among the files, or a part of the ledger cannot be read. Nothing was removed.
+        LakeEnvironmentError: Files may not be removed.
     """
     if older_than_s < SHORTEST_GRACE_S and not (nobody_writes or dry_run):
         raise UsageError(
@@ -101,21 +103,29 @@ def vacuum(
         if code == "orphan" and not known.known:
             without_ledger.append(path)
         elif code is not None:
-            dead.append(Dead(path, code, status.st_size, now - max(status.st_mtime, status.st_ctime)))
+            age_s = max(0.0, now - max(status.st_mtime, status.st_ctime))  # a clock may have been set back
+            dead.append(Dead(path, code, status.st_size, age_s))
     old = tuple(each for each in dead if each.age_s >= older_than_s)
     if not dry_run:
-        for each in old:
-            each.path.unlink(missing_ok=True)
+        try:
+            for each in old:
+                each.path.unlink(missing_ok=True)
+        except OSError as error:
+            raise environment_error(error, root) from error
         _forget_places(root, ledger, {path.name.partition(".")[0] for _, path, _ in files}, old)
     return Vacuumed(old, tuple(each for each in dead if each.age_s < older_than_s), tuple(without_ledger))
 
 
 def _forget_places(root: Path, ledger: Ledger, listed: set[str], removed: Iterable[Dead]) -> None:
-    """Drop the statements of the ledger whose rows were placed anew, and of whose old place no file is left."""
+    """Drop the statements of the ledger whose rows were placed anew, and of whose old place no file is left.
+
+    They do no harm. On a full disk, which a vacuum is to help, they stay until the next one.
+    """
     gone = {each.path.name.partition(".")[0] for each in removed if each.code == "superseded"}
     for name in ledger.hardware_ids():
         nowhere = {part for part in ledger.all_rows(name)["part"] if part not in listed}
-        compact_ledger(root, ledger, name, 2, gone=gone | nowhere)
+        with suppress(LakeEnvironmentError):
+            compact_ledger(root, ledger, name, 2, gone=gone | nowhere)
 
 
 def _files(root: Path) -> Iterator[tuple[type[Table], Path, os.stat_result]]:
