@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     import polars as pl
 
 PROGRAM = Path(__file__).parent / "programs" / "chaos.py"
-ACTIONS = ("write", "migrate", "compact", "vacuum", "views")
+ACTIONS = ("write", "ingest", "migrate", "compact", "vacuum", "views")
 HARMLESS = {"leftover", "orphan"}
-KILLS = int(os.environ.get("CHAOS_KILLS", "15"))
+KILLS = int(os.environ.get("CHAOS_KILLS", "18"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
 
 
@@ -65,11 +65,14 @@ def test_killing_whatever_changes_a_lake_loses_nothing(
         assert (each["unreadable"], each["errors"]) == ("", [])
         assert (each["lost"], each["doubled"], each["torn"], each["disagree"]) == ([], 0, [], False)
         assert set(each["findings"]) <= HARMLESS
+        assert each["view_file"] in (None, "agrees")
+    assert any(each["view_file"] for each in rounds)
+    assert any(each["imported"] for each in rounds)
     last = rounds[-1]
     assert last["runs"] > 0
     kinds = ", ".join(f"{action} {count}" for action, count in sorted(counted.items()))
     figure(
         "`kill -9` at random moments",
-        f"{len(rounds)} kills ({kinds}): 0 lakes unreadable, 0 acknowledged runs lost, 0 doubled, 0 torn; "
-        f"{last['runs']} runs written and {last['imported']} imported in the end",
+        f"{len(rounds)} kills ({kinds}): 0 lakes unreadable, 0 acknowledged runs lost, 0 doubled, 0 torn, "
+        f"0 view files unreadable; {last['runs']} runs written and {last['imported']} imported in the end",
     )

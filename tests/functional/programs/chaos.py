@@ -19,13 +19,18 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import duckdb
+
 sys.path.insert(0, str(Path(__file__).parent))
 from writer import POWER_ROWS, TIMINGS_ROWS, one_run
 
+import groundlake.cli
+import groundlake.importers
 import groundlake.maintenance.compaction
 import groundlake.maintenance.deep
 import groundlake.maintenance.vacuum
-import groundlake.viewfile  # noqa: F401 - in the process that is forked, so that each round begins at once
+import groundlake.viewfile
+from groundlake.layout import new_id
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -33,6 +38,10 @@ if TYPE_CHECKING:
 
 MOST_NEWS = 4
 LONGEST_S = 0.1
+COMMANDS_LONGEST_S = 0.6
+COUNTED = ("subgraph_timings", "power_timeseries")
+NO_RUNS = ("started", "begun", "ended")
+IMPORTED_ROWS = 3
 
 
 def write(lake: Lake, say: Callable[[str], None]) -> None:
@@ -41,11 +50,39 @@ def write(lake: Lake, say: Callable[[str], None]) -> None:
 
 
 def migrate(lake: Lake, say: Callable[[str], None]) -> None:
-    """Import a folder of v2.0 measurement files, of which most are there already."""
-    from groundlake.importers import migrate_v1
+    """Run the command that imports a tree of v2.0 measurement files, all of them new."""
+    command(say, "migrate-v1", new_tree(lake), "--root", lake.root)
 
-    migrate_v1(lake, [Path(os.environ["CHAOS_V1"])])
-    say("migrated")
+
+def ingest(lake: Lake, say: Callable[[str], None]) -> None:
+    """Run the command that ingests a tree of measurement files; it merges the ledger and writes the views too."""
+    command(say, "ingest", "--from", new_tree(lake), "--root", lake.root)
+
+
+def command(say: Callable[[str], None], *words: object) -> None:
+    """Run `lake` in this process, as its own program does; its output goes nowhere."""
+    say("begun")
+    for stream in (1, 2):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream)
+    sys.argv = ["lake", *map(str, words)]
+    try:
+        groundlake.cli.main()
+    except SystemExit as ended:
+        if ended.code:
+            raise RuntimeError(f"{sys.argv[1]} ended with {ended.code}") from None
+    say("ended")
+
+
+def new_tree(lake: Lake) -> Path:
+    """Copy the tree of measurement files for a device that no lake has."""
+    device = new_id()
+    folder = lake.root.with_name("trees") / device
+    for path in Path(os.environ["CHAOS_V1"]).rglob("*.json"):
+        text = path.read_text().replace('"dev"', f'"{device}"').replace('"run_id": "', f'"run_id": "{device}-')
+        there = folder / device / path.relative_to(os.environ["CHAOS_V1"]).relative_to("dev")
+        there.parent.mkdir(parents=True, exist_ok=True)
+        there.write_text(text)
+    return folder
 
 
 def compact(lake: Lake, say: Callable[[str], None]) -> None:
@@ -68,7 +105,7 @@ def views(lake: Lake, say: Callable[[str], None]) -> None:
     lake.bind_views()
 
 
-ACTIONS = {"write": write, "migrate": migrate, "compact": compact, "vacuum": vacuum, "views": views}
+ACTIONS = {"write": write, "migrate": migrate, "ingest": ingest, "compact": compact, "vacuum": vacuum, "views": views}
 
 
 def forked(work: Callable[[Callable[[str], None]], None]) -> tuple[int, int]:
@@ -110,7 +147,7 @@ def killed(root: str, action: str, news: int, after_s: float) -> tuple[list[str]
     os.waitpid(child, 0)
     words = [*begin.decode().splitlines(), *heard(reading)]
     errors = [word for word in words if word.startswith("ERROR")]
-    runs = [word for word in words[1:] if word not in ("started", "migrated") and not word.startswith("ERROR")]
+    runs = [word for word in words if word not in NO_RUNS and not word.startswith("ERROR")]
     return runs, errors
 
 
@@ -125,22 +162,24 @@ def looked(root: str, *, thoroughly: bool) -> dict[str, object]:
         counted = {name: dict(lake.frame(name).group_by("run_id").len().iter_rows()) for name in COUNTED}
         shown = lake.runs().filter(lake.runs()["schema_version"].is_null())["run_id"].to_list()
         seen = {"direct": counted["subgraph_timings"], "power": counted["power_timeseries"], "shown": shown}
-        seen |= {"findings": [], "sql": None, "imported": lake.runs().height - len(shown)}
+        others = set(lake.runs()["run_id"]) - set(shown)
+        seen |= {"findings": [], "sql": None, "imported": len(others)}
+        seen["torn"] = sorted(run for run in others if counted["subgraph_timings"].get(run) != IMPORTED_ROWS)
         if thoroughly:
             query = (
                 "select r.run_id, count(t.run_id) from runs r left join subgraph_timings t using (run_id) group by 1"
             )
             seen["sql"] = dict(lake.sql(query).rows())
+            if lake.view_file.exists():
+                with duckdb.connect(str(lake.view_file), read_only=True) as connection:
+                    seen["view_file"] = dict(connection.sql(query).fetchall())
             seen["findings"] = sorted({finding.code for finding in lake.check()})
         say(json.dumps(seen))
 
     child, reading = forked(work)
+    (said,) = heard(reading) or ["{}"]  # before it ends: it says more than a pipe holds
     os.waitpid(child, 0)
-    (said,) = heard(reading) or ["{}"]
     return {"error": said} if said.startswith("ERROR") else json.loads(said)
-
-
-COUNTED = ("subgraph_timings", "power_timeseries")
 
 
 def main(root: str, kills: int, seed: int, actions: list[str]) -> None:
@@ -149,9 +188,10 @@ def main(root: str, kills: int, seed: int, actions: list[str]) -> None:
     acknowledged: set[str] = set()
     for number in range(kills):
         action = actions[number % len(actions)]
-        runs, errors = killed(root, action, chance.randrange(MOST_NEWS), chance.uniform(0, LONGEST_S))
+        longest_s = COMMANDS_LONGEST_S if action in ("migrate", "ingest") else LONGEST_S
+        runs, errors = killed(root, action, chance.randrange(MOST_NEWS), chance.uniform(0, longest_s))
         acknowledged |= set(runs)
-        seen = looked(root, thoroughly=number % 10 == 9 or number == kills - 1)
+        seen = looked(root, thoroughly=action == "views" or number == kills - 1)
         shown = set(seen.get("shown", ()))
         direct, power = seen.get("direct", {}), seen.get("power", {})
         told = {
@@ -160,8 +200,10 @@ def main(root: str, kills: int, seed: int, actions: list[str]) -> None:
             "errors": errors,
             "lost": sorted(acknowledged - shown),
             "doubled": len(seen.get("shown", ())) - len(shown),
-            "torn": sorted(run for run in shown if (direct.get(run), power.get(run)) != (TIMINGS_ROWS, POWER_ROWS)),
+            "torn": sorted(run for run in shown if (direct.get(run), power.get(run)) != (TIMINGS_ROWS, POWER_ROWS))
+            + seen.get("torn", []),
             "disagree": seen.get("sql") is not None and seen["sql"] != direct,
+            "view_file": None if "view_file" not in seen else "agrees" if seen["view_file"] == direct else "differs",
             "findings": seen.get("findings", []),
             "runs": len(shown),
             "imported": seen.get("imported", 0),
