@@ -35,7 +35,7 @@ _UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _LISTS_VIEWS = re.compile(r"^\s*show\b|information_schema|duckdb_(views|columns|tables)|pg_catalog", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z_]\w*")
 _DAMAGE = re.compile(r"TProtocolException|TTransportException|ZSTD|decompress|corrupt", re.IGNORECASE)
-_PARQUET_PATH = re.compile(r"(/[^\"\n]*?\.parquet)")
+_PARQUET_PATH = re.compile(r"((?:s3:/)?/[^\"\n]*?\.parquet)")
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,14 @@ import pytest
 from bucket_server import BUCKET, BucketServer
 
 from groundlake import Lake
-from groundlake.errors import LakeEnvironmentError, LakeNotFoundError, QueryError, RunExistsError, UsageError
+from groundlake.errors import (
+    CorruptLakeError,
+    LakeEnvironmentError,
+    LakeNotFoundError,
+    QueryError,
+    RunExistsError,
+    UsageError,
+)
 from groundlake.ground_truth import GroundTruthLoader
 from groundlake.places import place_of
 from groundlake.schemas import TABLES
@@ -163,6 +170,17 @@ def test_a_question_reads_its_lake_and_nothing_else_of_the_bucket(bucket_lake: L
     (other / "secret.parquet").write_bytes(b"PAR1")
     with pytest.raises(QueryError, match="reads the files of its lake and no others"):
         bucket_lake.sql(f"select * from read_parquet('{other}/secret.parquet')").rows()
+
+
+def test_a_torn_part_is_named(bucket_lake: Lake, timings):
+    fill(bucket_lake, timings)
+    torn = max((bucket_lake.root / "subgraph_timings" / "hardware_id=other").glob("**/*.parquet"))
+    torn.write_bytes(b"PAR1 and nothing more")
+    with pytest.raises(CorruptLakeError, match=str(torn)):
+        bucket_lake.sql("select * from subgraph_timings").rows()
+    with pytest.raises(CorruptLakeError, match=str(torn)):
+        bucket_lake.frame("subgraph_timings", hardware_id="other")
+    assert bucket_lake.frame("subgraph_timings", hardware_id="board/a b").height == 6
 
 
 def test_the_command_line_reads_a_bucket_and_says_what_it_cannot_do_there(bucket_lake: Lake, cli, timings):
