@@ -91,8 +91,8 @@ class Answer:
             try:
                 with open_connection(self.root) as connection:
                     confine(connection, self.root)
-                    statement = _single_query(connection, self.query)
-                    bind(connection, views, views if _LISTS_VIEWS.search(statement) else _named(statement, views))
+                    statement = single_query(connection, self.query)
+                    bind(connection, views, named_in(statement, views))
                     return fetch(connection.sql(statement))
             except duckdb.Error as error:
                 if attempt < ATTEMPTS and isinstance(error, duckdb.IOException):
@@ -127,16 +127,23 @@ def confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
         connection.execute(f"SET {setting}")
 
 
-def _named(statement: str, views: dict[str, View]) -> list[str]:
+def named_in(statement: str, views: dict[str, View]) -> list[str]:
     """Views that a statement may read: every word that is a view's name, since binding one too many does no harm.
 
-    (DuckDB's own list of table names needs the tables to exist.)
+    (DuckDB's own list of table names needs the tables to exist.) All of them, where it asks what views there are.
     """
+    if _LISTS_VIEWS.search(statement):
+        return list(views)
     return needed_for({word.lower() for word in _WORD.findall(statement)}, views)
 
 
-def _single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """Return the one statement of a query, refusing anything that is not a question."""
+def single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+    """Return the one statement of a query, refusing anything that is not a question.
+
+    Raises:
+        QueryError: It is none, several, or one that changes something.
+        duckdb.ParserException: It is no SQL.
+    """
     statements = connection.extract_statements(query)
     if len(statements) != 1 or statements[0].type not in _QUESTIONS:
         kinds = ", ".join(statement.type.name for statement in statements) or "nothing"

@@ -13,7 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from groundlake.errors import CorruptLakeError, LakeEnvironmentError, UsageError
+from groundlake.errors import CorruptLakeError, LakeEnvironmentError, MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ def place_of(root: str | Path) -> Path:
 
     Raises:
         UsageError: It cannot be the root of a lake.
-        LakeEnvironmentError: It is in object storage, and what reads that is not installed.
+        MissingDependencyError: It is in object storage, and what reads that is not installed.
     """
     if is_remote(root):
         return cast("Path", root)
@@ -55,7 +55,10 @@ def _prefix(scheme: str, name: str) -> Path:
     try:
         from upath import UPath
     except ModuleNotFoundError as error:
-        raise LakeEnvironmentError(f"s3://{name}: {error.name} is missing; pip install 'groundlake[s3]'") from error
+        raise MissingDependencyError(
+            f"s3://{name}: object storage cannot be read (the module {error.name} is missing)\n"
+            "install what reads it with: pip install 'groundlake[s3]'"
+        ) from error
     # Listings are never kept: another writer may have added to them.
     return cast("Path", UPath(f"s3://{bucket}/{prefix}", use_listings_cache=False))
 

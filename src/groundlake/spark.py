@@ -11,22 +11,35 @@
 Spark lists a table's files when its view is made, so call `bind` again to see what was written since. Spark plans a
 view with all views below it at once: your own SQL over `estimator_accuracy` may need a deeper stack than the usual one,
 which `spark.driver.extraJavaOptions=-Xss4m` gives.
+
+`lake sql --engine spark` asks one query of a session of its own.
 """
 
 from __future__ import annotations
 
+import logging
 import os
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+import re
+import sys
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
+import duckdb
 import polars as pl
 
-from groundlake.errors import LakeNotFoundError, MissingDependencyError
+from groundlake.answer import named_in, open_connection, single_query
+from groundlake.errors import LakeNotFoundError, MissingDependencyError, QueryError
+from groundlake.places import place_of, require_folder
 from groundlake.query_files import PARAMS, named_query
 from groundlake.schemas import FACT_TABLES, Quarantine, Runs
-from groundlake.views import QUARANTINE_FOLDER, all_views, scalar_columns
+from groundlake.views import QUARANTINE_FOLDER, all_views, needed_for, scalar_columns
 
 if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
     from pyspark.sql import DataFrame, SparkSession
 
     from groundlake.schemas import Table
@@ -44,7 +57,33 @@ RAW = "_parts"
 """Ends the names of the raw relations, the only ones that Spark and DuckDB define differently."""
 
 
-def bind(session: SparkSession, root: str | Path = "lake") -> list[str]:
+_OF_ALL = {
+    "spark.sql.session.timeZone": "UTC",
+    "spark.ui.enabled": "false",
+    "spark.ui.showConsoleProgress": "false",
+    "spark.log.level": "ERROR",
+    "spark.driver.extraJavaOptions": "-Xss4m",  # plans of views over views are deep
+}
+_OF_ONE_MACHINE = {
+    "spark.master": "local[*]",
+    "spark.driver.bindAddress": "127.0.0.1",
+    "spark.driver.host": "127.0.0.1",
+    "spark.driver.memory": "3g",
+    "spark.sql.shuffle.partitions": "8",  # 200 small tasks for each step would take most of the time
+    "spark.sql.warehouse.dir": "/nonexistent",  # nothing is kept: no folder of Spark's beside the lake
+}
+"""What a session of our own is told, unless Spark's own settings say something."""
+
+_CALLS_JAVA = re.compile(r"\b(reflect|java_method|try_reflect)\s*\(", re.IGNORECASE)
+
+
+def bind(
+    session: SparkSession,
+    root: str | Path = "lake",
+    *,
+    names: Iterable[str] | None = None,
+    as_of: dt.datetime | None = None,
+) -> list[str]:
     """Create or replace a temporary view for every view of the lake.
 
     The ledger's files are listed before those of any fact table: facts listed first can miss rows that a compaction
@@ -53,6 +92,8 @@ def bind(session: SparkSession, root: str | Path = "lake") -> list[str]:
     Args:
         session: A session of Spark 4.3 or newer, which knows QUALIFY.
         root: The data root of the lake, on a path that all executors see.
+        names: Only these, and what they read.
+        as_of: Show what had been recorded by this time (naive UTC).
 
     Returns:
         Names of the views, in the order in which they were made.
@@ -62,20 +103,101 @@ def bind(session: SparkSession, root: str | Path = "lake") -> list[str]:
         LakeNotFoundError: There is no such folder.
     """
     _require_pyspark()
-    folder = Path(os.path.abspath(root))  # noqa: PTH100 - resolve() would follow a link that may move later
+    folder = place_of(root)
+    require_folder(folder, "Spark reads a lake")
     if not folder.is_dir():
         raise LakeNotFoundError(f"{folder}: there is no lake here; give the folder that holds runs/")
+    views = all_views(folder, as_of)
+    wanted = views if names is None else needed_for(names, views)
     tables: list[type[Table]] = [Runs, *FACT_TABLES.values()]
-    for table in tables:
-        parts(session, folder, table).createOrReplaceTempView(table.table_name() + RAW)
-    _quarantine(session, folder).createOrReplaceTempView(Quarantine.table_name())
-    made = [*(table.table_name() + RAW for table in tables), Quarantine.table_name()]
+    contracts = {table.table_name() + RAW: table for table in tables}
+    made = [name for name in contracts if name in wanted]
+    for name in made:
+        parts(session, folder, contracts[name]).createOrReplaceTempView(name)
+    if Quarantine.table_name() in wanted:
+        _quarantine(session, folder).createOrReplaceTempView(Quarantine.table_name())
+        made.append(Quarantine.table_name())
     own = _element_views()
-    for name, view in all_views(folder).items():
+    for name in wanted:
         if name not in made:
-            session.sql(own.get(name, view.sql)).createOrReplaceTempView(name)
+            session.sql(own.get(name, views[name].sql)).createOrReplaceTempView(name)
             made.append(name)
     return made
+
+
+def ask(root: Path, text: str, as_of: dt.datetime | None = None) -> pl.DataFrame:
+    """Answer one query on Spark, as `Lake.sql` does on DuckDB: in the session that is there, or a new one.
+
+    A new one is of `spark.master`, where `spark-defaults.conf` names one, else of this machine's cores.
+
+    Raises:
+        MissingDependencyError: pyspark or Java is not installed.
+        LakeNotFoundError: There is no such folder.
+        QueryError: It is no single SELECT that both engines can read, or Spark refuses it.
+    """
+    _require_pyspark()
+    from pyspark.errors import PySparkException
+
+    with open_connection() as parser:
+        try:
+            query = single_query(parser, text)
+        except duckdb.Error as error:
+            raise QueryError(f"{error}\nwhat both engines read is asked of Spark") from error
+    calls = _CALLS_JAVA.search(query)
+    if calls:
+        raise QueryError(f"{calls[1]} runs Java, and a query only reads the lake; leave it out")
+    session = _session()
+    logging.getLogger("SQLQueryContextLogger").disabled = True  # pyspark prints an error with its stack, then raises it
+    try:
+        session.conf.set("spark.sql.runSQLOnFiles", "false")  # no file but those of the lake
+        bind(session, root, names=named_in(query, all_views(root, as_of)), as_of=as_of)
+        return cast("pl.DataFrame", pl.from_arrow(session.sql(query).toArrow()))
+    except PySparkException as error:
+        raise QueryError(_first_line(error)) from error
+
+
+def _first_line(error: Exception) -> str:
+    """What Spark says of a query, without its advice, plan and stack."""
+    return next(iter(str(error).splitlines()), type(error).__name__)[:500]
+
+
+def _session() -> SparkSession:
+    """Return the session that is there, or begin one that says little and keeps to this machine's address."""
+    from pyspark import SparkConf
+    from pyspark.errors import PySparkRuntimeError
+    from pyspark.sql import SparkSession
+
+    there = SparkSession.getActiveSession()
+    if there is not None:
+        return there
+    configured = SparkConf()
+    builder = SparkSession.builder.appName("groundlake")
+    for name, value in (_OF_ALL if configured.contains("spark.master") else _OF_ALL | _OF_ONE_MACHINE).items():
+        if not configured.contains(name):
+            builder = builder.config(name, value)
+    with tempfile.TemporaryFile("w+") as said:
+        try:
+            with _errors_into(said.fileno()):
+                return builder.getOrCreate()
+        except PySparkRuntimeError as error:
+            said.seek(0)
+            last = (said.read().splitlines() or [_first_line(error)])[-1][:300]
+            raise MissingDependencyError(
+                f"Spark does not start: {last}\nit needs Java 17 or newer: install it, or set JAVA_HOME"
+            ) from error
+
+
+@contextmanager
+def _errors_into(descriptor: int) -> Iterator[None]:
+    """Lead what processes that begin meanwhile say on stderr somewhere else: Java greets at length."""
+    sys.stderr.flush()
+    kept = os.dup(2)
+    try:
+        os.dup2(descriptor, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
 
 
 def query(session: SparkSession, name: str, **parameters: object) -> DataFrame:

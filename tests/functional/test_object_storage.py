@@ -222,5 +222,5 @@ def test_a_bucket_that_is_not_there_or_does_not_answer_is_told(reached: BucketSe
 
 def test_without_the_extra_the_message_says_what_to_install(cli, tmp_path):
     (tmp_path / "upath.py").write_text("raise ModuleNotFoundError('no upath', name='upath')")
-    missing = cli("sql", "select 1", "--root", "s3://bucket/lake", code=5, PYTHONPATH=str(tmp_path))
+    missing = cli("sql", "select 1", "--root", "s3://bucket/lake", code=3, PYTHONPATH=str(tmp_path))
     assert "pip install 'groundlake[s3]'" in missing.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from enum import Enum
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -33,6 +34,13 @@ SUBGRAPH_COLUMNS = (
 )
 
 
+class Engine(str, Enum):
+    """What can run a query."""
+
+    DUCKDB = "duckdb"
+    SPARK = "spark"
+
+
 _COMMENT = re.compile(r"--[^=]*\s")
 
 
@@ -49,11 +57,20 @@ def sql(
     settings: Settings,
     query: Annotated[str, typer.Argument(help="One SELECT; `select * from help` lists the views.")],
     as_of: AsOfOption = None,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="What runs it: DuckDB in this process, or a session of Spark.")
+    ] = Engine.DUCKDB,
     form: FormatOption = Format.TABLE,
     output: OutOption = None,
 ) -> None:
     """Ask a question in SQL: `lake sql "select * from model_summary"`."""
-    print_rows(settings.lake_as_of(as_of).sql(query).pl(), form, output)
+    lake = settings.lake_as_of(as_of)
+    if engine is Engine.SPARK:
+        from groundlake import spark
+
+        print_rows(spark.ask(lake.root, query, lake.as_of), form, output)
+        return
+    print_rows(lake.sql(query).pl(), form, output)
 
 
 @command(app, ASK)
