@@ -190,7 +190,10 @@ def test_the_command_line_reads_a_bucket_and_says_what_it_cannot_do_there(bucket
     refused = cli("check", "--root", str(bucket_lake.root), code=2).stderr
     assert "in a folder only" in refused
     assert f"lake sync '{bucket_lake.root}'" in refused
-    assert cli("report", "--root", str(bucket_lake.root), "-o", "report.html", code=0).stdout
+    assert cli("report", "--root", str(bucket_lake.root), "-o", "report.html").stdout
+    assert cli("init", "--root", f"{bucket_lake.root}/new").stdout == f"{bucket_lake.root}/new  (data)\n"
+    assert cli("sql", "select count(*) as n from runs", "--root", f"{bucket_lake.root}/new", "--format", "csv").stdout
+    assert f"location: {bucket_lake.root}/*" in cli("export", "odcs", "--root", str(bucket_lake.root)).stdout
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from groundlake.cli.app import KEEP, START, app
 from groundlake.cli.settings import Settings, command, how_to_ask
+from groundlake.places import is_remote
 
 
 @command(app, START)
@@ -11,7 +12,9 @@ def init(settings: Settings) -> None:
     """Make an empty lake and its view file; does nothing to a lake that is there."""
     lake = settings.lake
     lake.create()
-    print(f"{lake.root}  (data)\n{lake.bind_views(only_if_stale=True)}  (views)")
+    print(f"{lake.root}  (data)")
+    if not is_remote(lake.root):
+        print(f"{lake.bind_views(only_if_stale=True)}  (views)")
 
 
 @command(app, KEEP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from groundlake.cli.app import KEEP, START, app
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command, how_to_ask
 from groundlake.errors import LakeError, UsageError
+from groundlake.places import is_remote
 
 if TYPE_CHECKING:
     from groundlake.importers import ImportReport, MigrationReport
@@ -68,6 +70,36 @@ def v2_json(
     print("\n".join(report.lines()))
 
 
+@command(export, KEEP)
+def odcs(
+    settings: Settings,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="The file, which is replaced. [default: stdout]"),
+    ] = None,
+    table: Annotated[
+        list[str] | None, typer.Option("--table", metavar="NAME", help="Only this table; repeatable.")
+    ] = None,
+) -> None:
+    """Write the contracts of the tables as YAML of the Open Data Contract Standard, for catalogues and other tools."""
+    import yaml
+
+    from groundlake.commit import write_atomically
+    from groundlake.direct import contract_named
+    from groundlake.odcs import data_contract
+    from groundlake.schemas import TABLES
+
+    document = data_contract(settings.lake, [contract_named(name) for name in table or TABLES])
+    text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, width=120)
+    if output is None:
+        print(text, end="")
+        return
+    if not output.absolute().parent.is_dir() or output.is_dir():
+        raise UsageError(f"--output {output}: give a file in a folder that exists")
+    write_atomically(output, text.encode(), "--output")
+    settings.remark(f"{output}: {len(document['schema'])} tables")
+
+
 def print_report(
     settings: Settings, report: MigrationReport | ImportReport, *, dry_run: bool, view: str = "model_summary"
 ) -> None:
@@ -83,6 +115,11 @@ def print_report(
 
 def finish(settings: Settings, lake: Lake, view: str = "model_summary") -> None:
     """End work that wrote runs: merge a ledger that has become loose, write the view file, say how to ask for them."""
+    if is_remote(lake.root):
+        settings.remark(
+            f'data in {lake.root}\nask: lake --root {shlex.quote(str(lake.root))} sql "select * from {view}"'
+        )
+        return
     lake.compact_runs(at_least=LOOSE_LEDGER_FILES)
     path = lake.bind_views(only_if_stale=True)
     settings.remark(f"data in {lake.root}, views in {path}\n{how_to_ask(path, view)}")
