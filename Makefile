@@ -38,10 +38,11 @@ endif
 PIP := $(BIN)/python -m pip install $(shell [ -t 2 ] || echo -q) -c .venv/constraints.txt
 STAMP := .venv/.setup-$(TORCH)
 SPARK_STAMP := .venv/.spark
+READERS_STAMP := .venv-readers/.installed
 PYTEST := $(BIN)/python -m pytest -n $(JOBS)
 CATEGORIES := unit contract property functional conformance gpu
 
-.PHONY: help setup ingest views test $(CATEGORIES:%=test-%) test-slow test-all test-chaos coverage check fix docs bench wheel clean
+.PHONY: help setup ingest views test $(CATEGORIES:%=test-%) test-slow test-all test-chaos test-readers coverage check fix docs bench wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -94,6 +95,12 @@ $(SPARK_STAMP): $(STAMP)
 	@$(PIP) -e '.[spark]'
 	@touch $@
 
+# Notebooks and data browsers want other versions of what groundlake uses.
+$(READERS_STAMP):
+	@$(PYTHON) -m venv .venv-readers
+	@.venv-readers/bin/pip install --quiet harlequin==2.17.0 marimo==0.25.2 polars pyarrow
+	@touch $@
+
 # Exit code 1 of `lake ingest` means that it ran and a part was set aside: the summary is still worth showing, and the
 # code is handed on. Everything else ends here.
 ingest: $(STAMP) ## measure this machine (or import FROM=), write the lake, show model_summary
@@ -144,6 +151,10 @@ test-chaos: $(STAMP) ## kills, writers at once and random orders at full length 
 	@RELIABILITY_PAGE=docs/reliability.md CHAOS_KILLS=1000 CHAOS_WRITERS=32 CHAOS_COMMITS=100 CHAOS_EXAMPLES=100 \
 	  CHAOS_STEPS=50 CHAOS_CASES=5000 $(BIN)/python -m pytest tests/functional/test_chaos.py \
 	  tests/functional/test_concurrency.py tests/functional/test_fuzz.py tests/property/test_lake_machine.py $(ARGS)
+
+test-readers: $(SPARK_STAMP) $(READERS_STAMP) ## every reader of docs/readers.md beside a writer; renews that page
+	@READERS_PAGE=docs/readers.md READERS_PYTHON=$(abspath .venv-readers/bin/python) LAKE_REQUIRE=readers,spark \
+	  $(BIN)/python -m pytest -m slow tests/functional/test_readers.py $(ARGS)
 
 coverage: $(STAMP) ## the tests of `make test` with a coverage report
 	@$(PYTEST) -m "not slow" --cov --cov-report=term-missing:skip-covered $(ARGS)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, cast
 from typing_extensions import Self
 
 from groundlake.errors import LakeEnvironmentError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder, new_id
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder, new_id, while_written
 from groundlake.parts import Staged, known_of, stage_part, stage_stream
 from groundlake.places import HOW_TO_REACH, is_remote, refuse_link
 from groundlake.schemas import Runs
@@ -123,7 +123,7 @@ class Commit:
         for step in final.parents[: len(table.keys()) + 1]:
             refuse_link(step)
         final.parent.mkdir(parents=True, exist_ok=True)
-        return Staged(final.with_name(final.name + STAGED_SUFFIX), final)
+        return Staged(while_written(final), final)
 
     def _known(self, staged: Staged) -> StagedFile:
         return known_of(staged.temporary, staged.final.relative_to(self._root).as_posix())
@@ -246,19 +246,19 @@ def ensure_anchor(root: Path, table: type[Table]) -> None:
         return
     if is_remote(root):
         with TemporaryDirectory(prefix="groundlake-") as here:
-            staged = Staged(Path(here) / final.name, final)
-            stage_part(staged.temporary, table.to_arrow(table.empty_frame()))
-            send([staged])
+            anchor = Staged(Path(here) / final.name, final)
+            stage_part(anchor.temporary, table.to_arrow(table.empty_frame()))
+            send([anchor])
         return
     final.parent.mkdir(parents=True, exist_ok=True)
-    staged = Staged(final.with_name(f"{new_id()}.{final.name}{STAGED_SUFFIX}"), final)
-    stage_part(staged.temporary, table.to_arrow(table.empty_frame()))
+    anchor = Staged(while_written(final.with_name(f"{new_id()}.{final.name}")), final)
+    stage_part(anchor.temporary, table.to_arrow(table.empty_frame()))
     try:
-        publish(staged)
+        publish(anchor)
     except FileExistsError:
         pass  # another writer was quicker
     finally:
-        staged.temporary.unlink(missing_ok=True)
+        anchor.temporary.unlink(missing_ok=True)
     sync_folders([final.parent], root)
 
 

@@ -21,11 +21,21 @@ from groundlake.schemas.base import ANCHOR_KEY, FORMER_ANCHOR_KEY, HIVE_NULL, MA
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from pathlib import Path
 
     from groundlake.schemas import Table
 
 STAGED_SUFFIX = ".tmp"
 """Ends the name of a file that is being written; DuckDB's and polars' globs take dot-files but not this."""
+
+
+def while_written(final: Path) -> Path:
+    """Name a file for the time it is written: nobody who reads the folder takes it for a part.
+
+    DuckDB, polars and Spark are told to take `*.parquet`; pyarrow and pandas take every name without a dot before it.
+    """
+    return final.with_name(f".{final.name}{STAGED_SUFFIX}")
+
 
 _PART_FILE = re.compile(r"^(?P<part>[0-9A-Za-z_-]+)\.v(?P<version>[0-9]{2,})\.parquet$")
 
