@@ -39,10 +39,11 @@ PIP := $(BIN)/python -m pip install $(shell [ -t 2 ] || echo -q) -c .venv/constr
 STAMP := .venv/.setup-$(TORCH)
 SPARK_STAMP := .venv/.spark
 READERS_STAMP := .venv-readers/.installed
+PEERS_STAMP := .venv-peers/.setup
 PYTEST := $(BIN)/python -m pytest -n $(JOBS)
 CATEGORIES := unit contract property functional conformance gpu
 
-.PHONY: help setup ingest views test $(CATEGORIES:%=test-%) test-slow test-all test-chaos test-readers coverage check fix docs bench wheel clean
+.PHONY: help setup ingest views test $(CATEGORIES:%=test-%) test-slow test-all test-chaos test-readers coverage check fix docs bench bench-scale wheel clean
 
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  make %-17s %s\n", $$1, $$2 }' Makefile
@@ -179,6 +180,17 @@ bench: $(STAMP) ## run the benchmarks; docs/benchmarks.md has figures of a past 
 	$(BIN)/python benchmarks/transition.py
 	$(BIN)/python benchmarks/transition_run.py
 
+bench-scale: $(STAMP) $(PEERS_STAMP) ## time lakes of up to 100,000 runs beside other stores (half an hour); see docs/scale.md
+	@$(BIN)/python benchmarks/scale.py $(ARGS)
+
+# A store that cannot be installed is left out of the comparison, which names it.
+$(PEERS_STAMP): benchmarks/peers/requirements.txt
+	@echo "bench-scale: downloads about 270 MB of other stores into .venv-peers (less what pip has cached)"
+	@$(PYTHON) -m venv .venv-peers
+	@.venv-peers/bin/python -m pip install -q -r $< || grep -v '^#' $< | while read -r package; do \
+	  .venv-peers/bin/python -m pip install -q "$$package" || echo "bench-scale: goes on without $$package" >&2; done
+	@touch $@
+
 wheel: $(STAMP) ## build sdist and wheel into dist/, try the wheel in an empty environment without torch
 	rm -rf dist build
 	$(BIN)/python -m build -q --outdir dist .
@@ -192,4 +204,4 @@ wheel: $(STAMP) ## build sdist and wheel into dist/, try the wheel in an empty e
 clean: ## remove build outputs and caches (never lake/, incoming/ or .venv)
 	rm -rf build dist src/*.egg-info htmlcov .coverage .coverage.* .pytest_cache .mypy_cache .ruff_cache \
 	  .hypothesis .import_linter_cache
-	find . \( -name .venv -o -name .git -o -path ./lake -o -path ./incoming \) -prune -o -name __pycache__ -type d -exec rm -rf {} +
+	find . \( -name ".venv*" -o -name .git -o -path ./lake -o -path ./incoming \) -prune -o -name __pycache__ -type d -exec rm -rf {} +

@@ -34,6 +34,7 @@ import commits
 import corpus
 import figures
 import power
+import results
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -289,8 +290,6 @@ def main() -> None:
     print(show(rows, size), flush=True)
     of_power = power.measure(power.Settings(options.rows, options.rounds, options.seconds))
     print(f"\n{figures.show(of_power)}")
-    output: Path = options.output
-    output.mkdir(exist_ok=True)
     result = {
         "cpu": platform.processor() or platform.machine(),
         "cores": os.cpu_count(),
@@ -301,8 +300,7 @@ def main() -> None:
         "rows": [asdict(row) | {"ratio": row.ratio} for row in rows],
         "power": [asdict(figure) for figure in of_power],
     }
-    path = output / f"{machine_fingerprint()}.json"
-    path.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    results.keep(options.output / f"{machine_fingerprint()}.json", result)
 
 
 if __name__ == "__main__":
