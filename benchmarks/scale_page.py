@@ -20,11 +20,14 @@ QUESTIONS = {
     "full_scan": "all columns of all rows",
 }
 OURS = {
-    **QUESTIONS,
+    "listing": "listing the files of the timings",
+    "all_summaries": QUESTIONS["all_summaries"],
     "one_configuration": "one configuration, open `GroundTruthLoader`",
     "first_look_up": "the same, loader just made",
     "one_configuration_by_view": "one configuration, all its runs, `lake.db`",
-    "listing": "listing the files of the timings",
+    "by_operation": QUESTIONS["by_operation"],
+    "one_column": QUESTIONS["one_column"],
+    "full_scan": QUESTIONS["full_scan"],
 }
 STORES = {
     "lake, before": "lake, before compaction",
@@ -49,7 +52,7 @@ def page(result: dict[str, Any], name: str) -> str:
     sizes = scale["sizes"]
     return TEMPLATE.read_text(encoding="utf-8").format(
         name=name,
-        software=", ".join(_software(scale)),
+        software=_software(scale),
         note=f" {scale['note'].rstrip('.')}." if scale["note"] else "",
         targets=_targets(scale["targets"]),
         sizes=_sizes(sizes),
@@ -62,17 +65,18 @@ def page(result: dict[str, Any], name: str) -> str:
     )
 
 
-def _software(scale: dict[str, Any]) -> list[str]:
+def _software(scale: dict[str, Any]) -> str:
     own = scale["software"]
     others = {
-        f"{package} {version} beside them"
+        f"{package} {version}"
         for size in scale["sizes"]
         for name, found in size["peers"].items()
         if not name.startswith("parquet")
         for package, version in found.get("software", {}).items()
     }
     names = {"python_version": "Python", "duckdb": "DuckDB", "polars": "polars", "pyarrow": "pyarrow"}
-    return [*(f"{name} {own[key]}" for key, name in names.items()), *sorted(others)]
+    lake = ", ".join(f"{name} {own[key]}" for key, name in names.items())
+    return f"{lake}; the other stores with {', '.join(sorted(others))}" if others else lake
 
 
 def _sizes(sizes: Sequence[dict[str, Any]]) -> str:
@@ -162,15 +166,16 @@ def _appends(appends: dict[str, Any]) -> str:
     for key, found in appends.items():
         name = STORES[key].partition(",")[0]
         if "missing" in found:
-            rows.append([name, f"not measured: {found['missing']}", "", "", "", ""])
+            rows.append([name, f"not measured: {found['missing']}", "", "", "", "", ""])
             continue
         acknowledged = f"{found['acknowledged']} of {found['asked']}"
         times = ["" if found[key] is None else _time(found[key]) for key in ("p50_ms", "p95_ms")]
+        cpu = _time(found["cpu_ms"]) if found.get("cpu_ms") else ""
         read, promised = found["rows_read"], found["rows_acknowledged"]
         back = "all" if read == promised else f"{read:,} of {promised:,}"
         reasons = {reason.removeprefix("at the first: ").partition(":")[0] for reason in found["errors"]}
-        rows.append([name, acknowledged, *times, back, ", ".join(sorted(reasons))])
-    return _table(["", "acknowledged", "p50", "p95", "rows read back", "refused with"], rows)
+        rows.append([name, acknowledged, *times, cpu, back, ", ".join(sorted(reasons))])
+    return _table(["", "acknowledged", "p50", "p95", "processor time of each", "rows read back", "refused with"], rows)
 
 
 def _targets(targets: Iterable[dict[str, Any]]) -> str:
@@ -186,8 +191,8 @@ def _measured(value: float, unit: str) -> str:
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    lines = [f"| {' | '.join(line)} |" for line in (head, *rows)]
+    return "\n".join([lines[0], "|---" * len(head) + "|", *lines[1:]])
 
 
 def _time(ms: float) -> str:

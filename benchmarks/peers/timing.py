@@ -8,7 +8,7 @@ import statistics
 import time
 from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,6 +38,7 @@ class Appends:
     """What became of appends by several processes.
 
     Attributes:
+        cpu_ms: Processor time of an append, the mean; what it would take at least on a machine without waiting.
         warmed: Appends that went well before the ones that count, one of each process at most.
         errors: First lines of what was refused, with their numbers.
     """
@@ -46,6 +47,7 @@ class Appends:
     acknowledged: int
     p50_ms: float | None
     p95_ms: float | None
+    cpu_ms: float
     warmed: int
     errors: dict[str, int]
 
@@ -69,14 +71,15 @@ def append_together(opened: Callable[[], Callable[[], object]], writers: int = W
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(writers, context, initializer=_meet, initargs=(context.Barrier(writers),)) as pool:
         found = list(pool.map(_write, [opened] * writers, [each] * writers))
-    times = sorted(time_s * 1000 for times, _, _ in found for time_s in times)
-    errors = sum((refused for _, refused, _ in found), Counter[str]())
+    times = sorted(time_s * 1000 for one in found for time_s in one.times_s)
+    errors = sum((one.errors for one in found), Counter[str]())
     return Appends(
         asked=writers * each,
         acknowledged=len(times),
         p50_ms=statistics.median(times) if times else None,
         p95_ms=times[int(0.95 * (len(times) - 1))] if times else None,
-        warmed=sum(warm for _, _, warm in found),
+        cpu_ms=sum(one.cpu_s for one in found) * 1000 / (writers * each),
+        warmed=sum(one.warm for one in found),
         errors=dict(errors),
     )
 
@@ -89,28 +92,37 @@ def _meet(barrier: Any) -> None:  # noqa: ANN401 - multiprocessing names no type
     _started.append(barrier)
 
 
-def _write(opened: Callable[[], Callable[[], object]], count: int) -> tuple[list[float], Counter[str], bool]:
-    """One process: its times in seconds, what was refused, and whether the first append went well."""
-    times: list[float] = []
-    errors: Counter[str] = Counter()
+@dataclass
+class _Writer:
+    """What one process saw: seconds of its appends, what was refused, and whether the first append went well."""
+
+    times_s: list[float] = field(default_factory=list)
+    errors: Counter[str] = field(default_factory=Counter)
+    warm: bool = False
+    cpu_s: float = 0.0
+
+
+def _write(opened: Callable[[], Callable[[], object]], count: int) -> _Writer:
+    found = _Writer()
     append: Callable[[], object] | None = None
-    warm = False
     try:
         append = opened()
         append()
-        warm = True
+        found.warm = True
     except Exception as error:  # noqa: BLE001 - whatever a store refuses with is what is counted
-        errors[f"at the first: {_first_line(error)}"] += 1
+        found.errors[f"at the first: {_first_line(error)}"] += 1
     _started[0].wait(START_S)
+    before_s = time.process_time()
     for _ in range(count):
         start = time.perf_counter()
         try:
             append = append or opened()
             append()
-            times.append(time.perf_counter() - start)
+            found.times_s.append(time.perf_counter() - start)
         except Exception as error:  # noqa: BLE001 - the same
-            errors[_first_line(error)] += 1
-    return times, errors, warm
+            found.errors[_first_line(error)] += 1
+    found.cpu_s = time.process_time() - before_s
+    return found
 
 
 def _first_line(error: Exception) -> str:
