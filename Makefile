@@ -180,7 +180,7 @@ bench: $(STAMP) ## run the benchmarks; docs/benchmarks.md has figures of a past 
 	$(BIN)/python benchmarks/transition.py
 	$(BIN)/python benchmarks/transition_run.py
 
-bench-scale: $(STAMP) $(PEERS_STAMP) ## time lakes of up to 100,000 runs beside other stores (half an hour); see docs/scale.md
+bench-scale: $(STAMP) $(PEERS_STAMP) ## time large lakes beside other stores (half an hour); figures in docs/scale.md
 	@$(BIN)/python benchmarks/scale.py $(ARGS)
 
 # A store that cannot be installed is left out of the comparison, which names it.
