@@ -42,6 +42,9 @@ FILES_WORTH_THREADS = 8
 STAGING_THREADS = 4
 SENDING_THREADS = 8
 
+FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+"""Errors of a disk that has no room."""
+
 _NO_HARD_LINKS = {errno.EPERM, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EMLINK, errno.ENOSYS}
 
 

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 STAGED_SUFFIX = ".tmp"
 """Ends the name of a file that is being written; DuckDB's and polars' globs take dot-files but not this."""
 
+_FROM_RSYNC = re.compile(r"^\..+\.parquet\.[0-9A-Za-z]{6}$")
+"""What rsync calls a file while it arrives; globs do not take it for a part."""
+
 
 def while_written(final: Path) -> Path:
     """Name a file for the time it is written: nobody who reads the folder takes it for a part.
@@ -57,6 +60,11 @@ class PartName:
         """Read a file name; None where it is not the name of a part."""
         match = _PART_FILE.match(file_name)
         return cls(match["part"], int(match["version"])) if match else None
+
+
+def is_unpublished(file_name: str) -> bool:
+    """Whether a file has the name of one that is being written, or that a killed writer left behind."""
+    return file_name.endswith(STAGED_SUFFIX) or _FROM_RSYNC.match(file_name) is not None
 
 
 def new_id() -> str:

@@ -48,6 +48,8 @@ def place_of(root: str | Path) -> Path:
 
 def _prefix(scheme: str, name: str) -> Path:
     bucket, _, prefix = name.strip("/").partition("/")
+    if scheme == "ssh":
+        raise UsageError(f"ssh://{name}: `lake sync` and `lake ingest --from` read a lake there; others need it here")
     if scheme != "s3" or not bucket or not prefix:
         raise UsageError(f"{scheme}://{name}: a lake lies in a folder, or below a prefix: s3://bucket/prefix")
     if re.search(r"[*?\[\]\\]|//", name):

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING
 
 import polars as pl
 import pytest
+from bucket_server import BUCKET, BucketServer
+from ssh_server import SshServer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,6 +52,44 @@ def duckdb_binary(need: Callable[..., None]) -> str:
     found = str(beside) if beside.exists() else shutil.which("duckdb")
     need("duckdb-cli", present=found is not None, reason="the duckdb command line is not installed: make setup")
     return str(found)
+
+
+@pytest.fixture(scope="session")
+def bucket_server() -> Iterator[BucketServer]:
+    """A server of object storage."""
+    pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'groundlake[s3]'")
+    pytest.importorskip("moto", reason="moto is not installed: pip install 'groundlake[dev]'")
+    with BucketServer() as server:
+        yield server
+
+
+@pytest.fixture
+def reached(bucket_server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> BucketServer:
+    """The server, with a bucket, which clients of this process ask."""
+    import s3fs
+
+    for name, value in bucket_server.environment().items():
+        monkeypatch.setenv(name, value)
+    if not s3fs.S3FileSystem(use_listings_cache=False).exists(BUCKET):
+        s3fs.S3FileSystem(use_listings_cache=False).mkdir(BUCKET)
+    return bucket_server
+
+
+@pytest.fixture(scope="session")
+def ssh_server(tmp_path_factory: pytest.TempPathFactory, need: Callable[..., None]) -> Iterator[SshServer]:
+    """An sshd on loopback that lets the user of the tests in."""
+    for tool in ("rsync", "ssh", "ssh-keygen", "sshd"):
+        need("ssh", present=SshServer.tool(tool) is not None, reason=f"{tool} is not installed")
+    with SshServer(tmp_path_factory.mktemp("ssh")) as server:
+        need("ssh", present=server.lets_in(), reason=f"sshd lets nobody in here: {server.said()}")
+        yield server
+
+
+@pytest.fixture
+def over_ssh(ssh_server: SshServer, monkeypatch: pytest.MonkeyPatch) -> SshServer:
+    """The same, which this process and its children reach without further ado."""
+    monkeypatch.setenv("LAKE_SSH", ssh_server.command())
+    return ssh_server
 
 
 class Shell:

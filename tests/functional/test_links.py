@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from groundlake.errors import CorruptLakeError
-from groundlake.importers import merge_lake
 from groundlake.store import Lake
+from groundlake.sync import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +58,7 @@ def test_nothing_behind_a_link_is_read_written_or_removed(
         lambda: lake.sql("select count(*) from subgraph_timings").rows(),
         lambda: Lake(lake.root).compact(),
         lambda: Lake(lake.root).vacuum(older_than_s=0, nobody_writes=True),
-        lambda: merge_lake(Lake(tmp_path / "other"), Lake(lake.root)),
+        lambda: sync(lake.root, tmp_path / "other"),
     ]
     if name != "a part":
         doings.append(lambda: Lake(lake.root).write(RUN, subgraph_timings=timings(2)))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
-from bucket_server import BUCKET, BucketServer
+from bucket_server import BUCKET
 
 from groundlake import Lake
 from groundlake.errors import (
@@ -24,34 +24,16 @@ from groundlake.places import place_of
 from groundlake.schemas import TABLES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     import polars as pl
+    from bucket_server import BucketServer
 
 RUN = {"hardware_id": "board/a b", "model": "net=100%", "precision": "fp32", "batch": 4, "total_latency_ms": 4.0}
 
 
 pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'groundlake[s3]'")
 pytest.importorskip("moto", reason="moto is not installed: pip install 'groundlake[dev]'")
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[BucketServer]:
-    """A server with a bucket."""
-    with BucketServer() as server:
-        yield server
-
-
-@pytest.fixture
-def reached(server: BucketServer, monkeypatch: pytest.MonkeyPatch) -> BucketServer:
-    """The server, which clients of this process ask."""
-    import s3fs
-
-    for name, value in server.environment().items():
-        monkeypatch.setenv(name, value)
-    if not s3fs.S3FileSystem(use_listings_cache=False).exists(BUCKET):
-        s3fs.S3FileSystem(use_listings_cache=False).mkdir(BUCKET)
-    return server
 
 
 @pytest.fixture

@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, invariant, rule
 from stopping import Clock
 
-from groundlake.importers import merge_lake
 from groundlake.store import Lake
+from groundlake.sync import sync
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -144,7 +144,7 @@ class TwoLakes(RuleBasedStateMachine):
         """Bring in the other lake; what either withdrew is withdrawn in both."""
         other = "left" if name == "right" else "right"
         if self.lake(other).hardware_ids() or self.withdrawn[other]:
-            merge_lake(self.lake(name), self.lake(other))
+            sync(self.folder / other, self.folder / name)
             self.withdrawn[name] |= self.withdrawn[other]
             both = {**self.shown[other], **self.shown[name]}
             self.shown[name] = {run: rows for run, rows in both.items() if run not in self.withdrawn[name]}

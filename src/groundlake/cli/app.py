@@ -13,7 +13,7 @@ from groundlake.cli.settings import Debug, Quiet, Root, Settings
 START, ASK, ESTIMATE, MEASURE, KEEP = "Start", "Ask", "Estimate", "Measure", "Keep"
 
 ORDER = (
-    *("init", "ingest", "migrate-v1"),
+    *("init", "ingest", "migrate-v1", "sync"),
     *("sql", "query", "ls", "show", "plot", "report"),
     *("estimates", "validate", "compare"),
     *("experiment",),

@@ -40,7 +40,12 @@ def ingest(
     settings: Settings,
     hw: Annotated[str | None, typer.Option("--hw", metavar="ID", help="Hardware id.", show_default="detected")] = None,
     folder: Annotated[
-        Path | None, typer.Option("--from", metavar="DIR", help="Import a lake folder or v1/v2 JSON, measure nothing.")
+        str | None,
+        typer.Option(
+            "--from",
+            metavar="PLACE",
+            help="Import a lake or v1/v2 JSON, measure nothing: a folder, ssh://user@host/path or s3://bucket/prefix.",
+        ),
     ] = None,
     sweep: Annotated[
         Sweep, typer.Option("--sweep", help="What to measure unless the next options say so.")
@@ -153,12 +158,10 @@ def ingest(
     Ctrl-C stops behind the current run; the same command goes on later (with --repeat, give it a --session).
     """
     if folder is not None:
-        if tz and (folder / "runs").is_dir():
-            raise UsageError(f"--tz {tz[0]}: {folder} is a lake, whose times are UTC already; leave it out")
         _import(settings, folder, hw, tz or [], dry_run=dry_run)
         return
     if tz:
-        raise UsageError(f"--tz {tz[0]}: a zone is for imported dates; give it with --from DIR, or leave it out")
+        raise UsageError(f"--tz {tz[0]}: a zone is for imported dates; give it with --from PLACE, or leave it out")
     from groundlake.hardware.target import choose_target
     from groundlake.measure.cooldown import Cooldown
     from groundlake.measure.plan import SweepSettings, configurations
@@ -244,10 +247,10 @@ def _measure(
         )
 
 
-def _import(settings: Settings, folder: Path, hardware_id: str | None, zones: list[str], *, dry_run: bool) -> None:
+def _import(settings: Settings, folder: str, hardware_id: str | None, zones: list[str], *, dry_run: bool) -> None:
     from groundlake.importers import Zones, import_folder
 
-    parsed = Zones.parse(zones)
+    parsed = Zones.parse(zones) if zones else None
     with progress("import", quiet=settings.quiet) as show:
         report = import_folder(
             settings.lake, folder, hardware_id=hardware_id, zones=parsed, dry_run=dry_run, on_progress=show

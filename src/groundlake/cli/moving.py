@@ -16,8 +16,9 @@ from groundlake.errors import LakeError, UsageError
 from groundlake.places import is_remote
 
 if TYPE_CHECKING:
-    from groundlake.importers import ImportReport, MigrationReport
+    from groundlake.importers import MigrationReport
     from groundlake.store import Lake
+    from groundlake.sync import SyncReport
 
 LOOSE_LEDGER_FILES = 32
 """At this many ledger files of one hardware id, an import or a sweep ends by merging them."""
@@ -54,6 +55,32 @@ def migrate_v1(
     if report_file:
         report_file.write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     print_report(settings, report, dry_run=dry_run)
+
+
+@command(app, START, "sync")
+def sync_(
+    settings: Settings,
+    source: Annotated[str, typer.Argument(metavar="SRC", help="Where from.")],
+    destination: Annotated[str, typer.Argument(metavar="DST", help="Where to; made when missing.")],
+    hw: Annotated[str | None, typer.Option("--hw", metavar="ID", help="Only this hardware id.")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be copied, and write nothing.")] = False,
+) -> None:
+    """Copy to one lake what another has and it lacks: checked, the ledger last, nothing overwritten or removed.
+
+    Each is a folder, s3://bucket/prefix, or ssh://user@host/path (rsync on both machines); not both are on other
+    machines. The same command goes on where it was stopped. In both directions, it makes both lakes equal.
+    """
+    from groundlake.store import Lake
+    from groundlake.sync import sync
+    from groundlake.sync.places import SSH
+
+    with progress("sync", quiet=settings.quiet) as show:
+        report = sync(source, destination, hardware_id=hw, dry_run=dry_run, on_progress=show)
+    print("\n".join(report.lines()))
+    if dry_run:
+        print("dry run: nothing was written")
+    elif not destination.lower().startswith(SSH):
+        finish(settings, Lake(destination))
 
 
 @command(export, KEEP, "v2-json")
@@ -101,7 +128,7 @@ def odcs(
 
 
 def print_report(
-    settings: Settings, report: MigrationReport | ImportReport, *, dry_run: bool, view: str = "model_summary"
+    settings: Settings, report: MigrationReport | SyncReport, *, dry_run: bool, view: str = "model_summary"
 ) -> None:
     """Print what an import did, end it tidily, and say by the exit code whether input was set aside."""
     print("\n".join(report.lines()))

@@ -65,7 +65,7 @@ def look_into(
     for done, (table, keys, path) in enumerate(files, start=1):
         name = path.relative_to(root).as_posix()
         with_checksum += name in recorded
-        findings += _tampered(path, recorded.get(name)) or _broken(table, keys, path)
+        findings += tampered(path, recorded.get(name)) or broken(table, keys, path)
         on_progress(done, len(files))
     present = {path.relative_to(root).as_posix() for _, _, path in files}
     findings += [
@@ -103,7 +103,8 @@ def _readable(ledger: Ledger, hardware_id: str) -> pl.DataFrame:
     return pl.concat(frames)
 
 
-def _tampered(path: Path, recorded: tuple[int, str] | None) -> list[Finding]:
+def tampered(path: Path, recorded: tuple[int, str] | None) -> list[Finding]:
+    """Hold the bytes of a part to what the ledger says of them, where it says anything: size and hash."""
     if recorded is None:
         return []
     known = known_of(path, path.name)
@@ -114,7 +115,7 @@ def _tampered(path: Path, recorded: tuple[int, str] | None) -> list[Finding]:
     return [Finding("tampered", str(path), what, RESTORE)]
 
 
-def _broken(table: type[Table], keys: Mapping[str, str], path: Path) -> list[Finding]:
+def broken(table: type[Table], keys: Mapping[str, str], path: Path) -> list[Finding]:
     """Hold the rows of a part to its contract; what a newer groundlake wrote is not known here."""
     name = PartName.parse(path.name)
     typed = {key: int(value) if key == "batch" else value for key, value in keys.items()}

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from groundlake.errors import CorruptLakeError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, anchor_path
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, anchor_path, is_unpublished
 from groundlake.ledger import UNREADABLE, current_rows, leaf_files, read_parts
 from groundlake.maintenance.links import links
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
@@ -85,7 +85,7 @@ def inspect(root: Path) -> list[Finding]:
 
 def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
     """Say what is wrong with one file of a table's folder, if anything is: its name, its pages, its footer."""
-    if path.name.endswith(STAGED_SUFFIX):
+    if is_unpublished(path.name):
         return Finding(
             "leftover",
             str(path),

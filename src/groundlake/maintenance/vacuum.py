@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from groundlake.commit import SHORTEST_GRACE_S, environment_error
 from groundlake.errors import LakeEnvironmentError, UsageError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, decode_key
+from groundlake.layout import PartName, anchor_folders, decode_key, is_unpublished
 from groundlake.ledger import live_statements
 from groundlake.maintenance.ledger_files import compact_ledger
 from groundlake.maintenance.links import links
@@ -135,7 +135,7 @@ def _files(root: Path) -> Iterator[tuple[type[Table], Path, os.stat_result]]:
         for path in sorted((root / name).rglob("*")) if (root / name).is_dir() else ():
             is_part = PartName.parse(path.name) is not None
             in_place = len(path.relative_to(root).parts) == len(table.keys()) + 2
-            if not in_place or not (is_part or path.name.endswith(STAGED_SUFFIX)):
+            if not in_place or not (is_part or is_unpublished(path.name)):
                 continue  # not ours: `check` names it, and nobody but its owner removes it
             try:
                 status = path.lstat()
@@ -162,7 +162,7 @@ class _Parts:
 
 
 def _why_dead(path: Path, table: type[Table], parts: _Parts) -> str | None:
-    if path.name.endswith(STAGED_SUFFIX):
+    if is_unpublished(path.name):
         return "leftover"
     if table.table_name() not in FACT_TABLES:
         return None  # the ledger's own files are removed by those who merge them
