@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from groundlake import Lake, MeasurementRecord
+from groundlake.importers import import_folder
 from groundlake.stats.timed import timed_subgraph
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from ssh_server import SshServer
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 ENVIRONMENT = Path(sys.executable).parent
@@ -159,6 +162,18 @@ def test_a_folder_with_odd_characters_is_imported_and_runs_nothing(make: Make) -
     make("ingest", f"FROM={ODD}")
     assert measured(make.folder) == [("dev_a", 1, 1.25)]
     assert not (make.folder / "pwned").exists()
+
+
+@pytest.mark.slow
+def test_a_lake_is_ingested_from_another_machine(make: Make, over_ssh: SshServer, tmp_path: Path) -> None:
+    put_json(tmp_path / "device/tree")
+    import_folder(Lake(tmp_path / "device/lake"), tmp_path / "device/tree")
+    make.environment["LAKE_SSH"] = over_ssh.command()
+    for summary in ("1 new runs; 2 parts copied", "0 new runs; 0 parts copied"):
+        out = make("ingest", "HW=dev_a", f"FROM={over_ssh.address(tmp_path / 'device/lake')}").stdout
+        assert out.startswith(summary)
+        assert "resnet18" in out
+    assert measured(make.folder) == [("dev_a", 1, 1.25)]
 
 
 def test_what_lies_in_incoming_is_taken_for_its_hardware_id(make: Make) -> None:

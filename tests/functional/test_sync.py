@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -25,6 +26,9 @@ if TYPE_CHECKING:
 
 RUN = {"hardware_id": "dev", "precision": "fp32", "model": "net=100% a", "batch": 1}
 KINDS = ("folder", "bucket", "ssh")
+long = pytest.mark.parametrize(
+    "elsewhere", ["folder", "bucket", pytest.param("ssh", marks=pytest.mark.slow)], indirect=True
+)
 
 
 @dataclass
@@ -114,6 +118,7 @@ def test_a_lake_goes_somewhere_and_from_there_to_another(elsewhere: Elsewhere, d
         assert sync(*reversed(pair)).parts == 0
 
 
+@long
 def test_what_was_withdrawn_compacted_and_vacuumed_on_either_side_ends_equal(
     elsewhere: Elsewhere, device: Lake, write: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -135,6 +140,7 @@ def test_what_was_withdrawn_compacted_and_vacuumed_on_either_side_ends_equal(
     assert {finding.code for finding in station.check()} <= {"orphan"}
 
 
+@long
 def test_two_devices_and_a_workstation_end_with_one_lake(
     elsewhere: Elsewhere, write: Callable[..., str], tmp_path: Path
 ) -> None:
@@ -153,6 +159,7 @@ def test_two_devices_and_a_workstation_end_with_one_lake(
         assert lake.check() == []
 
 
+@long
 @pytest.mark.parametrize("after", [0, 2, 4])
 def test_a_sync_that_is_killed_goes_on_where_it_was(
     elsewhere: Elsewhere, device: Lake, after: int, tmp_path: Path
@@ -181,8 +188,7 @@ sync({str(device.root)!r}, {elsewhere.address!r}, on_progress=killed)
     report = sync(device.root, elsewhere.address)
     assert (report.parts, report.present) == (6 - published, published)
     assert shown(elsewhere.lake) == shown(device)
-    if isinstance(FolderPlace(tmp_path).local, type(elsewhere.lake.root)):
-        assert [path.name for path in elsewhere.lake.root.iterdir() if path.name.endswith(".tmp")] == []
+    assert [path.name for path in elsewhere.lake.root.iterdir() if path.name.endswith(".tmp")] == []
 
 
 @pytest.mark.parametrize("how", ["torn", "tampered", "gone"])
@@ -218,13 +224,14 @@ def test_the_same_name_with_another_size_is_refused(elsewhere: Elsewhere, device
     sync(device.root, elsewhere.address)
     path = next((device.root / "subgraph_timings/hardware_id=dev").rglob("*.parquet"))
     path.write_bytes(path.read_bytes() + b"more")
-    with pytest.raises(CorruptLakeError, match="same|has .* bytes") as refused:
+    with pytest.raises(CorruptLakeError, match=r"has \d+ bytes") as refused:
         sync(device.root, elsewhere.address)
     name = path.relative_to(device.root).as_posix()
     assert f"{device.root}/{name}" in str(refused.value)
     assert f"{elsewhere.address}/{name}" in str(refused.value)
 
 
+@long
 def test_the_source_may_be_written_to_compacted_and_vacuumed_meanwhile(
     elsewhere: Elsewhere, device: Lake, write: Callable[..., str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -285,7 +292,7 @@ def test_a_file_that_rsync_left_behind_is_a_leftover(device: Lake) -> None:
 def test_one_device_only(elsewhere: Elsewhere, device: Lake) -> None:
     assert sync(device.root, elsewhere.address, hardware_id="other").runs == 1
     assert elsewhere.lake.hardware_ids() == ["other"]
-    with pytest.raises(UsageError, match="no runs of third in .*; there are dev, other"):
+    with pytest.raises(UsageError, match=r"no runs of third in .*; there are dev, other"):
         sync(device.root, elsewhere.address, hardware_id="third")
 
 
@@ -299,7 +306,8 @@ def test_where_no_lake_is_nothing_is_copied(elsewhere: Elsewhere, tmp_path: Path
 def test_a_full_disk_is_told_and_nothing_is_shown(
     device: Lake, timings: Callable[..., pl.DataFrame], disk_of: Callable[[str], Path], cli: Cli
 ) -> None:
-    samples = [[number / 7 + shift for number in range(30_000)] for shift in range(4)]
+    some = random.Random(7)  # noqa: S311 - numbers that nothing compresses
+    samples = [[some.random() for _ in range(30_000)] for _ in range(4)]
     device.write({**RUN, "run_id": "large"}, subgraph_timings=timings(4, latency_samples_ms=samples))
     disk = disk_of("700k")
     full = cli("sync", device.root, disk / "lake", code=5)
@@ -344,7 +352,5 @@ def test_a_loose_ledger_is_merged_at_the_end(write: Callable[..., str], cli: Cli
         (".", "station", "it has no folder runs"),
     ],
 )
-def test_wrong_addresses_are_refused(
-    source: str, destination: str, said: str, device: Lake, cli: Cli, need: Callable[..., None]
-) -> None:
+def test_wrong_addresses_are_refused(source: str, destination: str, said: str, device: Lake, cli: Cli) -> None:
     assert said in cli("sync", source, destination, code=2).stderr

@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import subprocess
+import weakref
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import TYPE_CHECKING
 
 from groundlake.errors import (
@@ -31,6 +32,12 @@ _LISTED = re.compile(r"^(?P<kind>[-a-z])\S{9,} +(?P<size>[0-9]+) \d{4}/\d\d/\d\d
 
 CONNECT_S = 15
 """Seconds until a machine that does not answer is told."""
+
+IDLE_S = 10
+"""Seconds after which an idle connection is closed."""
+
+LONGEST_SOCKET = 80
+"""Characters of a folder for sockets, beyond which their paths are longer than the system takes."""
 
 NOT_ALL_MOVED = (23, 24)
 """Exit codes of rsync where files were not there, or vanished."""
@@ -57,10 +64,11 @@ class SshPlace:
         self._address = address.rstrip("/")
         self._host = f"{named['user']}@{named['host']}" if named["user"] else named["host"]
         self._path = path
-        port = f" -p {named['port']}" if named["port"] else ""
-        self._ssh = (
-            f"{os.environ.get('LAKE_SSH') or 'ssh'} -o BatchMode=yes -o ConnectTimeout={CONNECT_S} "
-            f"-o ServerAliveInterval={CONNECT_S}{port}"
+        options = ["BatchMode=yes", f"ConnectTimeout={CONNECT_S}", f"ServerAliveInterval={CONNECT_S}"]
+        if named["port"]:
+            options.append(f"Port={named['port']}")
+        self._ssh = " ".join(
+            [os.environ.get("LAKE_SSH") or "ssh", *(f"-o {each}" for each in (*options, *self._one_connection()))]
         )
 
     def __str__(self) -> str:
@@ -73,7 +81,7 @@ class SshPlace:
 
     def files(self, folders: Collection[str]) -> dict[str, int]:
         """Sizes of the files below some folders, by their names: one listing."""
-        chosen = [f"--include=/{name}/***" for name in sorted(folders)]
+        chosen = [f"--include=/{name}{below}" for name in sorted(folders) for below in ("", "/***")]  # "" for a link
         listing = self._rsync(["--list-only", "-r", "--no-human-readable", *chosen, "--exclude=*", self._remote()])
         found: dict[str, int] = {}
         for line in listing.splitlines():
@@ -110,6 +118,14 @@ class SshPlace:
         """Make a folder among the temporary ones."""
         with TemporaryDirectory(prefix="groundlake-") as folder:
             yield Path(folder)
+
+    def _one_connection(self) -> list[str]:
+        """Options by which all that is asked shares a connection: it is agreed on once, a key is touched once."""
+        folder = mkdtemp(prefix="lake-")
+        weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        if len(folder) > LONGEST_SOCKET:
+            return []
+        return ["ControlMaster=auto", f"ControlPath={folder}/s", f"ControlPersist={IDLE_S}"]
 
     def _remote(self) -> str:
         return f"{self._host}:{self._path}/"
