@@ -12,8 +12,10 @@ from uuid import uuid4
 import polars as pl
 import pytest
 from bucket_server import BUCKET
+from v1_json import put
 
 from groundlake.errors import CorruptLakeError, LakeNotFoundError, UsageError
+from groundlake.importers import migrate_v1
 from groundlake.store import Lake
 from groundlake.sync import sync, transfer
 from groundlake.sync.folder import FolderPlace
@@ -287,6 +289,17 @@ def test_a_file_that_rsync_left_behind_is_a_leftover(device: Lake) -> None:
     assert [finding.code for finding in device.check()] == ["leftover"]
     assert len(shown(device)) == 6
     assert [dead.code for dead in device.vacuum(older_than_s=0, nobody_writes=True).removed] == ["leftover"]
+
+
+def test_what_was_set_aside_stays_known(elsewhere: Elsewhere, tmp_path: Path) -> None:
+    put(tmp_path / "tree/desk/measurements/fp32/resnet18_b1.json", "{")
+    device, station = Lake(tmp_path / "device"), Lake(tmp_path / "station")
+    migrate_v1(device, [tmp_path / "tree"])
+    device.bind_views()
+    sync(device.root, elsewhere.address)
+    sync(elsewhere.address, station.root)
+    for lake in (elsewhere.lake, station):
+        assert lake.sql("select code from quarantine").rows() == [("truncated_json",)]
 
 
 def test_one_device_only(elsewhere: Elsewhere, device: Lake) -> None:

@@ -85,8 +85,12 @@ class Listing:
         return [part.name for part in self.parts if part.is_anchor]
 
     def set_aside(self) -> list[str]:
-        """What imports refused, and why."""
-        return [name for name in self.sizes if name.startswith(f"{QUARANTINE_FOLDER}/") and name.endswith(".jsonl")]
+        """What imports refused, and why; but for the empty file that belongs to a view file."""
+        below = [
+            name.removeprefix(f"{QUARANTINE_FOLDER}/") for name in self.sizes if name.startswith(QUARANTINE_FOLDER)
+        ]
+        files = [name for name in below if name.endswith(".jsonl") and "/" not in name and name != "-.jsonl"]
+        return [f"{QUARANTINE_FOLDER}/{name}" for name in files]
 
 
 @dataclass(frozen=True)

@@ -150,17 +150,19 @@ class SshPlace:
 
     def _refuse(self, code: int, said: str) -> None:
         """Raise what a failed rsync means."""
-        lines = [line for line in said.splitlines() if line.strip()]
-        reason = next((line for line in reversed(lines) if not line.startswith("rsync error:")), f"rsync: code {code}")
+        lines = [line for line in said.splitlines() if line.strip() and not line.startswith("rsync error:")]
         if re.search(r"fsync: unknown option", said):
             raise _UnknownOptionError
         if re.search(r"change_dir .* failed: No such file or directory", said):
             raise LakeNotFoundError(f"no lake at {self}: there is no such folder")
         if code in NOT_ALL_MOVED and re.search(r"No such file|vanished", said):
-            raise FileNotFoundError(reason)
-        advice = next(
-            (what for sign, what in _ADVICE if re.search(sign, said)), "mend the cause; the same command goes on"
+            raise FileNotFoundError(next(line for line in lines if re.search(r"No such file|vanished", line)))
+        known = ((line, what) for sign, what in _ADVICE for line in lines if re.search(sign, line))
+        otherwise = (
+            lines[-1] if lines else f"rsync ended with code {code}",
+            "mend the cause; the same command goes on",
         )
+        reason, advice = next(known, otherwise)
         raise LakeEnvironmentError(f"{self}: {reason}\n{advice.format(host=self._host)}")
 
 
