@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from groundlake.cli.app import ORDER
 from groundlake.cli.moving import LOOSE_LEDGER_FILES
 from groundlake.places import HOW_TO_REACH
 from groundlake.sync import folder, ssh, transfer
@@ -23,6 +24,7 @@ def test_every_option_and_variable_of_the_page_is_there() -> None:
     told = (ROOT / "docs" / "cli.md").read_text(encoding="utf-8")
     text = re.search(r"^## lake sync$.*?(?=^## )", told, re.MULTILINE | re.DOTALL)
     assert text
+    assert "sync" in ORDER
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", PAGE)) - {"--from", "--root"} <= set(
         re.findall(r"--[a-z][a-z-]+", text.group())
     )

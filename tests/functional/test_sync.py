@@ -102,6 +102,7 @@ def damage(lake: Lake, how: str) -> Path:
     return path
 
 
+@long
 def test_a_lake_goes_somewhere_and_from_there_to_another(elsewhere: Elsewhere, device: Lake, tmp_path: Path) -> None:
     planned = sync(device.root, elsewhere.address, dry_run=True)
     assert not elsewhere.lake.exists
@@ -193,6 +194,7 @@ sync({str(device.root)!r}, {elsewhere.address!r}, on_progress=killed)
     assert [path.name for path in elsewhere.lake.root.iterdir() if path.name.endswith(".tmp")] == []
 
 
+@long
 @pytest.mark.parametrize("how", ["torn", "tampered", "gone"])
 def test_a_damaged_part_is_named_and_nothing_of_that_lake_is_shown(
     elsewhere: Elsewhere, device: Lake, how: str, tmp_path: Path
@@ -222,6 +224,7 @@ def test_a_damaged_part_of_another_place_is_named_by_its_address(
     assert Lake(tmp_path / "station").check() == []
 
 
+@long
 def test_the_same_name_with_another_size_is_refused(elsewhere: Elsewhere, device: Lake) -> None:
     sync(device.root, elsewhere.address)
     path = next((device.root / "subgraph_timings/hardware_id=dev").rglob("*.parquet"))
@@ -291,6 +294,7 @@ def test_a_file_that_rsync_left_behind_is_a_leftover(device: Lake) -> None:
     assert [dead.code for dead in device.vacuum(older_than_s=0, nobody_writes=True).removed] == ["leftover"]
 
 
+@long
 def test_what_was_set_aside_stays_known(elsewhere: Elsewhere, tmp_path: Path) -> None:
     put(tmp_path / "tree/desk/measurements/fp32/resnet18_b1.json", "{")
     device, station = Lake(tmp_path / "device"), Lake(tmp_path / "station")

@@ -150,6 +150,17 @@ class TwoLakes(RuleBasedStateMachine):
             self.shown[name] = {run: rows for run, rows in both.items() if run not in self.withdrawn[name]}
             self.past = [each for each in self.past if each[0] != name]  # the past is now that of both
 
+    @rule(name=NAMES, step=st.integers(0, LAST_STEP))
+    def crash_while_merging(self, name: str, step: int) -> None:
+        """What came by then is whole, and the next merge brings the rest."""
+        other = "left" if name == "right" else "right"
+        if self.lake(other).hardware_ids() or self.withdrawn[other]:
+            self.stopped(name, step, lambda lake: sync(self.folder / other, lake.root))
+            came = dict(self.lake(name).frame("subgraph_timings").group_by("run_id").len().iter_rows())
+            assert came.items() <= {**self.shown[other], **self.shown[name]}.items()
+            assert came.keys() >= self.shown[name].keys() - self.withdrawn[other]
+            self.merge(name)
+
     @rule(name=NAMES)
     def remember(self, name: str) -> None:
         """Keep what is shown now, for later."""
