@@ -8,11 +8,12 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 PROGRAM = Path(__file__).parent / "programs" / "chaos.py"
 ACTIONS = ("write", "ingest", "migrate", "compact", "vacuum", "views")
 HARMLESS = {"leftover", "orphan"}
+KILLS_PER_LAKE = 100
 KILLS = int(os.environ.get("CHAOS_KILLS", "18"))
 SEED = int(os.environ.get("CHAOS_SEED", "20261122"))
 
@@ -46,18 +48,29 @@ def v1_tree(tmp_path: Path, timings: Callable[..., pl.DataFrame]) -> Path:
     return tmp_path / "measurements"
 
 
-def test_killing_whatever_changes_a_lake_loses_nothing(
-    lake_root: Path, v1_tree: Path, figure: Callable[[str, str], None]
-) -> None:
+def killed(root: Path, v1_tree: Path, kills: int, seed: int) -> list[dict[str, Any]]:
+    """Kill so many times over one lake; what was seen after each kill."""
     done = subprocess.run(
-        [sys.executable, PROGRAM, lake_root, str(KILLS), str(SEED), *ACTIONS],
+        [sys.executable, PROGRAM, root, str(kills), str(seed), *ACTIONS],
         env=os.environ | {"CHAOS_V1": str(v1_tree)},
         capture_output=True,
         text=True,
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    rounds = [json.loads(line) for line in done.stdout.splitlines()]
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+def test_killing_whatever_changes_a_lake_loses_nothing(
+    tmp_path: Path, v1_tree: Path, figure: Callable[[str, str], None]
+) -> None:
+    lakes = []  # a new one now and then: each import makes a device, and looking at all of them takes longer and longer
+    for number, first in enumerate(range(0, KILLS, KILLS_PER_LAKE)):
+        root = tmp_path / f"lakes-{number}" / "lake"
+        root.parent.mkdir()
+        lakes.append(killed(root, v1_tree, min(KILLS_PER_LAKE, KILLS - first), SEED + number))
+        shutil.rmtree(root.parent)
+    rounds = [each for lake in lakes for each in lake]
     assert len(rounds) == KILLS
     counted = Counter(each["action"] for each in rounds)
     assert set(counted) == set(ACTIONS)
@@ -68,11 +81,11 @@ def test_killing_whatever_changes_a_lake_loses_nothing(
         assert each["view_file"] in (None, "agrees")
     assert any(each["view_file"] for each in rounds)
     assert any(each["imported"] for each in rounds)
-    last = rounds[-1]
-    assert last["runs"] > 0
+    runs, imported = (sum(lake[-1][what] for lake in lakes) for what in ("runs", "imported"))
+    assert runs > 0
     kinds = ", ".join(f"{action} {count}" for action, count in sorted(counted.items()))
     figure(
         "`kill -9` at random moments",
         f"{len(rounds)} kills ({kinds}): 0 lakes unreadable, 0 acknowledged runs lost, 0 doubled, 0 torn, "
-        f"0 view files unreadable; {last['runs']} runs written and {last['imported']} imported in the end",
+        f"0 view files unreadable; {runs} runs written and {imported} imported in the end, in {len(lakes)} lakes",
     )
