@@ -79,7 +79,7 @@ def test_an_id_that_is_nearly_the_detected_one_is_refused_although_nobody_knows_
         choose_target(Lake(lake_root), "nvidia_z900_workbemch")
 
 
-@pytest.mark.parametrize("name", ["we ird/../x", "../x", "a b", "-x"])
+@pytest.mark.parametrize("name", ["we ird/../x", "../x", "a b", "-x", "x.", "_x"])
 def test_an_id_with_letters_that_no_id_has_is_refused_unless_the_lake_has_it(lake_root: Path, name: str) -> None:
     lake = Lake(lake_root)
     for choose in (choose_target, require_meant):
@@ -87,6 +87,52 @@ def test_an_id_with_letters_that_no_id_has_is_refused_unless_the_lake_has_it(lak
             choose(lake, name)
     lake.write({"hardware_id": name, "model": "net", "precision": "fp32", "batch": 1})
     assert require_meant(lake, name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["h200-sxm", "H200.SXM", "Under-The-Desk", "the_desk", "orin_nano_7w", "Jetson-Orin.Nano_7w"]
+)
+def test_an_id_that_is_written_otherwise_than_a_known_one_or_without_its_maker_is_refused(
+    lake_root: Path, name: str
+) -> None:
+    lake = Lake(lake_root)
+    lake.write({"hardware_id": "under_the_desk", "model": "net", "precision": "fp32", "batch": 1})
+    for choose in (choose_target, require_meant):
+        with pytest.raises(UsageError, match=r"did you mean (h200_sxm|under_the_desk|jetson_orin_nano_7w)\?"):
+            choose(lake, name)
+
+
+@pytest.mark.parametrize("name", ["rack-7", "desk", "my.box+2", "node_2"])
+def test_a_name_of_its_own_is_no_slip(lake_root: Path, name: str) -> None:
+    lake = Lake(lake_root)
+    lake.write({"hardware_id": "under_the_desk", "model": "net", "precision": "fp32", "batch": 1})
+    lake.write({"hardware_id": "node_1", "model": "net", "precision": "fp32", "batch": 1})
+    assert choose_target(lake, name).new_name == "h200_sxm"
+    assert require_meant(lake, name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("", "--hw '': an id has letters"),
+        ("none", "--hw none: the word is reserved"),
+        ("Unknown", "--hw Unknown: the word is reserved"),
+        ("7", "--hw: .*all digits"),
+        ("a" * 300, "--hw: .*takes 300 bytes"),
+    ],
+)
+def test_what_names_no_device_is_refused_with_what_is_true_where_it_is_left_out(
+    lake_root: Path, name: str, words: str
+) -> None:
+    lake = Lake(lake_root)
+    lake.write({"hardware_id": "none", "model": "net", "precision": "fp32", "batch": 1})
+    with pytest.raises(UsageError, match=f"{words}(.|\n)*leave --hw out to take the detected one"):
+        choose_target(lake, name)
+    with pytest.raises(UsageError, match=words) as alone:
+        require_meant(lake, name)
+    assert "detected" not in str(alone.value)
+    with pytest.raises(UsageError, match=f"{words}(.|\n)*left out, it is none"):
+        require_meant(lake, name, left_out="left out, it is none")
 
 
 def test_an_id_of_a_machine_that_is_not_seen_from_here_is_any_but_a_slip(lake_root: Path) -> None:

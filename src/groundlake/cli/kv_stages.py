@@ -54,6 +54,12 @@ class _Work:
     force: bool = False
     hw: str | None = None
 
+    def check_options(self) -> None:
+        """Refuse a hardware id that runs cannot have, before any stage begins."""
+        from groundlake.transition.engines.opening import require_device_id
+
+        require_device_id(self.group.evaluation, self.group.lake, self.hw)
+
     def prepare(self) -> None:
         """Read, count, sort into bins, choose."""
         from groundlake.transition.data.prepare import prepare
@@ -173,6 +179,7 @@ def run(group: Group, run_id: RunIdOption = None, hw: HardwareOption = None, for
     process: the same command goes on.
     """
     work = _Work(group, run_id=run_id, force=force, hw=hw)
+    work.check_options()
     with work.finishing():
         work.run()
 
@@ -214,6 +221,7 @@ def run_all(
     if run_id is not None and not allow_partial:
         raise UsageError("--run-id leaves the other budgets as they are: give --allow-partial with it")
     work = _Work(group, run_id=run_id, allow_partial=allow_partial, force=force, hw=hw)
+    work.check_options()
     stages = (work.prepare, partial(work.run, goes_on=True), work.score, work.analyze, work.report)
     with work.finishing():
         for stage in stages[list(Stage).index(start) :]:

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from groundlake.errors import UsageError
-from groundlake.hardware.detection import detect, judge, no_id
+from groundlake.hardware.detection import SHOWN_IDS, detect, judge, no_id
 from groundlake.hardware.registry import find, overlay, registry
+from groundlake.layout import encode_key
 
 if TYPE_CHECKING:
     from groundlake.hardware.detection import Detected
@@ -19,8 +20,14 @@ if TYPE_CHECKING:
 CLOSE = 0.85
 """Similarity (difflib) from which an unknown id is taken for a misspelt one: one letter in seven."""
 
-ID = re.compile(r"\w[\w.+-]*")
+ID = re.compile(r"[^\W_]([\w.+-]*[^\W_])?")
 """What a new id looks like; one that is in a lake already may have any letters."""
+
+RESERVED = ("none", "unknown")
+"""Words that say that nobody knows the device, so that they name none."""
+
+LIST = "lake hw list shows the ids of registry and lake"
+DETECTED = "leave --hw out to take the detected one"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +73,12 @@ def choose_target(lake: Lake | None, hardware_id: str | None = None, device: str
 
     Raises:
         UsageError: The id belongs to another device, and the message says how to import its measurements instead; or
-            nobody knows it, and it is very close to one that somebody does, or has letters that no id has.
+            nobody knows it, and it is very close to one that somebody does, or is not written as ids are.
         MissingDependencyError: The device is not there, or it is a slice of a GPU.
     """
     found = detect(device=device)
-    name = hardware_id or found.hardware_id
+    name = found.hardware_id if hardware_id is None else hardware_id
+    _refuse_unusable(name, DETECTED)
     verdict = judge(name, found)
     if verdict.kind == "other_machine":
         raise UsageError(
@@ -81,7 +89,9 @@ def choose_target(lake: Lake | None, hardware_id: str | None = None, device: str
     known = find(name, lake)
     is_new_name = verdict.kind == "new_name" and known is None and name not in _ids_of(lake)
     if is_new_name:
-        _refuse_slip(name, lake, found)
+        if not ID.fullmatch(name):
+            raise UsageError(_malformed(name, DETECTED))
+        _refuse_slip(name, lake, DETECTED, found)
     # Found here beats the registry: on a Jetson the driver may enforce another clock than the data sheet says.
     standard = None if known is None else registry().get(known.hardware_id)
     spec = known if known is not None and known != standard else found.spec_named(name)
@@ -95,46 +105,95 @@ def choose_target(lake: Lake | None, hardware_id: str | None = None, device: str
     )
 
 
-def require_meant(lake: Lake | None, hardware_id: str) -> str:
+def require_meant(lake: Lake | None, hardware_id: str, *, left_out: str | None = None) -> str:
     """Return the id of a device that cannot be seen from here, as that of an endpoint, unless it must be a slip.
 
     Args:
         lake: Knows devices beside those of the registry.
         hardware_id: Id of any machine, or a new one.
+        left_out: What is true where --hw is left out, for the message; None where it has to be given.
 
     Raises:
-        UsageError: It is very close to an id that is known, or has letters that no id has.
+        UsageError: It is very close to an id that is known, or is not written as ids are.
     """
+    _refuse_unusable(hardware_id, left_out)
     if find(hardware_id, lake) is None and hardware_id not in _ids_of(lake):
+        if not ID.fullmatch(hardware_id):
+            raise UsageError(_malformed(hardware_id, left_out))
         why = no_id(hardware_id)
         if why is not None:
-            raise UsageError(f"--hw {hardware_id}: {why}\n  lake hw list shows the ids of registry and lake")
-        _refuse_slip(hardware_id, lake)
+            raise UsageError(f"--hw {hardware_id}: {why}\n  {LIST}")
+        _refuse_slip(hardware_id, lake, left_out)
     return hardware_id
 
 
-def _refuse_slip(name: str, lake: Lake | None, found: Detected | None = None) -> None:
+def _refuse_unusable(name: str, left_out: str | None) -> None:
+    """Raise for what names no device, or has no place in the lake; nothing is looked up under it."""
+    if not name:
+        raise UsageError(_malformed(name, left_out))
+    if name.casefold() in RESERVED:
+        raise UsageError(f"--hw {name}: the word is reserved, and names no device\n  {_advice(left_out)}")
+    try:
+        encode_key(name)
+    except UsageError as error:
+        raise UsageError(f"--hw: {error}\n  {_advice(left_out)}") from error
+
+
+def _malformed(name: str, left_out: str | None) -> str:
+    """What is said of a new id that is not written as ids are."""
+    return (
+        f"--hw {name or repr(name)}: an id has letters, digits, and . _ + - within, got {name!r}\n  {_advice(left_out)}"
+    )
+
+
+def _refuse_slip(name: str, lake: Lake | None, left_out: str | None, found: Detected | None = None) -> None:
     """Raise for a new id that is most likely a slip of the keyboard: its runs would stand under a device of their own.
 
     Machines of a lake that are numbered (node01, node02) are close to each other and are meant.
     """
-    if not ID.fullmatch(name):
-        raise UsageError(
-            f"--hw {name}: an id has letters, digits, and . _ + - within, got {name!r}\n"
-            "  lake hw list shows the ids of registry and lake; leave --hw out to take the detected one"
-        )
     ours = _ids_of(lake) | (set() if lake is None else set(overlay(lake)))
+    ours -= set(RESERVED)  # as runs of an endpoint have
     theirs = {known for spec in registry().values() for known in (spec.hardware_id, *spec.aliases)}
     if found is not None:
         theirs |= {found.hardware_id, *found.aliases}
-    numbered = {known for known in ours - theirs if _without_digits(known) == _without_digits(name)}
-    near = difflib.get_close_matches(name, sorted((ours | theirs) - numbered), cutoff=CLOSE)
+    near = _near(name, ours=ours, theirs=theirs)
     if near:
         raise UsageError(
             f"--hw {name}: no device has this id; did you mean {' or '.join(near)}?\n"
-            "  lake hw list shows the ids of registry and lake; leave --hw out to take the detected one\n"
+            f"  {_advice(left_out)}\n"
             "  a new id all the same? describe the device first: lake hw add FILE (docs/hardware.md)"
         )
+
+
+def _near(name: str, *, ours: set[str], theirs: set[str]) -> list[str]:
+    """Known ids that a new one is most likely meant to be: written alike, without the maker's name, or close to it.
+
+    Args:
+        name: The new id.
+        ours: Ids of the lake.
+        theirs: Ids of the registry, and of this machine.
+    """
+    folded = _folded(name)
+    forms = {known: _folded(known) for known in sorted(ours | theirs)}
+    same = [known for known, form in forms.items() if form == folded]
+    if same:
+        return same
+    if "_" in folded:  # a single word may be anybody's
+        ends = [known for known, form in forms.items() if form.endswith(f"_{folded}")]
+        if ends:
+            return ends[:SHOWN_IDS]
+    numbered = {known for known in ours - theirs if _without_digits(forms[known]) == _without_digits(folded)}
+    candidates = {form: known for known, form in forms.items() if known not in numbered}
+    return [candidates[form] for form in difflib.get_close_matches(folded, candidates, cutoff=CLOSE)]
+
+
+def _folded(name: str) -> str:
+    """The id in one case, with one mark for those that are taken for each other."""
+    return re.sub(r"[-._]", "_", name.casefold())
+
+
+def _advice(left_out: str | None) -> str:
+    return LIST if left_out is None else f"{LIST}; {left_out}"
 
 
 def _ids_of(lake: Lake | None) -> set[str]:

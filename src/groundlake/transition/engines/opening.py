@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 UNKNOWN: Final = "none"
 IN_PROCESS: Final = "in_process"
+LEFT_OUT: Final = f"left out, runs of an endpoint have hardware_id={UNKNOWN}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,6 +94,26 @@ class Opened:
         return None if self.tokenizer is None else len(self.tokenizer(text, verbose=False)["input_ids"])
 
 
+def require_device_id(settings: Settings, lake: Lake | None, hw: str | None) -> None:
+    """Raise for a hardware id that runs of these settings cannot have, before anything is read, asked or written.
+
+    Args:
+        settings: The settings.
+        lake: Knows devices beside those of the registry.
+        hw: Hardware id of the runs; None is always right.
+
+    Raises:
+        UsageError: It is another machine's, so close to a known id that it must be a slip, or no id at all.
+        MissingDependencyError: A package or the device is missing.
+    """
+    if hw is None:
+        return
+    if settings.engine.type == OPENAI:  # a server may run anywhere
+        require_meant(lake, hw, left_out=LEFT_OUT)
+    else:
+        choose_target(lake, hw, _device(settings.engine.device))
+
+
 @asynccontextmanager
 async def open_engine(
     settings: Settings, task: Task, *, lake: Lake | None = None, hw: str | None = None
@@ -113,13 +134,10 @@ async def open_engine(
             known id that it must be a slip.
         MissingDependencyError: A package or the device is missing.
     """
-    if hw is not None:
-        encode_key(hw)
     if settings.model.name is not None:
         encode_key(settings.model.name)
     if settings.engine.type == OPENAI:
-        if hw is not None:
-            require_meant(lake, hw)  # a server may run anywhere
+        require_device_id(settings, lake, hw)
         async with _endpoint(settings, task, hw) as opened:
             yield opened
     else:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final
 from groundlake.errors import LakeEnvironmentError
 from groundlake.transition.data.prepare import group_folder
 from groundlake.transition.data.prepared import require_prepared
-from groundlake.transition.engines.opening import open_engine
+from groundlake.transition.engines.opening import open_engine, require_device_id
 from groundlake.transition.inference.asking import Asking, Stop, warm_up
 from groundlake.transition.inference.guard import files_of, require_same
 from groundlake.transition.inference.journal import Journal, one_process
@@ -78,12 +78,13 @@ def run(
 
     Raises:
         UsageError: The group is not prepared, is asked by another process, or holds answers that were asked
-            differently; or a budget cannot be applied.
+            differently; a budget cannot be applied; or `hw` is no id that its runs can have.
         MissingDependencyError: The engine lacks something.
         LakeEnvironmentError: The endpoint is not there or lets nobody in; what has come is kept. Or the lake cannot be
             written: then the journal is kept, and the next call brings it in.
         CorruptLakeError: The journal of a process that was killed cannot be read.
     """
+    require_device_id(settings, lake, hw)  # here too: where nothing is left to ask, no engine is opened
     prepared = require_prepared(lake, str(settings.output.exp_group_id))
     task = find_task(prepared.task)
     folder = group_folder(settings)
