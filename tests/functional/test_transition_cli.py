@@ -400,3 +400,15 @@ def test_pages_show_what_the_commands_say(evaluated: Cli, page: str) -> None:
     shown = text.partition("lake kv all -c sanity\nprepare:")[2].partition("\n```")[0].partition("\n$ ")[0]
     said = (evaluated.folder / "said.txt").read_text().splitlines()
     assert [shape(line) for line in f"prepare:{shown}".splitlines()] == [shape(line) for line in said]
+
+
+@needs_kvpress
+def test_the_page_shows_the_sample_that_a_fresh_lake_gives(evaluated: Cli) -> None:
+    page = (Path(__file__).parents[2] / "docs/kv-budgets.md").read_text(encoding="utf-8")
+    command = "lake kv sample -c sanity --n 2"
+    shown = page.partition(f"$ {command}\n")[2].partition("$ ")[0]
+    said = evaluated(*command.split()[1:]).stdout
+    # Which are drawn is the same everywhere; what a model with a fifth of its cache says may hang on the processor.
+    drawn, told = ([line for line in text.splitlines() if "   answer:" not in line] for text in (said, shown))
+    assert [line for line in drawn if "score:" not in line] == [line for line in told if "score:" not in line]
+    assert shown.count("answer:") == shown.count("score:") == 2

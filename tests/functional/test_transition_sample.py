@@ -146,5 +146,9 @@ def test_a_group_that_is_not_there_or_was_not_asked_says_so(lake: Lake, lake_roo
         UsageError, match=r"group waiting: nothing was asked yet at budget 1, 0\.5\n  lake kv run first"
     ):
         sample(settings_of("waiting"), lake)
-    with pytest.raises(UsageError, match="no lake at"):
+    for nowhere in (None, "some_run"):
+        with pytest.raises(UsageError, match=r"there is no lake at [^\n]*\n  lake kv prepare first, which makes one"):
+            sample(SETTINGS, Lake(lake_root), run_id=nowhere)
+    lake_root.write_text("no lake")
+    with pytest.raises(UsageError, match=f"{lake_root} is a file, not the folder of a lake"):
         sample(SETTINGS, Lake(lake_root))

@@ -23,6 +23,7 @@ from groundlake.transition.report import write_report
 from groundlake.transition.scoring.score import score_group
 from groundlake.transition.standing import last_analysis
 from groundlake.transition.verification.files import PLOTS, PNG_END, PNG_HEAD, manifest_checks, report_checks
+from groundlake.transition.verification.otherwise import asked_otherwise
 from groundlake.transition.verification.verify import NAMES, verify
 
 if TYPE_CHECKING:
@@ -125,6 +126,11 @@ def test_an_evaluation_that_is_whole_passes_every_check_and_is_not_changed(whole
 def test_a_lake_or_a_group_that_is_not_there_is_said_once_with_what_to_do(whole: Group, lake_root: Path) -> None:
     for lake, group, words in (
         (Lake(lake_root), GROUP, f"is not prepared: there is no lake at {lake_root}\n  lake kv prepare first"),
+        (
+            Lake(whole.home / "kv.yaml"),
+            GROUP,
+            f"is not prepared: {whole.home}/kv.yaml is a file, not the folder of a l",
+        ),
         (whole.lake, "other", f"is not prepared in {whole.lake.root}; there is {GROUP}\n  lake kv prepare first"),
     ):
         with pytest.raises(UsageError, match=re.escape(f"group {group} {words}")) as raised:
@@ -303,7 +309,6 @@ def test_a_setting_that_differs_from_that_of_the_analysis_is_named(
     ("change", "was", "now"),
     [
         ("binning.n_bins=3", "binning.n_bins 2", "3"),
-        ("tokenizer.name=tiktoken:o200k_base", "tokenizer_source 'words'", "'tiktoken:o200k_base'"),
         ("dataset.pinned_example_ids=[e1]", "dataset.pinned_example_ids []", "['e1']"),
     ],
 )
@@ -312,6 +317,38 @@ def test_a_setting_that_differs_from_that_of_the_data_set_is_named(
 ) -> None:
     told = failing(verify(whole.settings(change), whole.lake))
     assert told["prepare.settings"] == f"prepared with {was}; the settings say {now}; lake kv prepare"
+
+
+def test_another_tokenizer_is_named_by_the_setting_that_says_it(whole: Group) -> None:
+    told = failing(verify(whole.settings("tokenizer.name=tiktoken:o200k_base"), whole.lake))
+    assert told["prepare.settings"] == (
+        "prepared with tokenizer 'words'; tokenizer.name says 'tiktoken:o200k_base'; lake kv prepare"
+    )
+    told = failing(verify(whole.settings("engine.type=transformers", "model.path=moved"), whole.lake))
+    assert "tokenizer 'words'; model.path says '" in told["prepare.settings"]
+
+
+def test_a_model_that_was_moved_and_has_lost_its_name_is_told_to_be_given_it(whole: Group) -> None:
+    prepared = require_prepared(whole.lake, GROUP)
+    moved = ["engine.type=transformers", "model.path=moved"]
+    dropped = "model.name: 'm' before, now nothing (another model.path does not inherit it: give model.name as well)"
+    assert f"asked with {dropped}" in asked_otherwise(whole.settings(*moved), prepared, whole.lake)
+    named = asked_otherwise(whole.settings(*moved, "model.name=m"), prepared, whole.lake)
+    assert named
+    assert not [each for each in named if "model.name" in each]
+
+
+def test_how_often_examples_were_asked_is_told_as_it_is(copied: Group) -> None:
+    def told(*overrides: str) -> str:
+        (check,) = [each for each in verify(copied.settings(*overrides), copied.lake) if each.name == "run.examples"]
+        assert check.passed, check.detail
+        return check.detail
+
+    assert told("decoding.repeats=2").endswith("and none twice: each example was asked once at a budget")
+    again = {f"e{number}": Outcome(repeat=2) for number in range(6)}
+    for hour, budget in ((3, 1.0), (4, 0.5)):
+        copied.asked(budget, again, hour)
+    assert told("decoding.repeats=2").endswith("each example was asked 2 times at a budget")
 
 
 def test_a_lost_answer_is_missed_by_all_that_count_it(copied: Group) -> None:

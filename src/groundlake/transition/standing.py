@@ -12,7 +12,7 @@ from groundlake.errors import UsageError
 from groundlake.query_files import quoted
 from groundlake.transition.analysis.analysis import read_requests
 from groundlake.transition.analysis.tables import COLUMNS
-from groundlake.transition.data.prepared import require_summary
+from groundlake.transition.data.prepared import require_lake, require_summary
 from groundlake.transition.inference.guard import require_asked_so
 from groundlake.transition.scope import of_requests
 from groundlake.transition.scoring.answer import scorer_version
@@ -200,10 +200,11 @@ def budgets_named(lake: Lake, exp_group_id: str, name: str) -> tuple[float, ...]
     """Return the budgets of a group that a run id, or the id of a budget, stands for.
 
     Raises:
-        UsageError: The group has no such run.
+        UsageError: The group has no such run, or there is no lake.
     """
+    require_lake(lake, exp_group_id)
     query = f"SELECT run_id, budget_id, budget FROM kv_current_runs WHERE exp_group_id = {quoted(exp_group_id)}"  # noqa: S608 - a literal
-    rows = lake.sql(query).rows() if lake.exists else []
+    rows = lake.sql(query).rows()
     found = {budget for run_id, budget_id, budget in rows if name in (run_id, budget_id)}
     if found:
         return tuple(sorted(found, reverse=True))

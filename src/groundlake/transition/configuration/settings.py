@@ -318,8 +318,19 @@ class Settings(Section):
     @property
     def tokenizer_source(self) -> str:
         """Name or folder of the tokenizer that counts: the one that is told, or that of the local model."""
-        told = (self.tokenizer.path, self.tokenizer.name, self.model.path, self.model.name)
-        return next(each for each in told if each is not None)
+        return self._told_tokenizer[1]
+
+    @property
+    def tokenizer_setting(self) -> str:
+        """Path of the setting that says which tokenizer counts."""
+        return self._told_tokenizer[0]
+
+    @property
+    def _told_tokenizer(self) -> tuple[str, str]:
+        counting, model = self.tokenizer, self.model
+        told = {"tokenizer.path": counting.path, "tokenizer.name": counting.name}
+        told |= {"model.path": model.path, "model.name": model.name}
+        return next((path, each) for path, each in told.items() if each is not None)
 
     @property
     def api_key(self) -> str | None:

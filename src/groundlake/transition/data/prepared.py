@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import polars as pl
 
 from groundlake.errors import UsageError
+from groundlake.places import is_remote
 from groundlake.query_files import quoted
 from groundlake.schemas import NO_KEY
 from groundlake.transition.data.bins import Bin
@@ -198,13 +199,28 @@ def require_prepared(lake: Lake, exp_group_id: str) -> Prepared:
     return prepared
 
 
-def _not_prepared(lake: Lake, exp_group_id: str) -> UsageError:
-    """Say whether the lake is missing, or the group, and what to do."""
-    if not lake.exists:
-        return UsageError(
-            f"group {exp_group_id} is not prepared: there is no lake at {lake.root}\n"
-            "  lake kv prepare first, which makes one; --root or LAKE_ROOT names another place"
+def require_lake(lake: Lake, exp_group_id: str) -> None:
+    """Raise where there is no lake in which a group could be.
+
+    Raises:
+        UsageError: There is none; the message says what makes one, or that a file is in its place.
+    """
+    if lake.exists:
+        return
+    if not is_remote(lake.root) and lake.root.exists():
+        raise UsageError(
+            f"group {exp_group_id} is not prepared: {lake.root} is a file, not the folder of a lake\n"
+            "  --root or LAKE_ROOT names another place"
         )
+    raise UsageError(
+        f"group {exp_group_id} is not prepared: there is no lake at {lake.root}\n"
+        "  lake kv prepare first, which makes one; --root or LAKE_ROOT names another place"
+    )
+
+
+def _not_prepared(lake: Lake, exp_group_id: str) -> UsageError:
+    """Say that the group is missing, and what to do."""
+    require_lake(lake, exp_group_id)
     rows = lake.sql("SELECT exp_group_id FROM kv_current_datasets ORDER BY exp_group_id").rows()
     shown = ", ".join([*(group for (group,) in rows[:SHOWN_GROUPS]), *(["..."] if len(rows) > SHOWN_GROUPS else [])])
     there = f"; there is {shown}" if rows else ""

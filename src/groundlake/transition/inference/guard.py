@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from groundlake.transition.data.prepared import Prepared, Summary
 
 SHOWN: Final = 3
+NAME_AS_WELL: Final = " (another model.path does not inherit it: give model.name as well)"
 DIGITS: Final = 12
 """Of a hash in a message."""
 MODEL_FILES: Final = "model_files"
@@ -170,7 +171,8 @@ def _of_settings(before: Held, settings: Settings) -> Iterator[str]:
     was, now = flat(_projected(before.settings)), flat(_projected(stored_settings(settings)))
     for key in dict.fromkeys([*was, *now]):
         if was.get(key) != now.get(key):
-            yield f"{key}: {short(was.get(key))} before, now {short(now.get(key))}"
+            dropped = key == "model.name" and now.get(key) is None and settings.model.path is not None
+            yield f"{key}: {short(was.get(key))} before, now {short(now.get(key))}{NAME_AS_WELL if dropped else ''}"
 
 
 def _projected(settings: Mapping[str, Any]) -> dict[str, Any]:

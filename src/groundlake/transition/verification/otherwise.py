@@ -8,6 +8,8 @@ from groundlake.transition.configuration.mistakes import short
 from groundlake.transition.configuration.projections import flat
 from groundlake.transition.inference.guard import differences, held_otherwise
 
+TOKENIZER = "tokenizer_source"
+
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
@@ -24,9 +26,12 @@ def prepared_otherwise(settings: Settings, prepared: Prepared) -> list[str]:
     if ours == theirs:
         return []
     now = settings.without_secrets(settings.projection("prepare"))
-    return [*_changed("prepared", prepared.settings, now)] or [
-        f"prepared with other settings: expected {ours}, found {theirs}"
-    ]
+    before = dict(prepared.settings)
+    was, counts = before.pop(TOKENIZER, None), now.pop(TOKENIZER)
+    found = [*_changed("prepared", before, now)]
+    if was != counts:  # which is no setting: one of four says it
+        found.insert(0, f"prepared with tokenizer {short(was)}; {settings.tokenizer_setting} says {short(counts)}")
+    return found or [f"prepared with other settings: expected {ours}, found {theirs}"]
 
 
 def asked_otherwise(settings: Settings, prepared: Prepared, lake: Lake) -> list[str]:

@@ -14,6 +14,7 @@ import polars as pl
 
 from groundlake.errors import UsageError
 from groundlake.query_files import quoted
+from groundlake.transition.data.prepared import require_lake
 from groundlake.transition.scope import of_requests
 
 if TYPE_CHECKING:
@@ -123,6 +124,7 @@ def sample(
     if n < 1:
         raise UsageError(f"a sample has at least 1 row, got {n}")
     exp_group_id, where = str(settings.output.exp_group_id), of_requests(settings)
+    require_lake(lake, exp_group_id)
     rows = lake.sql(f"SELECT {', '.join(SCHEMA)} FROM kv_answers WHERE {where}").pl()  # noqa: S608 - names and a literal
     if rows.is_empty():
         raise UsageError(_nothing(settings, lake))

@@ -204,7 +204,7 @@ def _run_checks(facts: _Facts) -> Iterator[Check]:
     yield judged(
         "run.examples",
         list(_strangers(facts)),
-        fine="each request is of an example of the data set, and asked once at a budget",
+        fine=f"each request is of an example of the data set, and none twice{_how_often(facts)}",
         mend="give the evaluation another output.exp_group_id, or lake kv run --force begins it anew",
     )
     yield judged(
@@ -236,7 +236,15 @@ def _strangers(facts: _Facts) -> Iterator[str]:
         yield f"{strangers} requests are of examples that the group never had"
     twice = facts.selected.group_by("budget", "example_id", "repeat").len().filter(pl.col("len") > 1)
     for row in twice.sort("budget", "example_id").to_dicts():
-        yield f"budget {row['budget']:g}: example {row['example_id']} is there {row['len']} times, expected once"
+        which = f"budget {row['budget']:g}: repeat {row['repeat']} of example {row['example_id']}"
+        yield f"{which} is there {row['len']} times, expected once"
+
+
+def _how_often(facts: _Facts) -> str:
+    """Say how often an example was asked at a budget, as it is there; nothing where none was."""
+    times = facts.selected.group_by("budget", "example_id").len()["len"].unique().sort().to_list()
+    shown = " or ".join("once" if each == 1 else f"{each} times" for each in times)
+    return f": each example was asked {shown} at a budget" if times else ""
 
 
 def _other_settings(facts: _Facts) -> Iterator[str]:
