@@ -14,7 +14,8 @@ import duckdb
 from groundlake.errors import CorruptLakeError, QueryError
 from groundlake.places import is_remote, let_read, refuse_link
 from groundlake.query_files import quoted
-from groundlake.views import all_views, bind, literal, needed_for
+from groundlake.schemas import TABLES, Quarantine
+from groundlake.views import all_views, bind, literal, needed_for, raw_views
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -87,7 +88,7 @@ class Answer:
     def _run(self, fetch: Callable[[duckdb.DuckDBPyRelation], Fetched]) -> Fetched:
         for attempt in range(1, ATTEMPTS + 1):
             # Anew each time: with its last file, a contract version leaves the relation.
-            views = {view.name: view for view in self.beside} | all_views(self.root, self.as_of)
+            views = self._views()
             try:
                 with open_connection(self.root) as connection:
                     confine(connection, self.root)
@@ -99,6 +100,16 @@ class Answer:
                     continue
                 raise _translate(error, self.query, views, self.root) from error
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def _views(self) -> dict[str, View]:
+        """Every view; in object storage, the files of those tables that the query may read, and of no others."""
+        remote = is_remote(self.root)
+        views = {view.name: view for view in self.beside} | all_views(self.root, self.as_of, looking=not remote)
+        if remote:
+            named = set(named_in(self.query, views))
+            read = [table for name, table in TABLES.items() if f"{name}_parts" in named]
+            views |= raw_views(self.root, read + [Quarantine] * (Quarantine.table_name() in named))
+        return views
 
 
 def open_connection(root: Path | None = None) -> duckdb.DuckDBPyConnection:

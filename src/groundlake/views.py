@@ -19,7 +19,7 @@ from groundlake.schemas import FACT_TABLES, TABLES, Quarantine, Runs
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     import duckdb
@@ -198,38 +198,45 @@ def element_views() -> dict[str, View]:
     return found
 
 
-def all_views(root: Path, as_of: dt.datetime | None = None) -> dict[str, View]:
+def all_views(root: Path, as_of: dt.datetime | None = None, *, looking: bool = True) -> dict[str, View]:
     """Every view of a lake in an order in which each can be created: what it reads comes first.
 
     Args:
         root: The lake.
         as_of: Time (naive UTC) whose state the views show; None for now.
+        looking: Whether to look for the files of each table; raw relations are empty otherwise.
     """
-    tables = sorted(TABLES.items(), key=lambda item: item[1] is not Runs)
-    relations = _at_once(is_remote(root), lambda table: parts_sql(table, root), [table for _, table in tables])
-    raw = {
-        f"{name}_parts": View(
-            f"{name}_parts",
-            relation,
-            f"Every row ever written to {name}, visible or not. For maintenance: ask {name} instead.",
-            f"select count(*) from {name}_parts",
-        )
-        for (name, _), relation in zip(tables, relations, strict=True)
-    }
-    quarantine = View(
-        "quarantine", quarantine_sql(root), Quarantine.documentation(), "select code, uri, reason from quarantine"
-    )
-    views = raw | base_views(as_of) | {"quarantine": quarantine} | written_views()
+    tables: list[type[Table]] = [Runs, *FACT_TABLES.values(), Quarantine]
+    raw = raw_views(root, tables) if looking else {name: view for each in tables for name, view in [_raw(each)]}
+    views = raw | base_views(as_of) | written_views()
     views["help"] = help_view([view for view in views.values() if not view.name.endswith("_parts")])
     return {name: views[name] for name in creation_order(views)}
 
 
-def _at_once(slow: bool, ask: Callable[[type[Table]], str], tables: list[type[Table]]) -> list[str]:
-    """Ask for each table, all at once where each answer takes a request."""
-    if not slow:
-        return [ask(table) for table in tables]
+def raw_views(root: Path, tables: Iterable[type[Table]]) -> dict[str, View]:
+    """Views that name files: all rows of these tables, the ledger's as given first.
+
+    In object storage each takes a request or two, so they are asked at once.
+    """
+    asked = list(tables)
+    if not is_remote(root):
+        return dict(_raw(table, _files_sql(table, root)) for table in asked)
     with ThreadPoolExecutor(REQUESTS_AT_ONCE) as threads:
-        return list(threads.map(ask, tables))
+        relations = list(threads.map(lambda table: _files_sql(table, root), asked))
+    return dict(_raw(table, relation) for table, relation in zip(asked, relations, strict=True))
+
+
+def _files_sql(table: type[Table], root: Path) -> str:
+    return quarantine_sql(root) if table is Quarantine else parts_sql(table, root)
+
+
+def _raw(table: type[Table], relation: str | None = None) -> tuple[str, View]:
+    """Name and view of a table's raw relation; it is empty where none is given."""
+    sql, name = relation or empty_sql(table), table.table_name()
+    if table is Quarantine:
+        return name, View(name, sql, table.documentation(), "select code, uri, reason from quarantine")
+    shown = f"Every row ever written to {name}, visible or not. For maintenance: ask {name} instead."
+    return f"{name}_parts", View(f"{name}_parts", sql, shown, f"select count(*) from {name}_parts")
 
 
 def is_raw(view: View) -> bool:
