@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from typing_extensions import Self
 
-from groundlake.errors import LakeEnvironmentError
+from groundlake.errors import LakeEnvironmentError, UsageError
 from groundlake.layout import STAGED_SUFFIX, PartName, anchor_path, leaf_folder, new_id, while_written
 from groundlake.parts import Staged, known_of, stage_part, stage_stream
 from groundlake.places import HOW_TO_REACH, is_remote, refuse_link
@@ -239,7 +239,43 @@ def write_atomically(path: Path, content: bytes, another: str = "--root") -> Non
     except OSError as error:
         with suppress(OSError):
             temporary.unlink(missing_ok=True)
+        error.filename = None  # a temporary file, which nobody asked for
         raise environment_error(error, path, another) from error
+
+
+def write_made_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write files that a program makes anew, each as a whole; nothing is written where one would be lost.
+
+    A file that is there with the very same content stays, so that the same program may run again.
+
+    Args:
+        folder: Is made where it is not there.
+        files: Content by name.
+
+    Raises:
+        UsageError: The folder is a file, or has files of these names with other content.
+        LakeEnvironmentError: The folder cannot be read or written.
+    """
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise UsageError(f"{folder}: is a file, and a folder is wanted\n  give another folder")
+        there = [name for name in files if os.path.lexists(folder / name)]
+        others = [name for name in there if not _holds(folder / name, files[name])]
+        if others:
+            raise UsageError(
+                f"{folder}: has {', '.join(others)} with other content, which would be lost; nothing was written\n"
+                "  give another folder"
+            )
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise environment_error(error, folder, "folder") from error
+    for name in files:
+        if name not in there:
+            write_atomically(folder / name, files[name], "folder")
+
+
+def _holds(path: Path, content: bytes) -> bool:
+    return path.is_file() and path.read_bytes() == content
 
 
 def ensure_anchor(root: Path, table: type[Table]) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import TYPE_CHECKING
+from pathlib import Path
 
+import cifar
 import numpy as np
 import pytest
 
@@ -13,13 +14,10 @@ pytest.importorskip("torch")
 
 import torch
 
-from groundlake.calibration.small_net import load_network, prepare, train, weights_file
+from groundlake.calibration.small_net import load_network, pictures, prepare, train, weights_file
 from groundlake.calibration.small_net.pictures import CLASS_NAMES, make_pictures, write_cifar10
 from groundlake.calibration.sources import read
 from groundlake.errors import UsageError
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 
 def test_the_shipped_network_is_small_and_knows_pictures_that_it_was_not_trained_on() -> None:
@@ -62,3 +60,48 @@ def test_pictures_are_written_as_the_files_of_cifar_10(tmp_path: Path) -> None:
     assert len({*training.sample_ids(), *test.sample_ids()}) == 130
     with pytest.raises(UsageError, match="a multiple of 5, got 12"):
         write_cifar10(tmp_path / "wrong", per_class=12, test_per_class=1)
+
+
+def _bytes(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_batches_that_are_there_are_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder, few = tmp_path / "cifar-10-batches-py", ["--per-class", "5", "--test-per-class", "1"]
+    cifar.write_cifar10(folder, per_class=5, test_per_class=2)
+    (folder / "data_batch_5").unlink()
+    there = _bytes(folder)
+    assert pictures._main([str(folder), *few]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {folder}: has data_batch_1, data_batch_2, data_batch_3, data_batch_4, test_batch")
+    assert "would be lost; nothing was written\n  give another folder" in said
+    assert _bytes(folder) == there
+
+    made = tmp_path / "made"
+    assert pictures._main([str(made), *few]) == 0
+    first = _bytes(made)
+    (made / "test_batch").unlink()
+    assert pictures._main([str(made), *few]) == 0, "its own files may be made again"
+    assert _bytes(made) == first
+    assert pictures._main([str(made), *few, "--seed", "1"]) == 2
+    assert _bytes(made) == first
+
+
+def test_a_folder_of_pictures_that_cannot_be_is_an_error_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    for folder, options, code, says in (
+        (tmp_path / "file", (), 2, "file: is a file, and a folder is wanted"),
+        (tmp_path / "file" / "below", (), 5, "a part of this path is a file: choose another folder"),
+        (Path("/proc/x/y"), (), 5, "cannot write /proc/x"),
+        (tmp_path / "none", ("--per-class", "-1"), 2, "a multiple of 5, got -1"),
+        (tmp_path / "none", ("--per-class", "-5"), 2, "must be at least 1, got -5"),
+    ):
+        given = ["--per-class", "5", "--test-per-class", "1", *options]
+        assert pictures._main([str(folder), *given]) == code
+        said = capsys.readouterr().err
+        assert said.startswith("error: ")
+        assert says in said
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "mine"
+    assert not (tmp_path / "none").exists()

@@ -362,6 +362,31 @@ def test_a_small_model_is_made_from_the_command_line(
         assert (done.returncode, done.stderr) == (2, "usage: python -m groundlake.llm.tiny FOLDER [SEED]\n")
 
 
+def test_a_model_that_is_there_is_not_lost(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    theirs, made = tmp_path / "theirs", tmp_path / "made"
+    theirs.mkdir()
+    (theirs / "model.safetensors").write_bytes(b"weeks of training")
+    assert tiny._main([str(theirs)]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith(f"error: {theirs}: has model.safetensors with other content, which would be lost")
+    assert "give another folder" in said
+    assert [path.name for path in theirs.iterdir()] == ["model.safetensors"]
+    assert (theirs / "model.safetensors").read_bytes() == b"weeks of training"
+
+    assert [tiny._main([str(made)]) for _ in range(2)] == [0, 0], "its own files may be made again"
+    first = (made / "model.safetensors").read_bytes()
+    assert tiny._main([str(made), "1"]) == 2
+    assert (made / "model.safetensors").read_bytes() == first
+
+
+def test_a_model_in_a_place_that_cannot_be_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "file").write_text("mine", encoding="utf-8")
+    assert tiny._main([str(tmp_path / "file")]) == 2
+    assert capsys.readouterr().err.startswith(f"error: {tmp_path / 'file'}: is a file, and a folder is wanted")
+    assert tiny._main(["/proc/x/y"]) == 5
+    assert capsys.readouterr().err.startswith("error: cannot write /proc/x")
+
+
 def test_missing_packages_are_named_with_what_to_install(folder: Path) -> None:
     program = (
         "import sys; sys.modules['torch'] = None\n"

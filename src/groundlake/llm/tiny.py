@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from groundlake.errors import UsageError
+from groundlake.commit import write_made_files
+from groundlake.errors import LakeError, UsageError
 from groundlake.llm.loading import import_transformers, quietly
 
 if TYPE_CHECKING:
@@ -48,7 +50,8 @@ def make_tiny_model(
         The folder.
 
     Raises:
-        UsageError: A width that heads do not divide.
+        UsageError: A width that heads do not divide, or the folder has other files of these names, as a model's.
+        LakeEnvironmentError: The folder cannot be written.
         MissingDependencyError: torch or transformers is not installed.
     """
     if hidden_size < HEADS * 2 or hidden_size % (HEADS * 2):
@@ -56,8 +59,6 @@ def make_tiny_model(
     transformers = import_transformers()
     import torch
 
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     tokenizer = _tokenizer(transformers, vocabulary, context)
     config = transformers.LlamaConfig(
         vocab_size=len(tokenizer),
@@ -73,14 +74,14 @@ def make_tiny_model(
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    with quietly(), torch.random.fork_rng(devices=[]):
+    with quietly(), torch.random.fork_rng(devices=[]), TemporaryDirectory(prefix="groundlake-") as made:
         torch.manual_seed(seed)
         model = transformers.LlamaForCausalLM(config)
-        model.save_pretrained(folder)
-        tokenizer.save_pretrained(folder)
-    # Weights are written for their owner alone; whoever may read the configuration may read them too.
-    (folder / "model.safetensors").chmod((folder / "config.json").stat().st_mode)
-    return folder
+        model.save_pretrained(made)
+        tokenizer.save_pretrained(made)
+        files = {path.name: path.read_bytes() for path in Path(made).iterdir()}
+    write_made_files(Path(folder), files)
+    return Path(folder)
 
 
 def _tokenizer(transformers: Any, vocabulary: Sequence[str], context: int) -> Any:  # noqa: ANN401 - it has no types
@@ -106,7 +107,11 @@ def _main(arguments: list[str]) -> int:
     if len(arguments) not in (1, 2) or (len(arguments) == 2 and not arguments[1].isdecimal()):  # noqa: PLR2004 - folder and seed
         sys.stderr.write("usage: python -m groundlake.llm.tiny FOLDER [SEED]\n")
         return UsageError.exit_code
-    folder = make_tiny_model(arguments[0], seed=int(arguments[1]) if arguments[1:] else 0)
+    try:
+        folder = make_tiny_model(arguments[0], seed=int(arguments[1]) if arguments[1:] else 0)
+    except LakeError as error:
+        sys.stderr.write(f"error: {error}\n")
+        return error.exit_code
     sys.stdout.write(f"{folder}\n")
     return 0
 

@@ -16,11 +16,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from groundlake.commit import write_made_files
 from groundlake.errors import LakeError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from numpy.typing import NDArray
 
 SIZE, BATCHES = 32, 5
@@ -79,20 +78,23 @@ def write_cifar10(folder: Path, *, per_class: int, test_per_class: int, seed: in
         The folder.
 
     Raises:
-        UsageError: `per_class` is no multiple of 5, or there are no pictures.
+        UsageError: `per_class` is no multiple of 5, there are no pictures, or other files of these names are there.
+        LakeEnvironmentError: The folder cannot be written.
     """
     if per_class % BATCHES:
         raise UsageError(f"training pictures of each class fill {BATCHES} batches: a multiple of 5, got {per_class}")
-    folder.mkdir(parents=True, exist_ok=True)
     pixels, labels = make_pictures(per_class, seed)
     each = labels.size // BATCHES
+    files: dict[str, bytes] = {}
     for number in range(1, BATCHES + 1):
         part = slice((number - 1) * each, number * each)
         facts = _batch(pixels[part], labels[part], f"training batch {number} of {BATCHES}")
-        _dump(folder / f"data_batch_{number}", facts)
-    _dump(folder / "test_batch", _batch(*make_pictures(test_per_class, seed + 1), "testing batch 1 of 1"))
+        files[f"data_batch_{number}"] = pickle.dumps(facts, PROTOCOL)
+    facts = _batch(*make_pictures(test_per_class, seed + 1), "testing batch 1 of 1")
+    files["test_batch"] = pickle.dumps(facts, PROTOCOL)
     names = [name.encode() for name in CLASS_NAMES]
-    _dump(folder / "batches.meta", {b"num_cases_per_batch": each, b"label_names": names, b"num_vis": SIZE * SIZE * 3})
+    meta = {b"num_cases_per_batch": each, b"label_names": names, b"num_vis": SIZE * SIZE * 3}
+    write_made_files(folder, files | {"batches.meta": pickle.dumps(meta, PROTOCOL)})
     return folder
 
 
@@ -101,11 +103,6 @@ def _batch(pixels: NDArray[np.uint8], labels: NDArray[np.int64], says: str) -> d
     rows = np.ascontiguousarray(pixels.transpose(0, 3, 1, 2)).reshape(labels.size, -1)
     names = [f"stripes_{18 * label:03}_s_{place:06}.png".encode() for place, label in enumerate(labels.tolist())]
     return {b"batch_label": says.encode(), b"labels": labels.tolist(), b"data": rows, b"filenames": names}
-
-
-def _dump(path: Path, value: Mapping[bytes, Any]) -> None:
-    with path.open("wb") as file:
-        pickle.dump(value, file, PROTOCOL)
 
 
 def _main(arguments: list[str]) -> int:
@@ -119,7 +116,7 @@ def _main(arguments: list[str]) -> int:
     try:
         write_cifar10(given.folder, per_class=given.per_class, test_per_class=given.test_per_class, seed=given.seed)
     except LakeError as error:
-        sys.stderr.write(f"{error}\n")
+        sys.stderr.write(f"error: {error}\n")
         return error.exit_code
     sys.stdout.write(f"{given.folder}\n")
     return 0
