@@ -13,8 +13,9 @@
 -- column end_to_end_speedup [1]: Ratio of the end-to-end latencies; NULL when one was not timed, or not comparable
 -- column verdict: comparable, end_to_end_only or not_comparable
 -- column reason: Why the two runs are not comparable, or only end to end, and what makes the speed-up doubtful: that it lies
---   on the other side of 1 than end_to_end_speedup, that nobody checked how an int8 network's images are prepared, that int8
---   destroys its outputs; NULL where there is nothing of it
+--   on the other side of 1 than end_to_end_speedup, or is more than 1.5 times as large or as small, that --force measured one of
+--   the runs (not_representative), that nobody checked how an int8 network's images are prepared, that int8 destroys its
+--   outputs; NULL where there is nothing of it
 -- column fp32_timing_method: timing_method of the fp32 run
 -- column fp32_flops_method: flops_method of the fp32 run
 -- column calibration_set: Set that an int8 network was calibrated with; NULL in another precision
@@ -57,6 +58,7 @@ lower_precision AS (
         g.total_latency_ms,
         g.end_to_end_latency_ms,
         g.num_subgraphs,
+        g.is_representative,
         coalesce(d.is_unchecked, false) AS is_unchecked,
         coalesce(d.is_destroyed, false) AS is_destroyed
     FROM good_runs g
@@ -87,6 +89,8 @@ pairs AS (
         base.started_at AS fp32_started_at,
         low.is_unchecked,
         low.is_destroyed,
+        low.is_representative,
+        base.is_representative AS fp32_is_representative,
         CASE
             WHEN
                 low.timing_method <> base.timing_method
@@ -139,7 +143,21 @@ SELECT
                 WHEN (r.speedup - 1) * (r.end_to_end_speedup - 1) < 0
                     THEN '; the sum of the parts says faster and the whole model slower, or the other way round: '
                         || 'timing parts singly costs time, a user has end_to_end_speedup'
+                -- Four latencies that are each off by a tenth, the spread of which a run warns (high_variance), differ by as
+                -- much at the most: 1.1 / 0.9 twice. What is beyond that is no noise.
+                WHEN r.speedup > 1.5e0 * r.end_to_end_speedup OR r.end_to_end_speedup > 1.5e0 * r.speedup
+                    THEN '; speedup and end_to_end_speedup differ by a factor of more than 1.5: '
+                        || 'timing parts singly costs time, a user has end_to_end_speedup'
                 ELSE ''
+            END
+            || CASE
+                WHEN p.is_representative AND p.fp32_is_representative THEN ''
+                ELSE '; not_representative: the machine was not fit to measure '
+                    || CASE
+                        WHEN p.fp32_is_representative THEN p.precision
+                        WHEN p.is_representative THEN 'fp32'
+                        ELSE 'fp32 and ' || p.precision
+                    END
             END
             || CASE
                 WHEN p.is_unchecked THEN '; preparation_not_checked: nobody knows whether the int8 network is a right one'

@@ -199,7 +199,7 @@ def test_efficiency_is_unknown_without_a_peak(lake: Lake) -> None:
 
 def test_precision_speedup_compares_with_fp32_of_the_same_model_and_batch(lake: Lake) -> None:
     put(lake, total_latency_ms=10.0, end_to_end_latency_ms=8.0)
-    put(lake, precision="fp16", total_latency_ms=4.0, end_to_end_latency_ms=2.0)
+    put(lake, precision="fp16", total_latency_ms=4.0, end_to_end_latency_ms=2.5)
     put(lake, precision="bf16", total_latency_ms=20.0, end_to_end_latency_ms=None)
     put(lake, precision="fp16", batch=4)  # no fp32 at this batch size
     rows = lake.sql(
@@ -208,7 +208,7 @@ def test_precision_speedup_compares_with_fp32_of_the_same_model_and_batch(lake: 
     ).rows()
     assert rows == [
         ("bf16", 10.0, 20.0, 0.5, None, "comparable", None),
-        ("fp16", 10.0, 4.0, 2.5, 4.0, "comparable", None),
+        ("fp16", 10.0, 4.0, 2.5, 3.2, "comparable", None),
     ]
 
 
@@ -254,7 +254,7 @@ def test_a_speedup_says_where_the_whole_model_tells_the_opposite(lake: Lake) -> 
     put(lake, total_latency_ms=10.0, end_to_end_latency_ms=8.0)
     put(lake, precision="fp16", total_latency_ms=12.0, end_to_end_latency_ms=4.0)
     put(lake, precision="bf16", total_latency_ms=5.0, end_to_end_latency_ms=16.0)
-    put(lake, precision="tf32", total_latency_ms=5.0, end_to_end_latency_ms=8.0)
+    put(lake, precision="tf32", total_latency_ms=10.0, end_to_end_latency_ms=6.0)
     asked = "select precision, verdict, end_to_end_speedup, reason from precision_speedup order by precision"
     told = {row[0]: row[1:] for row in lake.sql(asked).rows()}
     said = (
@@ -264,12 +264,46 @@ def test_a_speedup_says_where_the_whole_model_tells_the_opposite(lake: Lake) -> 
     assert told == {
         "bf16": ("comparable", 0.5, said),
         "fp16": ("comparable", 2.0, said),
-        "tf32": ("comparable", 1.0, None),
+        "tf32": ("comparable", pytest.approx(8 / 6), None),
+    }
+
+
+def test_a_speedup_says_where_the_whole_model_tells_another_one(lake: Lake) -> None:
+    put(lake, total_latency_ms=12.0, end_to_end_latency_ms=12.0)
+    for precision, parts_ms, whole_ms in (
+        ("bf16", 2.0, 11.9),  # 6 beside 1.008
+        ("fp16", 24.0, 48.0),  # 0.5 beside 0.25
+        ("int8", 6.0, 8.0),  # 2 beside 1.5: as much as noise may come to
+        ("int4", 10.0, None),
+    ):
+        put(lake, precision=precision, total_latency_ms=parts_ms, end_to_end_latency_ms=whole_ms)
+    told = dict(lake.sql("select precision, reason from precision_speedup").rows())
+    said = (
+        "speedup and end_to_end_speedup differ by a factor of more than 1.5: timing parts singly costs time, a user "
+        "has end_to_end_speedup"
+    )
+    assert told == {"bf16": said, "fp16": said, "int8": None, "int4": None}
+
+
+def test_a_speedup_says_which_run_was_forced_on_an_unfit_machine(lake: Lake) -> None:
+    forced = {"warnings": ["high_variance: the passes scatter", "not_representative: a check failed"]}
+    put(lake, batch=1)
+    put(lake, batch=2, **forced)
+    for batch in (1, 2):
+        put(lake, batch=batch, precision="bf16", **forced)
+        put(lake, batch=batch, precision="fp16")
+    rows = lake.sql("select batch, precision, reason from precision_speedup").rows()
+    said = "not_representative: the machine was not fit to measure "
+    assert {(batch, precision): reason for batch, precision, reason in rows} == {
+        (1, "bf16"): f"{said}bf16",
+        (1, "fp16"): None,
+        (2, "bf16"): f"{said}fp32 and bf16",
+        (2, "fp16"): f"{said}fp32",
     }
 
 
 def test_an_int8_run_that_was_checked_goes_before_later_ones_that_nobody_checked(lake: Lake) -> None:
-    put(lake, total_latency_ms=10.0, end_to_end_latency_ms=8.0)
+    put(lake, total_latency_ms=10.0, end_to_end_latency_ms=None)
     doubts = {"warnings": ["high_variance: the passes scatter", "preparation_not_checked: raw images"]}
     put(lake, precision="int8", day=2, run_id="unchecked", total_latency_ms=5.0, **doubts)
     asked = "select run_id, verdict, speedup, reason from precision_speedup"
