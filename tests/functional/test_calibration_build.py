@@ -116,9 +116,15 @@ def test_the_same_set_again_writes_nothing(lake: Lake, good: Path, folder: Path)
 
 def test_another_set_under_the_same_name_is_refused(lake: Lake, good: Path) -> None:
     build(lake, source="cifar10", data_dir=good, samples_per_class=3, name="a")
-    for change in ({"samples_per_class": 4}, {"samples_per_class": 3, "seed": 1}):
-        with pytest.raises(UsageError, match=r"calibration set a is in .* with other content"):
+    scaled = "groundlake.calibration.small_net:prepare"
+    for change, said in (
+        ({"samples_per_class": 4}, "images of each class 4, there 3"),
+        ({"samples_per_class": 3, "seed": 1}, "seed 1, there 0"),
+        ({"samples_per_class": 3, "preprocess": scaled}, f"--preprocess {scaled}, there none; preprocessing "),
+    ):
+        with pytest.raises(UsageError, match=r"calibration set a is in .* with other content") as raised:
             build(lake, source="cifar10", data_dir=good, name="a", **change)
+        assert f"\n  different now: {said}" in str(raised.value)
     assert runs(lake) == 1
 
 
@@ -126,7 +132,7 @@ def test_a_set_of_changed_files_under_the_same_name_is_refused(lake: Lake, folde
     build(lake, source="cifar10", data_dir=folder, samples_per_class=3)
     pixels, labels = cifar.pictures(20, seed=9)
     cifar.dump(folder / "data_batch_1", cifar.batch(pixels, labels))
-    with pytest.raises(UsageError, match="with other content"):
+    with pytest.raises(UsageError, match=r"with other content\n.*\n  different now: files \w{12}, there \w{12}\n"):
         build(lake, source="cifar10", data_dir=folder, samples_per_class=3)
 
 

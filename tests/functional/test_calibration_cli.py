@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import shutil
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import cifar
@@ -30,12 +31,11 @@ from groundlake.cli.calibration_look import list_sets, show
 from groundlake.cli.calibration_look import verify as verify_command
 from groundlake.cli.output import Format
 from groundlake.cli.settings import Settings
-from groundlake.errors import UsageError
+from groundlake.errors import LakeEnvironmentError, UsageError
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from groundlake.calibration.reading import CalibrationSet
 
@@ -107,13 +107,20 @@ def test_changed_code_of_an_evaluation_is_caught_though_its_name_stays(
     named = ("--name", "divided", "--preprocess", "evaluation_of_cli:prepare")
     built = copied("calibration", "build", "--data-dir", ".", "--samples-per-class", "4", *named).stdout
     assert f"  prepared by  evaluation_of_cli:prepare, {again.preparation.preprocessing}\n" in built
-    assert "the same as evaluation_of_cli:prepare" in copied("calibration", "verify", "divided").stdout
+    register_evaluation(lake, "raw", ".", "evaluation_of_cli:raw")
+    other = copied("calibration", "verify", "divided", "--against", "raw", code=1).stderr
+    assert other.rstrip().endswith("a set of another name with the evaluation's function: --preprocess of build")
+    assert "lake ingest" not in other, "it refuses another function for a set that has its own"
+    assert (
+        "the same as evaluation_of_cli:prepare"
+        in copied("calibration", "verify", "divided", "--against", "test").stdout
+    )
     assert "  prepared by    evaluation_of_cli:prepare\n" in copied("calibration", "show", "divided").stdout
 
     list_sets(Settings(root=lake.root), form=Format.JSON)
     listed = ("calibration_set", "preprocess", "is_disjoint", "preprocessing_matches")
     assert [tuple(map(row.get, listed)) for row in json.loads(capsys.readouterr().out)] == [
-        ("divided", "evaluation_of_cli:prepare", True, True),
+        ("divided", "evaluation_of_cli:prepare", True, False),
         ("small", None, True, False),
     ]
     list_sets(Settings(root=lake.root), evaluations=True, form=Format.CSV)
@@ -127,6 +134,25 @@ def test_verify_says_what_is_right_and_what_nothing_can_tell(
     said = capsys.readouterr().out.splitlines()
     assert "ok      classes.balanced   4 of each of 10 classes" in said
     assert said[-1].startswith("unknown preprocessing      no evaluation set is registered")
+
+
+def test_a_set_whose_function_is_gone_is_named(worked: Cli, tmp_path: Path) -> None:
+    copied = Cli(shutil.copytree(worked.folder, tmp_path / "copied"))
+    code = copied.folder / "going.py"
+    code.write_text(RAW, encoding="utf-8")
+    made = ("--samples-per-class", "1", "--name", "own", "--preprocess", "going:prepare")
+    copied("calibration", "build", "--data-dir", ".", *made)
+    code.write_text(RAW.replace("prepare", "prepared"), encoding="utf-8")
+    said = copied("calibration", "export", "own", "--to", "npz", "-o", "own.npz", code=2).stderr
+    assert said.startswith(
+        "error: calibration set own: the function that it was built with cannot be used: going:prepare: going has no "
+        "'prepare'; did you mean prepared?"
+    )
+    code.unlink()
+    sweep = ("ingest", "--models", "resnet18@3x32x32", "--precisions", "int8", "--calibration-set", "own", "--dry-run")
+    said = copied(*sweep, code=2).stderr
+    assert "calibration set own: the function that it was built with cannot be used: going:prepare: there is no" in said
+    assert "--preprocess" not in said
 
 
 def test_a_function_that_ends_the_program_is_an_error_and_nothing_is_registered(worked: Cli) -> None:
@@ -254,6 +280,15 @@ def test_files_that_cannot_be_written_are_refused_with_what_to_do(opened: Calibr
         write_contact_sheet(opened, tmp_path / "sheet.jpg")
     with pytest.raises(UsageError, match="at least 1 image of each class"):
         write_contact_sheet(opened, tmp_path / "sheet.png", columns=0)
+
+
+def test_a_place_that_cannot_be_written_is_told_by_the_name_that_was_asked_for(opened: CalibrationSet) -> None:
+    for to, name in (("npz", "small.npz"), ("torch", "small.pt"), ("ort", "folder")):
+        with pytest.raises(LakeEnvironmentError) as raised:
+            export(opened, to, Path("/proc") / name)
+        said = str(raised.value)
+        assert said.startswith(f"cannot write /proc/{name}: ")
+        assert ".tmp" not in said
 
 
 def test_the_help_says_what_a_function_is_given() -> None:

@@ -112,6 +112,20 @@ def test_a_class_without_images_is_named(images: LabelledImages) -> None:
         choose(replace(images, class_names=(*images.class_names, "class 10")), 1)
 
 
+def test_a_class_whose_only_picture_another_class_claims_is_not_said_to_have_none() -> None:
+    three = hashed(3)
+    pixels = three.pixels[[0, 1, 2, 0]]  # a, b, b; and that of a is there as one of b
+    doubled = made(pixels, np.array([0, 1, 1, 1]), 2)
+    with pytest.raises(UsageError) as raised:
+        choose(replace(doubled, files=("a/x.png", "b/y.png", "b/z.png", "b/x.png"), indices=(0,) * 4), 1)
+    message = str(raised.value)
+    assert "no image of class 0 can be chosen" in message
+    assert "left out, as two classes or more claim the same picture: a/x.png = b/x.png" in message
+    assert "there is no image" not in message
+    with pytest.raises(UsageError, match=r"take at most 2; left out, .*: image 0 of file = image 4 of file$"):
+        choose(made(hashed(5).pixels[[0, 1, 2, 3, 0, 4]], np.array([0, 0, 0, 1, 1, 1]), 2), 3)
+
+
 @pytest.mark.parametrize("seed", [2**63, -(2**63) - 1, 0.0, "0"])
 def test_a_seed_that_cannot_be_stored_is_refused(images: LabelledImages, seed: int) -> None:
     with pytest.raises(UsageError, match="seed: a whole number of 64 bits"):

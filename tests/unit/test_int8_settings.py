@@ -195,9 +195,7 @@ def test_an_evaluation_whose_code_changed_is_refused(lake: Lake, monkeypatch: py
 
 def test_an_evaluation_whose_code_is_gone_is_refused(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("evaluating.right")
-    with pytest.raises(
-        UsageError, match=r"^evaluation set right: the function .*\n  --preprocess evaluating:right: eval"
-    ):
+    with pytest.raises(UsageError, match=r"^evaluation set right: the function .*\n  function evaluating:right: eval"):
         choose_int8(lake, calibration_set="stripes", evaluation_set="right")
 
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
 from groundlake import __version__
 from groundlake.calibration.identity import checked_name, set_fingerprint
-from groundlake.calibration.images import UNKNOWN_SPLIT, sample_ids
+from groundlake.calibration.images import UNKNOWN_SPLIT, sample_ids, shortened
 from groundlake.calibration.preprocessing import RAW, apply, by_function, fingerprint
 from groundlake.calibration.selection import SAMPLES_PER_CLASS, SEED, choose, repeated
 from groundlake.calibration.sources import read
@@ -25,6 +25,7 @@ from groundlake.schemas import NO_KEY
 
 if TYPE_CHECKING:
     import datetime as dt
+    from collections.abc import Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -36,6 +37,19 @@ if TYPE_CHECKING:
 KIND = "calibration"
 _SHOWN = 12
 """Characters of a hash that a message shows."""
+_HASH = 64
+"""Characters of a hash."""
+_FACTS_IN_WORDS = {
+    "seed": "seed",
+    "samples_per_class": "images of each class",
+    "dataset": "source",
+    "split": "split",
+    "class_names": "classes",
+    "source_sha256": "files",
+    "preprocess": "--preprocess",
+    "preprocessing_fingerprint": "preprocessing",
+}
+"""What makes a set another one, and how a message calls it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +134,7 @@ def build(
         described=(RAW if preprocess is None else by_function(preprocess, prepared)).to_json(),
         prepared=prepared,
     )
-    known = _known_run(lake, called, selection.set_fingerprint)
+    known = _known_run(lake, selection)
     return selection.built(known or selection.commit(lake, Path(data_dir), started_at), was_there=known is not None)
 
 
@@ -177,9 +191,10 @@ class _Selection:
             "sources": [images.as_source(data_dir)],
             "warnings": list(images.remarks) or None,
         }
-        return lake.write(ledger, calibration_builds=self._facts(), calibration_samples=self._samples())
+        return lake.write(ledger, calibration_builds=self.facts(), calibration_samples=self._samples())
 
-    def _facts(self) -> pl.DataFrame:
+    def facts(self) -> pl.DataFrame:
+        """Return the row of `calibration_builds`."""
         images = self.images
         height, width, channels = images.image_shape
         return pl.DataFrame(
@@ -265,21 +280,40 @@ def _is_whole(lake: Lake, run_id: str, num_samples: int) -> bool:
         return False
 
 
-def _known_run(lake: Lake, name: str, set_fingerprint: str) -> str | None:
+def _known_run(lake: Lake, wanted: _Selection) -> str | None:
     """Return the run of this set where the lake has it under this name; refuse another one of that name."""
     if not lake.exists:
         return None
-    rows = lake.frame("calibration_builds", hardware_id=NO_KEY).filter(pl.col("calibration_set") == name)
-    same = rows.filter(pl.col("set_fingerprint") == set_fingerprint)
+    rows = lake.frame("calibration_builds", hardware_id=NO_KEY).filter(pl.col("calibration_set") == wanted.name)
+    same = rows.filter(pl.col("set_fingerprint") == wanted.set_fingerprint)
     if not same.is_empty():
         whole = [run_id for run_id in same["run_id"] if _is_whole(lake, run_id, same["num_samples"][0])]
         return max(whole, default=None)
     if rows.is_empty():
         return None
     there = rows.row(0, named=True)
+    now = wanted.facts().row(0, named=True)
     raise UsageError(
-        f"calibration set {name} is in {lake.root} with other content\n"
+        f"calibration set {wanted.name} is in {lake.root} with other content\n"
         f"  there: {there['num_samples']} images, seed {there['seed']}, fingerprint "
-        f"{there['set_fingerprint'][:_SHOWN]}; now: {set_fingerprint[:_SHOWN]}\n"
+        f"{there['set_fingerprint'][:_SHOWN]}; now: {now['set_fingerprint'][:_SHOWN]}\n"
+        f"  different now: {_difference(there, now)}\n"
         "  what was quantized with it refers to that content: give this set another --name"
     )
+
+
+def _difference(there: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """Say in which of its facts a set differs from the one that is there."""
+    told = [
+        f"{words} {_short(now[fact])}, there {_short(there[fact])}"
+        for fact, words in _FACTS_IN_WORDS.items()
+        if now[fact] != there[fact]
+    ]
+    return "; ".join(told) or "which images were chosen"
+
+
+def _short(value: object) -> str:
+    if isinstance(value, list):
+        return f"{len(value)} ({shortened(value, 3)})"
+    text = "none" if value is None else str(value)
+    return text[:_SHOWN] if len(text) == _HASH else text

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 import shutil
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from groundlake.commit import environment_error
 from groundlake.errors import MissingDependencyError, UsageError
 
 if TYPE_CHECKING:
@@ -64,13 +65,17 @@ def export(opened: CalibrationSet, to: str, output: Path, *, layout: Layout | No
             that was built by a version of groundlake that prepares images otherwise.
         MissingDependencyError: The format needs a library that is not installed.
         CorruptLakeError: Images are missing.
+        LakeEnvironmentError: It cannot be written.
     """
     if to not in FORMATS:
         raise UsageError(f"--to {to!r}: a calibration set is written as {', '.join(FORMATS)}")
     opened.require_its_code()
     chosen = layout or USUAL_LAYOUT[to]
     if to == "ort":
-        return _to_ort(opened, output, chosen, batch)
+        try:
+            return _to_ort(opened, output, chosen, batch)
+        except OSError as error:
+            raise environment_error(error, output, "-o") from error
     if not output.absolute().parent.is_dir():
         raise UsageError(f"-o {output}: its folder does not exist")
     if output.is_dir():
@@ -125,8 +130,8 @@ def _to_torch(opened: CalibrationSet, output: Path, layout: Layout) -> None:
         "sample_ids": list(opened.sample_ids),
         "fingerprint": opened.fingerprint,
     }
-    with _in_place_of(output) as path:
-        torch.save(content, path)
+    with _in_place_of(output) as path, path.open("wb") as file:
+        torch.save(content, file)
 
 
 def _images(opened: CalibrationSet, layout: Layout) -> np.ndarray[Any, np.dtype[np.float32]]:
@@ -182,5 +187,9 @@ def _in_place_of(output: Path) -> Iterator[Path]:
     try:
         yield path
         path.replace(output)
+    except OSError as error:
+        error.filename = None  # a temporary file, which nobody asked for
+        raise environment_error(error, output, "-o") from error
     finally:
-        path.unlink(missing_ok=True)
+        with suppress(OSError):
+            path.unlink(missing_ok=True)

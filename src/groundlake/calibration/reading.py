@@ -125,7 +125,8 @@ class CalibrationSet:
         Raises:
             UsageError: That function is not there any more.
         """
-        return apply if self.preprocess is None else working_function(self.preprocess)
+        whose = f"calibration set {self.name}: the function that it was built with cannot be used:"
+        return apply if self.preprocess is None else working_function(self.preprocess, whose)
 
     def require_its_code(self) -> None:
         """Make sure that images are prepared as when the set was built, by its function or by groundlake.

@@ -17,7 +17,7 @@ from groundlake.calibration.images import shortened
 from groundlake.errors import UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -51,8 +51,8 @@ def choose(images: LabelledImages, samples_per_class: int = SAMPLES_PER_CLASS, s
         raise UsageError(f"samples per class: at least 1 of each class makes a set, got {samples_per_class!r}")
     if type(seed) is not int or not -(2**63) <= seed < 2**63:
         raise UsageError(f"seed: a whole number of 64 bits, with a sign, got {str(seed)[:40]}")
-    by_class, _ = _distinct(images)
-    _require_enough(images, {label: len(found) for label, found in by_class.items()}, samples_per_class)
+    by_class, torn = _distinct(images)
+    _require_enough(images, {label: len(found) for label, found in by_class.items()}, samples_per_class, torn)
     chosen = [
         sorted((_place_in_order(seed, label, each), at) for each, at in by_class[label].items())[:samples_per_class]
         for label in range(len(images.class_names))
@@ -66,43 +66,57 @@ def repeated(images: LabelledImages) -> str | None:
     left = len(images) - sum(len(found) for found in by_class.values())
     if not left:
         return None
-    several = f"; {torn} of them are in two classes or more, and count for none" if torn else ""
+    several = f"; {len(torn)} of them are in two classes or more, and count for none" if torn else ""
     return f"repeated: {left} of {len(images)} pictures are there more than once and were not counted{several}"
 
 
-def _distinct(images: LabelledImages) -> tuple[Mapping[int, dict[str, int]], int]:
-    """Return the position of each picture by its class and hash, and how many pictures have more classes than one.
+def _distinct(images: LabelledImages) -> tuple[Mapping[int, dict[str, int]], list[dict[int, int]]]:
+    """Return the position of each picture by its class and hash; and of those with several classes, one of each class.
 
     Of equal pictures it is the position of the first file by name.
     """
-    labels_of: defaultdict[str, set[int]] = defaultdict(set)
+    places: defaultdict[str, dict[int, int]] = defaultdict(dict)
     first: dict[str, int] = {}
     for at, (each, label) in enumerate(zip(images.sample_ids(), images.labels.tolist(), strict=True)):
-        labels_of[each].add(label)
+        places[each].setdefault(label, at)
         known = first.setdefault(each, at)
         if (images.files[at], images.indices[at]) < (images.files[known], images.indices[known]):
             first[each] = at
     found: dict[int, dict[str, int]] = {label: {} for label in range(len(images.class_names))}
     for each, at in first.items():
-        if len(labels_of[each]) == 1:
+        if len(places[each]) == 1:
             found[int(images.labels[at])][each] = at
-    return found, sum(len(labels) > 1 for labels in labels_of.values())
+    return found, [at_label for at_label in places.values() if len(at_label) > 1]
 
 
 def _place_in_order(seed: int, label: int, sample_id: str) -> str:
     return hashlib.sha256(f"{seed}:{label}:{sample_id}".encode()).hexdigest()
 
 
-def _require_enough(images: LabelledImages, counts: Mapping[int, int], wanted: int) -> None:
-    """Refuse more than the smallest class has."""
+def _require_enough(
+    images: LabelledImages, counts: Mapping[int, int], wanted: int, torn: Sequence[Mapping[int, int]]
+) -> None:
+    """Refuse more than the smallest class has; say which pictures it lacks because another class claims them, too."""
     short = [label for label, count in counts.items() if count < wanted]
     if not short:
         return
     fewest = sorted(counts, key=lambda label: (counts[label], label))
     told = [f"{images.class_names[label]} {counts[label]}" for label in (fewest if len(fewest) > _MANY else counts)]
     smallest = min(counts.values())
-    take = f"take at most {smallest}" if smallest else f"there is no image of {images.class_names[fewest[0]]}"
+    missing = images.class_names[fewest[0]]
+    left_out = [at_label for at_label in torn if not at_label.keys().isdisjoint(short)]
+    take = f"take at most {smallest}" if smallest else f"there is no image of {missing}"
+    if left_out:
+        same = [" = ".join(_source_of(images, at) for at in at_label.values()) for at_label in left_out]
+        take = f"take at most {smallest}" if smallest else f"no image of {missing} can be chosen"
+        take += f"; left out, as two classes or more claim the same picture: {shortened(same)}"
     raise UsageError(
         f"samples per class: {wanted} of each class are wanted, {len(short)} of {len(counts)} classes have fewer\n"
         f"  different images: {shortened(told, _MANY)}\n  {take}"
     )
+
+
+def _source_of(images: LabelledImages, at: int) -> str:
+    """Name the file of an image, and its place where the file has several."""
+    file = images.files[at]
+    return file if images.files.count(file) == 1 else f"image {images.indices[at]} of {file}"

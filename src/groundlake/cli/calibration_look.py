@@ -67,6 +67,7 @@ def verify(
     """
     import polars as pl
 
+    from groundlake.calibration.reading import open_set
     from groundlake.calibration.verifying import verify as verify_set
 
     checks = verify_set(settings.lake, name, against=against)
@@ -77,9 +78,8 @@ def verify(
         print_rows(pl.DataFrame(rows, schema_overrides={"passed": pl.Boolean}), form, output)
     failed = sum(each.failed for each in checks)
     if failed:
-        raise LakeError(
-            "\n".join([f"calibration set {name}: {failed} of {len(checks)} checks failed", *_advice(checks)])
-        )
+        advice = _advice(checks, is_raw=open_set(settings.lake, name).preprocess is None)
+        raise LakeError("\n".join([f"calibration set {name}: {failed} of {len(checks)} checks failed", *advice]))
 
 
 @command(calibration, CALIBRATION, "list")
@@ -165,14 +165,20 @@ def _check_words(checks: Sequence[Check]) -> Iterator[str]:
         yield f"{state[each.passed]:<7} {each.name:<{width}}  {each.detail}"
 
 
-def _advice(checks: Sequence[Check]) -> Iterator[str]:
-    """Say how a set is made that prepares images as an evaluation, of other images, does."""
+def _advice(checks: Sequence[Check], *, is_raw: bool) -> Iterator[str]:
+    """Say how a set is made that prepares images as an evaluation, of other images, does.
+
+    A raw set may be quantized with the evaluation's function; one with its own gives no other.
+    """
     failed = {each.name for each in checks if each.failed}
     named = [name.partition(".")[2] for name in sorted(failed) if name.startswith("preprocessing.")]
     usable = [name for name in named if f"disjoint.{name}" not in failed]
-    if usable:
+    if not usable:
+        return
+    build = "where that is meant, build a set of another name with the evaluation's function: --preprocess of build"
+    yield build + (";" if is_raw else "")
+    if is_raw:
         option = f"--evaluation-set {usable[0]}" if len(usable) == 1 else "--evaluation-set NAME"
-        yield "where that is meant, build a set of another name with the evaluation's function: --preprocess of build;"
         yield f"or quantize with that function: {option} of lake ingest, preprocess= of a reader"
 
 

@@ -133,7 +133,7 @@ class Int8Settings:
         Raises:
             UsageError: It is not there any more.
         """
-        return None if self.preprocess is None else working_function(self.preprocess)
+        return None if self.preprocess is None else working_function(self.preprocess, "function")
 
     def evaluation_images(self) -> LabelledImages | None:
         """Read the images that accuracy is of; None where nothing is evaluated.
