@@ -199,7 +199,8 @@ def test_no_column_has_a_type_that_only_one_engine_has(name: str, described: dic
 
 
 def test_what_makes_a_run_good_stands_in_one_view_for_each_kind_of_run() -> None:
-    told = {name for name, text in TEXTS.items() if "not_representative" in without_heads(text)}
+    asks = re.compile(r"[\"']not_representative")  # of the warnings; a view may tell its reader what good_runs says
+    told = {name for name, text in TEXTS.items() if asks.search(without_heads(text))}
     assert told == {"good_runs", "experiment_summary"}
 
 
