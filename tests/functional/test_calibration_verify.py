@@ -405,8 +405,8 @@ def test_a_set_that_a_function_prepares_is_given_to_no_network_that_is_evaluated
     lake: Lake, scaled: CalibrationSet, registered: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     options: Any = {"batch_size": 5, "layout": "NHWC", "last": "keep", "evaluation_set": registered("raw")}
-    for preprocess in (None, apply):
-        with pytest.raises(UsageError, match="prepare images differently"):
+    for preprocess, advice in ((None, "build another set"), (apply, "leave preprocess= out")):
+        with pytest.raises(UsageError, match=f"(?s)prepare images differently.*{advice}"):
             make_feed(scaled, preprocess=preprocess, **options)
     with pytest.raises(UsageError, match=r"\(evaluation_of_verify:raw\) prepare images differently"):
         choose_int8(lake, calibration_set=scaled.name, evaluation_set="raw")

@@ -207,8 +207,12 @@ def _checked_fingerprint(
     else:
         what, found = f"preprocessing {_name(preprocess)}", _fingerprint_of(preprocess, takes, calibration_set)
     whose, wanted = f"calibration set {calibration_set.name}", calibration_set.preprocessing_fingerprint
-    if calibration_set.preprocess is not None and found != wanted:
-        raise _other(what, found, f"{whose} ({calibration_set.preprocess})", wanted)
+    advice = "give the preprocessing of the evaluation, and evaluation_set= (or expected=) to say whose it is"
+    if calibration_set.preprocess is not None:
+        advice = "build another set with the function of that evaluation: lake calibration build --preprocess"
+        if found != wanted:
+            advice = "leave preprocess= out: the set is read through its own function"
+            raise _other(what, found, f"{whose} ({calibration_set.preprocess})", wanted, advice)
     if expected is not None:
         whose, wanted = "what was expected", expected
     elif evaluation_set is not None:
@@ -216,14 +220,14 @@ def _checked_fingerprint(
         whose = f"evaluation set {evaluation_set}"
     if found == wanted:
         return found
-    raise _other(what, found, whose, wanted)
+    raise _other(what, found, whose, wanted, advice)
 
 
-def _other(what: str, found: str, whose: str, wanted: str) -> OtherPreparationError:
+def _other(what: str, found: str, whose: str, wanted: str, advice: str) -> OtherPreparationError:
     return OtherPreparationError(
         f"{what} and {whose} prepare images differently: the fingerprint is {found[:16]}..., not {wanted[:16]}...\n"
         "  calibrated with other values than it is evaluated with, a quantized model is wrong\n"
-        "  give the preprocessing of the evaluation, and evaluation_set= (or expected=) to say whose it is"
+        f"  {advice}"
     )
 
 
