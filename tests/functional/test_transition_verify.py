@@ -288,35 +288,24 @@ def test_settings_that_are_not_those_of_the_stages_are_named(whole: Group) -> No
 
 
 @pytest.mark.parametrize(
-    ("change", "was", "now"),
+    ("change", "was", "now", "stage"),
     [
-        ("kv.budgets=[1.0, 0.5, 0.2]", "kv.budgets [1.0, 0.5]", "[1.0, 0.5, 0.2]"),
-        ("kv.budgets=[1.0]", "kv.budgets [1.0, 0.5]", "[1.0]"),
-        ("analysis.seed=1", "analysis.seed 1337", "1"),
-        ("analysis.n_bootstrap=200", "analysis.n_bootstrap 100", "200"),
-        ("analysis.confidence=0.9", "analysis.confidence 0.95", "0.9"),
-        ("analysis.significance=none", "analysis.significance 'interval'", "'none'"),
+        ("kv.budgets=[1.0, 0.5, 0.2]", "kv.budgets [1.0, 0.5]", "[1.0, 0.5, 0.2]", "analyze"),
+        ("kv.budgets=[1.0]", "kv.budgets [1.0, 0.5]", "[1.0]", "analyze"),
+        ("analysis.seed=1", "analysis.seed 1337", "1", "analyze"),
+        ("analysis.n_bootstrap=200", "analysis.n_bootstrap 100", "200", "analyze"),
+        ("analysis.confidence=0.9", "analysis.confidence 0.95", "0.9", "analyze"),
+        ("analysis.significance=none", "analysis.significance 'interval'", "'none'", "analyze"),
+        ("binning.n_bins=3", "binning.n_bins 2", "3", "prepare"),
+        ("dataset.pinned_example_ids=[e1]", "dataset.pinned_example_ids []", "['e1']", "prepare"),
     ],
 )
-def test_a_setting_that_differs_from_that_of_the_analysis_is_named(
-    whole: Group, change: str, was: str, now: str
+def test_a_setting_that_differs_from_that_of_a_stage_is_named(
+    whole: Group, change: str, was: str, now: str, stage: str
 ) -> None:
     told = failing(verify(whole.settings(change), whole.lake))
-    assert told["analyze.current"] == f"analysed with {was}; the settings say {now}; lake kv analyze"
-
-
-@pytest.mark.parametrize(
-    ("change", "was", "now"),
-    [
-        ("binning.n_bins=3", "binning.n_bins 2", "3"),
-        ("dataset.pinned_example_ids=[e1]", "dataset.pinned_example_ids []", "['e1']"),
-    ],
-)
-def test_a_setting_that_differs_from_that_of_the_data_set_is_named(
-    whole: Group, change: str, was: str, now: str
-) -> None:
-    told = failing(verify(whole.settings(change), whole.lake))
-    assert told["prepare.settings"] == f"prepared with {was}; the settings say {now}; lake kv prepare"
+    check, done = {"analyze": ("analyze.current", "analysed"), "prepare": ("prepare.settings", "prepared")}[stage]
+    assert told[check] == f"{done} with {was}; the settings say {now}; lake kv {stage}"
 
 
 def test_another_tokenizer_is_named_by_the_setting_that_says_it(whole: Group) -> None:
