@@ -12,7 +12,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
-from groundlake.commit import write_made_files
 from groundlake.errors import LakeError, UsageError
 from groundlake.llm.loading import import_transformers, quietly
 
@@ -58,6 +57,8 @@ def make_tiny_model(
         raise UsageError(f"hidden_size must be a multiple of {HEADS * 2}, got {hidden_size}")
     transformers = import_transformers()
     import torch
+
+    from groundlake.commit import write_made_files
 
     tokenizer = _tokenizer(transformers, vocabulary, context)
     config = transformers.LlamaConfig(
