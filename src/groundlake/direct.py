@@ -55,8 +55,9 @@ class Reader:
 
     def runs(self, hardware_id: str | None = None) -> pl.DataFrame:
         """Current ledger rows of one hardware id or of all."""
-        ids = self.ledger.hardware_ids() if hardware_id is None else [hardware_id]
-        return pl.concat([Runs.empty_frame(), *(self.current(name) for name in ids)])
+        if hardware_id is not None:
+            return self.current(hardware_id)
+        return pl.concat([Runs.empty_frame(), *(self.current(name) for name in self.ledger.hardware_ids())])
 
     def frame(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
         """Rows of a table whose key columns equal `keys`, as `Lake.frame` describes."""
@@ -69,7 +70,7 @@ class Reader:
         visible = self._visible(keys)
         if contract is Runs:
             return self._read(table, keys).lazy()
-        return shown_rows(contract, _scan(contract, list(self._files(contract, keys, visible))), visible.lazy())
+        return shown_rows(contract, _scan(contract, list(self._files(contract, keys, visible))), visible)
 
     def _read(self, table: str, keys: Mapping[str, object]) -> pl.DataFrame:
         contract = contract_named(table)
@@ -77,8 +78,7 @@ class Reader:
         visible = self._visible(keys)
         if contract is Runs:
             return visible.filter(pl.lit(True), *(pl.col(name).eq(value) for name, value in keys.items()))  # noqa: FBT003 - no condition keeps all rows
-        rows = _read(contract, list(self._files(contract, keys, visible)))
-        shown = shown_rows(contract, rows.lazy(), visible.lazy()).collect()
+        shown = _read(contract, list(self._files(contract, keys, visible)), visible)
         if not contract.latest_by() and set(keys) <= {"hardware_id", "run_id"}:
             refuse_lost_rows(contract, visible.iter_rows(named=True), shown)
         return shown
@@ -101,15 +101,16 @@ class Reader:
                 yield values, path
 
 
-def _read(contract: type[Table], files: Sequence[FoundFile]) -> pl.DataFrame:
-    """Read parts of any leaf folders; a part that cannot be read is named."""
+def _read(contract: type[Table], files: Sequence[FoundFile], visible: pl.DataFrame) -> pl.DataFrame:
+    """Read what visible runs have in parts of any leaf folders; a part that cannot be read is named."""
     try:
-        return _scan(contract, files).collect()
+        return shown_rows(contract, _scan(contract, files), visible).collect()
     except FileNotFoundError:
         raise  # moved by a compaction: the caller reads again
     except UNREADABLE:
         pass  # which file it is, only reading one by one says
-    return pl.concat([contract.empty_frame(), *(read_parts(contract, [path], found) for found, path in files)])
+    rows = pl.concat([contract.empty_frame(), *(read_parts(contract, [path], found) for found, path in files)])
+    return shown_rows(contract, rows.lazy(), visible).collect()
 
 
 def _scan(contract: type[Table], files: Sequence[FoundFile]) -> pl.LazyFrame:
@@ -126,7 +127,8 @@ def _scan(contract: type[Table], files: Sequence[FoundFile]) -> pl.LazyFrame:
             )
             for found, path in files
         ]
-        return pl.concat([contract.empty_frame().lazy(), *(rows.select(schema.names()) for rows in single)])
+        shown = [rows.select(schema.names()) for rows in single]
+        return pl.concat(shown) if shown else contract.empty_frame().lazy()
     keys = pl.DataFrame(
         [{**found, PATH: str(path)} for found, path in files],
         schema={name: schema[name] for name in contract.keys()} | {PATH: pl.String()},

@@ -183,13 +183,16 @@ def _scan_version(table: type[Table], version: int, paths: list[Path], path_as: 
     return rows.with_columns(absent).select([*stored, *([path_as] if path_as else [])])
 
 
-def shown_rows(table: type[Table], rows: pl.LazyFrame, visible: pl.LazyFrame) -> pl.LazyFrame:
+def shown_rows(table: type[Table], rows: pl.LazyFrame, visible: pl.DataFrame) -> pl.LazyFrame:
     """Keep the fact rows that a visible run points at, and of those the latest where the contract says so."""
     identity = ["hardware_id", "run_id", "part"]
     if not table.latest_by():
-        return rows.join(visible.select(identity), on=identity, how="semi")
+        if visible.height == 1:  # compared, not joined: of a scan, only the pages of this run are read
+            run = visible.row(0, named=True)
+            return rows.filter(pl.col(name) == run[name] for name in identity)
+        return rows.join(visible.select(identity).lazy(), on=identity, how="semi")
     columns = table.polars_schema().names()
-    dated = rows.join(visible.select(*identity, "recorded_at"), on=identity, how="inner")
+    dated = rows.join(visible.select(*identity, "recorded_at").lazy(), on=identity, how="inner")
     latest = dated.sort("recorded_at", "run_id").unique(subset=list(table.latest_by()), keep="last")
     return latest.select(columns)
 
@@ -205,7 +208,7 @@ def refuse_lost_rows(table: type[Table], runs: Iterable[Mapping[str, Any]], rows
     Raises:
         CorruptLakeError: A file of these runs was removed, or cut; the message names the run.
     """
-    found = dict(rows.group_by("run_id").len().iter_rows())
+    found = dict(rows["run_id"].value_counts().iter_rows())
     for run in runs:
         got = found.get(run["run_id"], 0)
         said = sum(count["rows"] for count in run["fact_rows"] or () if count["table"] == table.table_name())

@@ -68,12 +68,21 @@ def _nested(lists: list[list[str]]) -> pl.Series:
 
 def from_frame(frame: pl.DataFrame, model: str) -> Columns:
     """Read `subgraph_timings` rows of one run back as the columns of a file: NULL efficiency becomes zeros."""
-    rows = frame.sort("subgraph_id").with_columns(
-        pl.col(*EFFICIENCY, "achieved_flops", "theoretical_peak_flops").fill_null(0),
-        pl.col("latency_ci_lower_ms", "latency_ci_upper_ms").fill_null(pl.col("latency_mean_ms")),
-        pl.col("source_model").fill_null(model),
-    )
-    return rows.select(list(_frame_schema())).to_dict(as_series=False)
+    schema = _frame_schema()
+    rows = frame[list(schema)]
+    if not rows["subgraph_id"].is_sorted():
+        rows = rows.sort("subgraph_id")
+    columns: Columns = rows.to_dict(as_series=False)
+    # In lists: a model has a few dozen subgraphs, which cost less than to plan a query over as many columns.
+    for name in (*EFFICIENCY, "achieved_flops", "theoretical_peak_flops"):
+        zero = 0.0 if schema[name].is_float() else 0
+        columns[name] = [zero if value is None else value for value in columns[name]]
+    means = columns["latency_mean_ms"]
+    for name in ("latency_ci_lower_ms", "latency_ci_upper_ms"):
+        bounds = zip(columns[name], means, strict=True)
+        columns[name] = [mean if bound is None else bound for bound, mean in bounds]
+    columns["source_model"] = [model if source is None else source for source in columns["source_model"]]
+    return columns
 
 
 def totals(columns: Columns, batch_size: int) -> dict[str, Any]:
