@@ -198,6 +198,11 @@ class Table(pa.DataFrameModel):
     @classmethod
     def empty_frame(cls) -> pl.DataFrame:
         """Return a frame of zero rows with the columns and types of the contract."""
+        return cls._empty_frame().clone()  # cheap, and what a caller does to it stays with the caller
+
+    @classmethod
+    @cache
+    def _empty_frame(cls) -> pl.DataFrame:
         return pl.DataFrame(schema=cls.polars_schema())
 
     @classmethod
