@@ -103,6 +103,11 @@ class Parquet:
         self.sound = {path: path.read_bytes() for path in self.paths}
         self.right: list[object] = []
 
+    def mend(self) -> None:
+        """Put the sound files back: a case that takes its process down leaves the damaged one there."""
+        for path, content in self.sound.items():
+            path.write_bytes(content)
+
     def read(self, *, everything: bool) -> list[object]:
         """Answers through each door."""
         lake = Lake(self.lake.root)
@@ -121,7 +126,7 @@ class Parquet:
         try:
             return self.outcome(everything=number % 10 == 0)
         finally:
-            path.write_bytes(self.sound[path])
+            self.mend()
 
     def outcome(self, *, everything: bool) -> str:
         """What readers make of the lake now."""
@@ -154,6 +159,10 @@ class Json:
         self.folder = folder
         (self.path,) = (path for path in (folder / "tree").rglob("*.json") if path.name.startswith("net"))
         self.sound = self.path.read_bytes()
+
+    def mend(self) -> None:
+        """Put the sound file back."""
+        self.path.write_bytes(self.sound)
 
     def case(self, number: int, seed: int) -> str:
         """Damage the file, import it into an empty lake, and count: every file is a run, or set aside with a reason."""
@@ -193,6 +202,7 @@ def batch(cases: Parquet | Json, numbers: range, seed: int) -> list[tuple[int, s
     _, status = os.waitpid(child, 0)
     if os.WIFSIGNALED(status):
         told.append((numbers[len(told)], f"killed by signal {os.WTERMSIG(status)}"))
+        cases.mend()
     return told
 
 

@@ -53,6 +53,7 @@ def one_run(lake: Lake, hardware_id: str, **columns: object) -> str:
 
 
 def work(root: str, rounds: range | itertools.count[int], hardware_id: str) -> None:
+    os.nice(10)  # of more writers than cores, those who read and merge beside them would hardly get a turn
     lake = Lake(root)
     for _ in rounds:
         say("committed", os.getpid(), one_run(lake, hardware_id))
