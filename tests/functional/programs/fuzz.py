@@ -3,7 +3,8 @@
 KIND `parquet` damages a part, mostly its footer; `json` damages a measurement file that is then imported. Each case
 ends as `right` (the answer is that of the sound file), `refused` (an error of groundlake's own) or something else,
 which is told with its case number. Cases run in forked processes, ten at a time: a library that crashes takes its
-process with it, and is told too.
+process with it, and is told too. One such crash is known: polars asks for as much memory as a damaged page says, and
+ends the process where it is refused. It counts as `ended in polars` where `lake check` then names the file.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import datetime as dt
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import sys
+import tempfile
 import traceback
 from collections import Counter
 from pathlib import Path
@@ -30,6 +33,8 @@ from groundlake.store import Lake
 
 AT_ONCE = 10
 LONGEST_S = 60
+EXPECTED = ("right", "refused", "found by its checksum", "ended in polars")
+NO_MEMORY = re.compile(rb"memory allocation of \d{13,} bytes failed")
 COUNT = "select count(*), sum(latency_mean_ms), min(run_id), max(operation_type) from subgraph_timings"
 
 
@@ -108,6 +113,12 @@ class Parquet:
         for path, content in self.sound.items():
             path.write_bytes(content)
 
+    def named_by_check(self) -> bool:
+        """Whether `lake check` names a damaged part, asked in a process of its own."""
+        if (child := os.fork()) == 0:
+            os._exit(0 if "torn" in {finding.code for finding in self.lake.check()} else 1)
+        return os.waitpid(child, 0)[1] == 0
+
     def read(self, *, everything: bool) -> list[object]:
         """Answers through each door."""
         lake = Lake(self.lake.root)
@@ -164,6 +175,10 @@ class Json:
         """Put the sound file back."""
         self.path.write_bytes(self.sound)
 
+    def named_by_check(self) -> bool:
+        """No part is damaged here."""
+        return False
+
     def case(self, number: int, seed: int) -> str:
         """Damage the file, import it into an empty lake, and count: every file is a run, or set aside with a reason."""
         self.path.write_bytes(damaged_json(self.sound, random.Random(f"{seed} {number}")))  # noqa: S311 - no secret
@@ -184,26 +199,35 @@ class Json:
 def batch(cases: Parquet | Json, numbers: range, seed: int) -> list[tuple[int, str]]:
     """Run cases in a process of their own; one that takes it down is told as such."""
     reading, writing = os.pipe()
-    child = os.fork()
-    if child == 0:
-        os.close(reading)
-        signal.alarm(LONGEST_S)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        for number in numbers:
-            try:
-                outcome = cases.case(number, seed)
-            except BaseException:  # noqa: BLE001 - this is what is looked for
-                outcome = "traceback: " + traceback.format_exc()[-600:]
-            os.write(writing, (json.dumps([number, outcome]) + "\n").encode())
-        os._exit(0)
-    os.close(writing)
-    with os.fdopen(reading, "rb") as pipe:
-        told = [tuple(json.loads(line)) for line in pipe]
-    _, status = os.waitpid(child, 0)
-    if os.WIFSIGNALED(status):
-        told.append((numbers[len(told)], f"killed by signal {os.WTERMSIG(status)}"))
-        cases.mend()
+    with tempfile.TemporaryFile() as errors:
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            signal.alarm(LONGEST_S)
+            os.dup2(errors.fileno(), 2)
+            run(cases, numbers, seed, writing)
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading, "rb") as pipe:
+            told = [tuple(json.loads(line)) for line in pipe]
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            errors.seek(0)
+            number = os.WTERMSIG(status)
+            in_polars = number == signal.SIGABRT and NO_MEMORY.search(errors.read()) and cases.named_by_check()
+            told.append((numbers[len(told)], "ended in polars" if in_polars else f"killed by signal {number}"))
+            cases.mend()
     return told
+
+
+def run(cases: Parquet | Json, numbers: range, seed: int, writing: int) -> None:
+    """Run cases, and write how each ended as a line of JSON."""
+    for number in numbers:
+        try:
+            outcome = cases.case(number, seed)
+        except BaseException:  # noqa: BLE001 - this is what is looked for
+            outcome = "traceback: " + traceback.format_exc()[-600:]
+        os.write(writing, (json.dumps([number, outcome]) + "\n").encode())
 
 
 def main(kind: str, cases: int, seed: int, folder: Path) -> None:
@@ -221,7 +245,7 @@ def main(kind: str, cases: int, seed: int, folder: Path) -> None:
         for case, outcome in told:
             short = outcome.partition(":")[0]
             counted[short] += 1
-            if short not in ("right", "refused", "found by its checksum"):
+            if short not in EXPECTED:
                 os.write(1, (json.dumps({"case": case, "outcome": outcome}) + "\n").encode())
         number += len(told)
     os.write(1, (json.dumps({"counted": counted}) + "\n").encode())
