@@ -180,6 +180,22 @@ def _vacuumed_words(done: Vacuumed, older_than: str, *, dry_run: bool) -> Iterat
             f"{len(done.without_ledger)} files have no ledger at all and stay, such as {done.without_ledger[0]}\n"
             "  restore the folder runs/ of their hardware id from a copy, or remove them yourself"
         )
+    if done.elsewhere:
+        yield (
+            f"{len(done.elsewhere)} files are named by the ledger of another hardware id and stay, such as "
+            f"{done.elsewhere[0]}\n  move the file of runs/ that names them back to their own hardware id"
+        )
+    for kept in done.needed:
+        yield (
+            f"{kept.hardware_id}: {len(kept.paths)} superseded files stay, such as {kept.paths[0]}\n"
+            f"  what they were merged into is damaged: {kept.why}\n"
+            "  restore that part from a copy of the lake; until then they hold the only rows, and nothing removes them"
+        )
+    for left in done.forgotten:
+        yield (
+            f"{left.hardware_id}: {left.statements} statements about empty places {would}removed from the ledger; "
+            f"its {left.files} files {would}written as one"
+        )
 
 
 def _counted(files: Sequence[Dead]) -> str:
