@@ -270,7 +270,9 @@ def _part_names(folder: Path) -> tuple[str, ...]:
         return tuple(sorted(name for name in names_in(folder) if PartName.parse(name)))
     try:
         with os.scandir(folder) as entries:
-            parts = [entry for entry in entries if PartName.parse(entry.name)]
+            # A folder or a pipe of such a name is not ours: to open a pipe would wait for ever.
+            named = [entry for entry in entries if PartName.parse(entry.name)]
+            parts = [entry for entry in named if entry.is_symlink() or entry.is_file()]
     except (FileNotFoundError, NotADirectoryError):
         return ()
     for entry in parts:

@@ -139,7 +139,7 @@ def _versions(table: type[Table], root: Path) -> Iterator[int]:
         return
     for version in range(table.version(), 0, -1):
         has_anchor = version == table.version() and (root / anchor_path(table)).exists()
-        if has_anchor or any(root.glob(parts_glob(table, version))):
+        if has_anchor or any(path.is_file() for path in root.glob(parts_glob(table, version))):
             yield version
 
 

@@ -55,6 +55,17 @@ def duckdb_binary(need: Callable[..., None]) -> str:
 
 
 @pytest.fixture(scope="session")
+def unprivileged() -> list[str]:
+    """Words before a command that is to obey the permissions of files: root does so without two capabilities."""
+    if os.geteuid() != 0:
+        return []
+    words = ["setpriv", "--bounding-set", "-dac_override,-dac_read_search"]
+    if shutil.which(words[0]) is None or subprocess.run([*words, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("root obeys no permissions here: setpriv is not there, or may not drop capabilities")
+    return words
+
+
+@pytest.fixture(scope="session")
 def bucket_server() -> Iterator[BucketServer]:
     """A server of object storage."""
     pytest.importorskip("s3fs", reason="s3fs is not installed: pip install 'groundlake[s3]'")

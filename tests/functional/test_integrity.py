@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -134,6 +137,48 @@ def test_a_foreign_file_is_named(lake: Lake, cli) -> None:
         path.write_text("hello")
     done = cli("check", code=4)
     assert all(f"foreign: {path}" in done.stdout for path in strangers)
+
+
+@pytest.mark.parametrize("table", ["subgraph_timings", "runs"])
+def test_a_pipe_or_a_folder_with_the_name_of_a_part_is_foreign_and_never_opened(
+    table: str, lake: Lake, cli, timings
+) -> None:
+    before = lake.sql("select run_id, count(*) from subgraph_timings group by 1 order by 1").rows()
+    pipe, folder = (a_part(lake, table).with_name(f"{name}.v01.parquet") for name in ("pipe", "folder"))
+    os.mkfifo(pipe)
+    folder.mkdir()
+    said = cli("check", "--deep", code=4).stdout
+    assert f"foreign: {pipe}\n  a pipe, a socket or a device with the name of a part" in said
+    assert f"foreign: {folder}\n  a folder with the name of a part" in said
+    assert said.endswith("2 findings; 4 files read, 2 of them held against a recorded checksum\n")
+    fresh = Lake(lake.root)
+    assert fresh.frame("subgraph_timings").height == 1000
+    assert fresh.sql("select run_id, count(*) from subgraph_timings group by 1 order by 1").rows() == before
+    assert [each.files_after for each in fresh.compact()] == [1]
+    assert len(fresh.vacuum(older_than_s=0, nobody_writes=True).removed) == 2
+    assert pipe.is_fifo(), "a vacuum removes what is the lake's"
+    assert folder.is_dir()
+    said = cli("check", "--repair", code=4).stdout
+    assert f"set aside: {pipe}" in said
+    assert f"set aside: {folder}" in said
+    assert lake.check() == []
+
+
+@pytest.mark.parametrize("table", ["subgraph_timings", "runs"])
+def test_a_file_that_may_not_be_read_is_said_to_be_so_and_left_where_it_is(
+    table: str, lake: Lake, unprivileged: list[str]
+) -> None:
+    part = a_part(lake, table)
+    part.chmod(0)
+    command = [*unprivileged, sys.executable, "-m", "groundlake", "check", "--deep", "--repair", "--root", lake.root]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 5, done.stdout + done.stderr
+    assert f"unreadable: {part}\n  your user has no permission to read it\n  -> let your user read it" in done.stdout
+    assert "1 findings; 3 files read" in done.stdout, "of rows that nobody could count, nothing is said"
+    assert "set aside" not in done.stdout
+    assert "error: files of the lake may not be read" in done.stderr
+    part.chmod(0o644)
+    assert lake.check() == []
 
 
 def test_a_copied_part_which_counts_its_rows_twice_is_foreign(lake: Lake) -> None:

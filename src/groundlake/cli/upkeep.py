@@ -11,7 +11,7 @@ from groundlake.cli.app import KEEP, app
 from groundlake.cli.output import Format, FormatOption, OutOption, print_rows
 from groundlake.cli.progress import progress
 from groundlake.cli.settings import Settings, command
-from groundlake.errors import CorruptLakeError, LakeError, UsageError
+from groundlake.errors import CorruptLakeError, LakeEnvironmentError, LakeError, UsageError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -96,7 +96,7 @@ def check(
 ) -> None:
     """Compare ledger, files and contracts: orphans, leftovers, torn, foreign, tampered and missing parts.
 
-    Exit code 0 when all is well, 1 with remains of a crash, 4 with damaged data.
+    Exit code 0 when all is well, 1 with remains of a crash, 4 with damaged data, 5 where files may not be read.
     """
     import polars as pl
 
@@ -152,6 +152,8 @@ def parse_time(text: str, option: str) -> float:
 def _end(findings: Sequence[Finding]) -> None:
     if any(finding.corrupt for finding in findings):
         raise CorruptLakeError("the lake has damaged data; the findings say what to do")
+    if any(finding.code == "unreadable" for finding in findings):
+        raise LakeEnvironmentError("files of the lake may not be read; the findings say what to do")
     if findings:
         raise LakeError("remains of interrupted work are in the lake; no run is affected")
 

@@ -6,6 +6,8 @@ from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from glob import escape
+from pathlib import Path
+from stat import S_ISDIR, S_ISREG
 from typing import TYPE_CHECKING
 
 import polars as pl
@@ -19,8 +21,7 @@ from groundlake.maintenance.links import links
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Container, Iterable, Iterator
 
 CORRUPT = frozenset({"torn", "foreign", "missing", "missing_rows", "missing_anchor", "tampered", "breaks_contract"})
 """Findings that mean damaged data; the others are remains of crashes, invisible and harmless."""
@@ -62,11 +63,12 @@ def inspect(root: Path) -> list[Finding]:
     for name, table in TABLES.items():
         sound[name] = []
         for path in sorted((root / name).rglob("*")) if (root / name).is_dir() else []:
-            if path.is_file():
+            if path.is_file() or (PartName.parse(path.name) and path.exists()):
                 finding = inspect_file(root, table, path)
                 findings += [finding] if finding else []
                 sound[name] += [] if finding else [path]
-        if sound[name] and not any(_is_anchor(root, table, path) for path in sound[name]):
+        there = [*sound[name], *(Path(finding.where) for finding in findings if finding.code == "unreadable")]
+        if sound[name] and not any(_is_anchor(root, table, path) for path in there):
             findings.append(
                 Finding(
                     "missing_anchor",
@@ -80,7 +82,20 @@ def inspect(root: Path) -> list[Finding]:
         for path in sorted(root.parent.glob(f"{escape(root.name)}.db.*{STAGED_SUFFIX}*"))
     ]
     rows, orphans = _compare(root, sound, set(_statements(root)["part"]))
-    return findings + orphans + list(_missing_rows(before, rows))
+    unread = {Path(finding.where).name.partition(".")[0] for finding in findings if finding.code == "unreadable"}
+    unknown = _unknown_ledgers(root, findings)
+    orphans = [each for each in orphans if each.code != "orphan" or _device_folder(root, each) not in unknown]
+    return findings + orphans + list(_missing_rows(before, rows, unread))
+
+
+def _unknown_ledgers(root: Path, findings: Iterable[Finding]) -> set[str]:
+    """Folders of devices whose ledger cannot be read as a whole: which part is an orphan there is not known."""
+    unread = [each for each in findings if each.code in {"torn", "unreadable"}]
+    return {_device_folder(root, each) for each in unread if Path(each.where).is_relative_to(root / "runs")}
+
+
+def _device_folder(root: Path, finding: Finding) -> str:
+    return Path(finding.where).relative_to(root).parts[1]
 
 
 def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
@@ -95,8 +110,9 @@ def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
     if path.is_symlink():
         return Finding("foreign", str(path), f"a link to {path.readlink()}", UNLINK)
     part = PartName.parse(path.name)
-    if part is None or len(path.relative_to(root).parts) != len(table.keys()) + 2:
-        return Finding("foreign", str(path), "no part of this lake has such a name or place", "move it out of the lake")
+    no_part = _why_no_part(root, table, path)
+    if part is None or no_part:
+        return Finding("foreign", str(path), no_part, MOVE_OUT)
     try:
         with pq.ParquetFile(path) as file:
             schema = file.schema_arrow
@@ -104,8 +120,21 @@ def inspect_file(root: Path, table: type[Table], path: Path) -> Finding | None:
         return _inspect_content(table, part, path, schema, rows)
     except FileNotFoundError:
         raise
+    except PermissionError:
+        return Finding("unreadable", str(path), "your user has no permission to read it", LET_READ)
     except (pa.ArrowException, UnicodeDecodeError, *UNREADABLE) as error:
         return Finding("torn", str(path), f"not a readable Parquet file: {str(error).splitlines()[0]}", RESTORE)
+
+
+def _why_no_part(root: Path, table: type[Table], path: Path) -> str:
+    """Say why something cannot be a part, if so: its name, place or kind. It is not opened: a pipe would wait."""
+    if PartName.parse(path.name) is None or len(path.relative_to(root).parts) != len(table.keys()) + 2:
+        return "no part of this lake has such a name or place"
+    mode = path.stat().st_mode
+    if S_ISREG(mode):
+        return ""
+    kind = "a folder" if S_ISDIR(mode) else "a pipe, a socket or a device"
+    return f"{kind} with the name of a part, which no reader opens"
 
 
 def _inspect_content(
@@ -143,6 +172,8 @@ def _is_anchor(root: Path, table: type[Table], path: Path) -> bool:
     return path.parent in [root / folder for folder in anchor_folders(table)]
 
 
+MOVE_OUT = "move it out of the lake"
+LET_READ = "let your user read it: `chmod u+r` as its owner, or `chmod a+r` as root; then check again"
 UNLINK = "put what it leads to there itself, or remove the link; then check again"
 RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
 
@@ -189,12 +220,14 @@ def _compare(
     return found, orphans
 
 
-def _missing_rows(statements: pl.DataFrame, found: Counter[tuple[str, str, str]]) -> Iterator[Finding]:
-    """Runs that say they wrote more rows, or fewer, than their parts have."""
+def _missing_rows(
+    statements: pl.DataFrame, found: Counter[tuple[str, str, str]], unread: Container[str]
+) -> Iterator[Finding]:
+    """Runs that say they wrote more rows, or fewer, than their parts have; of unread parts that is not known."""
     for run in current_rows(statements).select("hardware_id", "run_id", "part", "fact_rows").iter_rows(named=True):
         for wrote in run["fact_rows"] or []:
             there = found[wrote["table"], run["run_id"], run["part"]]
-            if there != wrote["rows"]:
+            if there != wrote["rows"] and run["part"] not in unread:
                 yield Finding(
                     "missing_rows",
                     f"{run['hardware_id']} run {run['run_id']}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -38,7 +39,8 @@ def repair(root: Path, findings: Iterable[Finding]) -> list[Moved]:
 
     Args:
         root: The lake.
-        findings: What checks found. Of a link, it is the link that is moved, not what it leads to.
+        findings: What checks found. Of a link, it is the link that is moved, not what it leads to; a folder in place of
+            a part is moved with what lies in it.
 
     Raises:
         LakeEnvironmentError: A file may not be moved; those before it were.
@@ -47,7 +49,7 @@ def repair(root: Path, findings: Iterable[Finding]) -> list[Moved]:
     moved = []
     for finding in findings:
         was = Path(finding.where)
-        if finding.code not in SET_ASIDE or not (was.is_symlink() or was.is_file()):
+        if finding.code not in SET_ASIDE or not os.path.lexists(was):
             continue
         now = _free(root / QUARANTINE_FOLDER / FOLDER / was.relative_to(root))
         try:
