@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from groundlake.errors import CorruptLakeError, QueryError
-from groundlake.places import is_remote, let_read, refuse_link
+from groundlake.places import is_remote, let_read, refuse_link, refuse_unreadable
 from groundlake.query_files import quoted
 from groundlake.schemas import TABLES, Quarantine
 from groundlake.views import all_views, bind, literal, needed_for, raw_views
 
 if TYPE_CHECKING:
     import datetime as dt
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Collection, Iterable
 
     import polars as pl
     import pyarrow as pa
@@ -93,7 +93,9 @@ class Answer:
                 with open_connection(self.root) as connection:
                     confine(connection, self.root)
                     statement = single_query(connection, self.query)
-                    bind(connection, views, named_in(statement, views))
+                    names = named_in(statement, views)
+                    refuse_hidden(self.root, names)
+                    bind(connection, views, names)
                     return fetch(connection.sql(statement))
             except duckdb.Error as error:
                 if attempt < ATTEMPTS and isinstance(error, duckdb.IOException):
@@ -119,6 +121,18 @@ def open_connection(root: Path | None = None) -> duckdb.DuckDBPyConnection:
     if root is not None:
         let_read(connection, root)
     return connection
+
+
+def refuse_hidden(root: Path, names: Collection[str]) -> None:
+    """Raise where a folder of a table that one of these views reads may not be listed.
+
+    Raises:
+        LakeEnvironmentError: One may not be read.
+    """
+    if not is_remote(root):
+        for name, table in TABLES.items():
+            if f"{name}_parts" in names:
+                refuse_unreadable(root / name, len(table.keys()))
 
 
 def confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:

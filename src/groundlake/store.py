@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from groundlake import estimates
-from groundlake.answer import Answer, open_connection
+from groundlake.answer import Answer, open_connection, refuse_hidden
 from groundlake.direct import Reader
 from groundlake.errors import LakeNotFoundError, UsageError
 from groundlake.intake import prepare
@@ -187,6 +187,7 @@ class Lake:
         self._require()
         connection = open_connection(self.root)
         views = all_views(self.root, self.as_of)
+        refuse_hidden(self.root, views)
         bind(connection, views, views)
         return connection
 

@@ -181,6 +181,25 @@ def test_a_file_that_may_not_be_read_is_said_to_be_so_and_left_where_it_is(
     assert lake.check() == []
 
 
+@pytest.mark.parametrize(("level", "mode"), [(0, 0o300), (1, 0o300), (2, 0o600), (4, 0o600)])
+def test_a_folder_that_may_not_be_listed_is_said_instead_of_an_answer_without_its_rows(
+    level: int, mode: int, lake: Lake, unprivileged: list[str]
+) -> None:
+    folder = a_part(lake).parents[4 - level]
+    asks = "import sys; from groundlake.store import Lake; lake = Lake(sys.argv[1])"
+    for ask in ("lake.sql('select count(*) from subgraph_timings').rows()", "lake.connect()"):
+        program = f"{asks}\ntry: {ask}\nexcept Exception as error: print(type(error).__name__, error)"
+        folder.chmod(mode)
+        try:
+            command = [*unprivileged, sys.executable, "-c", program, lake.root]
+            said = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+        finally:
+            folder.chmod(0o755)
+        assert f"LakeEnvironmentError {folder}: your user has no permission to read this folder" in said
+        assert "chmod u+rx" in said
+    assert lake.sql("select count(*) from subgraph_timings").rows() == [(1000,)]
+
+
 def test_a_copied_part_which_counts_its_rows_twice_is_foreign(lake: Lake) -> None:
     part = a_part(lake)
     part.with_name("copy.v01.parquet").write_bytes(part.read_bytes())
