@@ -20,6 +20,7 @@ import sys
 import tempfile
 import traceback
 from collections import Counter
+from copy import deepcopy
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -67,7 +68,7 @@ def damaged_json(content: bytes, chance: random.Random) -> bytes:
     document = json.loads(content)
     for _ in range(chance.randrange(1, 4)):
         place, key = _some_place(document, chance)
-        place[key] = chance.choice(ODD)
+        place[key] = deepcopy(chance.choice(ODD))  # two lists that are one would hold themselves
     text = json.dumps(document)
     return text.replace('"DEEP"', "[" * 10_000 + "]" * 10_000).encode("utf-8", "surrogatepass")
 
