@@ -215,8 +215,8 @@ def refuse_lost_rows(table: type[Table], runs: Iterable[Mapping[str, Any]], rows
         if got < said:
             raise CorruptLakeError(
                 f"{table.table_name()}: run {run['run_id']} of {run['hardware_id']} has {got} of its {said} rows: "
-                f"a file {run['part']}.v*.parquet is gone\n"
-                "restore it from a copy, or measure again; `lake check` lists every such file"
+                f"a file {run['part']}.v*.parquet is not at its place\n"
+                "`lake check` says where it should lie: put it back, restore it from a copy, or measure again"
             )
 
 

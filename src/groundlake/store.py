@@ -290,7 +290,7 @@ class Lake:
         from groundlake.maintenance.deep import look_into
 
         self._require_folder("a lake is checked")
-        named = frozenset(finding.where for finding in known)
+        named = frozenset(path for finding in known for path in finding.named)
         return retry(partial(look_into, self.root, named, on_progress))
 
     def repair(self, findings: Sequence[Finding]) -> list[Moved]:

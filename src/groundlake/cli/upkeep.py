@@ -89,12 +89,16 @@ def check(
         typer.Option("--deep", help="Read every part: its rows against the contract, its bytes against the ledger."),
     ] = False,
     repair: Annotated[
-        bool, typer.Option("--repair", help="Set damaged files aside, so that everything else can be read again.")
+        bool,
+        typer.Option(
+            "--repair",
+            help="Set damaged files aside, so that everything else can be read again, and misplaced ones back.",
+        ),
     ] = False,
     form: FormatOption = Format.TABLE,
     output: OutOption = None,
 ) -> None:
-    """Compare ledger, files and contracts: orphans, leftovers, torn, foreign, tampered and missing parts.
+    """Compare ledger, files and contracts: orphans, leftovers, torn, foreign, misplaced and missing parts.
 
     Exit code 0 when all is well, 1 with remains of a crash, 4 with damaged data, 5 where files may not be read.
     """
@@ -118,7 +122,7 @@ def check(
         print(("all is well" if not rows else f"{len(rows)} findings") + seen)
     if repair:
         for moved in lake.repair(findings):
-            print(f"set aside: {moved.was}\n  -> {moved.now}")
+            print(f"{'put back' if moved.back else 'set aside'}: {moved.was}\n  -> {moved.now}")
     _end(findings)
 
 
@@ -154,6 +158,10 @@ def _end(findings: Sequence[Finding]) -> None:
         raise CorruptLakeError("the lake has damaged data; the findings say what to do")
     if any(finding.code == "unreadable" for finding in findings):
         raise LakeEnvironmentError("files of the lake may not be read; the findings say what to do")
+    if any(finding.code == "orphan" for finding in findings):
+        raise LakeError(
+            "files that no run points at are in the lake: remains of interrupted work, or of a lost ledger file"
+        )
     if findings:
         raise LakeError("remains of interrupted work are in the lake; no run is affected")
 

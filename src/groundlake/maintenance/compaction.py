@@ -20,6 +20,7 @@ from groundlake.intake import leaves, with_files
 from groundlake.layout import new_id
 from groundlake.ledger import UNREADABLE, leaf_files, live_statements, retry, scan_parts
 from groundlake.maintenance.ledger_files import compact_ledger
+from groundlake.maintenance.placing import device_of, place_of
 from groundlake.schemas import FACT_TABLES, Runs
 
 if TYPE_CHECKING:
@@ -76,6 +77,15 @@ class Plan:
         return sum(len(leaf.paths) for leaf in self.leaves)
 
     @property
+    def places(self) -> dict[str, set[str]]:
+        """Where the ledger says that rows of a run lie; of one that an older groundlake wrote it does not."""
+        said = self.statements.select("run_id", "fact_files").iter_rows()
+        named: dict[str, set[str]] = defaultdict(set)
+        for run_id, files in said:
+            named[run_id] |= {place_of(file["path"]) for file in files or ()}
+        return {run_id: places for run_id, places in named.items() if places}
+
+    @property
     def would_do(self) -> Compacted:
         """What carrying it out would come to."""
         runs = self.statements["run_id"].n_unique()
@@ -110,8 +120,13 @@ def plan(root: Path, ledger: Ledger, hardware_id: str, large_bytes: int = LARGE_
         ledger: Reader of its ledger.
         hardware_id: Whose parts.
         large_bytes: Parts that hold more stay as they are.
+
+    Raises:
+        CorruptLakeError: A ledger file lies under another device than its own.
     """
-    movable = _movable(ledger.all_rows(hardware_id))
+    statements = ledger.all_rows(hardware_id)
+    _refuse_strangers(root, hardware_id, statements)
+    movable = _movable(statements)
     wanted = set(movable["part"])
     places: dict[tuple[type[Table], tuple[tuple[str, object], ...]], list[Path]] = defaultdict(list)
     sizes: Counter[str] = Counter()
@@ -183,7 +198,7 @@ def compact(
         on_progress: Called with the parts merged and their number.
 
     Raises:
-        CorruptLakeError: Rows of a run are missing, or a part is torn; nothing was changed.
+        CorruptLakeError: Rows of a run are missing, or a part is torn or misplaced; nothing was changed.
         FileNotFoundError: A part vanished, because somebody else compacted and vacuumed: try again.
     """
     planned = plan(root, ledger, hardware_id, large_bytes)
@@ -220,10 +235,10 @@ def _stage(
     """Write the merged part of each leaf folder; returns the runs in each file, and the rows of each table and run."""
     rows_of: Counter[tuple[str, str]] = Counter()
     files: dict[StagedFile, list[str]] = {}
-    merged = 0
+    merged, places = 0, planned.places
     for leaf in planned.leaves:
         found: Counter[str] = Counter()
-        file = commit.stage_stream(leaf.table, part, leaf.keys, _merged(leaf, moved, part, found))
+        file = commit.stage_stream(leaf.table, part, leaf.keys, _merged(leaf, moved, part, found, places))
         if file is not None:  # None where all that lies there is of runs that do not move
             files[file] = list(found)
         rows_of.update({(leaf.table.table_name(), run_id): count for run_id, count in found.items()})
@@ -243,7 +258,9 @@ def _movable(statements: pl.DataFrame) -> pl.DataFrame:
     return live.join(latest, on=["run_id", "part"], how="semi")
 
 
-def _merged(leaf: Leaf, moved: pl.DataFrame, part: str, rows_of: Counter[str]) -> Iterator[pa.Table]:
+def _merged(
+    leaf: Leaf, moved: pl.DataFrame, part: str, rows_of: Counter[str], places: Mapping[str, set[str]]
+) -> Iterator[pa.Table]:
     """Yield what the merged part holds, a part or some of a large one at a time; counts the rows of each run."""
     table, stored = leaf.table, leaf.table.arrow_schema().names
     for path in leaf.paths:
@@ -252,7 +269,9 @@ def _merged(leaf: Leaf, moved: pl.DataFrame, part: str, rows_of: Counter[str]) -
             for offset in range(0, rows_in_part, ROWS_AT_ONCE):
                 rows = scan_parts(table, [path]).slice(offset, ROWS_AT_ONCE).collect()
                 kept = rows.join(moved, on=["run_id", "part"], how="semi", maintain_order="left")
-                rows_of.update(dict(kept.group_by("run_id").len().iter_rows()))
+                counts = dict(kept.group_by("run_id").len().iter_rows())
+                _refuse_misplaced(path, counts, places)
+                rows_of.update(counts)
                 yield table.to_arrow(kept.with_columns(part=pl.lit(part)).select(stored))
         except FileNotFoundError as error:
             raise _VanishedError(str(path)) from error
@@ -261,6 +280,28 @@ def _merged(leaf: Leaf, moved: pl.DataFrame, part: str, rows_of: Counter[str]) -
                 f"{path}: cannot be read ({str(error).splitlines()[0]}); nothing was merged\n"
                 "`lake check` lists every such file and what to do"
             ) from error
+
+
+def _refuse_strangers(root: Path, hardware_id: str, statements: pl.DataFrame) -> None:
+    """Raise where a device has statements about runs whose rows lie under another one: a ledger file was moved."""
+    for files in statements["fact_files"].drop_nulls().to_list():
+        other = device_of(files[0]["path"])
+        if other != hardware_id:
+            raise CorruptLakeError(
+                f"{root}: the ledger of {hardware_id} has runs whose rows lie under {other}; nothing was merged\n"
+                "`lake check` names the ledger file that lies at another place, and what to do"
+            )
+
+
+def _refuse_misplaced(path: Path, run_ids: Iterable[str], places: Mapping[str, set[str]]) -> None:
+    """Raise where a part has rows of a run that belong elsewhere: they would get this folder's keys for ever."""
+    here = place_of(path.as_posix())
+    for run_id in run_ids:
+        if run_id in places and not any(here.endswith(f"/{place}") for place in places[run_id]):
+            raise CorruptLakeError(
+                f"{path}: the ledger knows no rows of run {run_id} at this place; nothing was merged\n"
+                "`lake check` says where it belongs, and `lake check --repair` moves it"
+            )
 
 
 def _refuse_loss(statements: pl.DataFrame, rows_of: Mapping[tuple[str, str], int]) -> None:

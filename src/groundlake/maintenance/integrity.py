@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from contextlib import suppress
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from glob import escape
 from pathlib import Path
@@ -14,36 +13,51 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from groundlake.errors import CorruptLakeError
-from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, anchor_path, is_unpublished
-from groundlake.ledger import UNREADABLE, current_rows, leaf_files, read_parts
+from groundlake.layout import STAGED_SUFFIX, PartName, anchor_folders, anchor_path, decode_key, is_unpublished
+from groundlake.ledger import UNREADABLE, current_rows
 from groundlake.maintenance.links import links
+from groundlake.maintenance.placing import Places, device_of, read_ledger
 from groundlake.schemas import FACT_TABLES, TABLES, Runs, Table
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Iterator
 
-CORRUPT = frozenset({"torn", "foreign", "missing", "missing_rows", "missing_anchor", "tampered", "breaks_contract"})
-"""Findings that mean damaged data; the others are remains of crashes, invisible and harmless."""
+CORRUPT = frozenset(
+    {"torn", "foreign", "misplaced", "missing", "missing_rows", "missing_anchor", "tampered", "breaks_contract"}
+)
+"""Findings that mean damaged data; the others are invisible, and remains of crashes as far as a lake can tell."""
+
+FEW = 3
+"""Findings that say the same of so many files of a device are told one by one; more of them are told together."""
 
 
 @dataclass(frozen=True)
 class Finding:
-    """One difference: what kind, which file or run, what was found, what to do."""
+    """One difference: what kind, which file or run, what was found, what to do.
+
+    Attributes:
+        moves: Files that lie at another place than theirs: where they are, and where they belong.
+    """
 
     code: str
     where: str
     what: str
     what_to_do: str
+    moves: tuple[tuple[Path, Path], ...] = ()
 
     @property
     def corrupt(self) -> bool:
         """Whether data is damaged, rather than something invisible left over."""
         return self.code in CORRUPT
 
+    @property
+    def named(self) -> frozenset[str]:
+        """Every path that this finding is about."""
+        return frozenset((self.where, *(str(path) for move in self.moves for path in move)))
+
 
 def inspect(root: Path) -> list[Finding]:
-    """List leftovers, orphans, torn and foreign files, runs whose rows are missing, and missing anchors.
+    """List leftovers, orphans, torn, foreign and misplaced files, runs whose rows are missing, and missing anchors.
 
     Writers may go on meanwhile. The ledger is read before the files are listed (so that every run found has its files)
     and once more after it (so that a file listed has its run).
@@ -57,7 +71,7 @@ def inspect(root: Path) -> list[Finding]:
     ]
     if linked:
         return linked  # whether the rest is sound cannot be said before they are gone
-    before = _statements(root)
+    before, _ = _ledger(root)
     findings: list[Finding] = []
     sound: dict[str, list[Path]] = {}
     for name, table in TABLES.items():
@@ -81,11 +95,16 @@ def inspect(root: Path) -> list[Finding]:
         Finding("leftover", str(path), "an unfinished view file", "remove it; no data is in it")
         for path in sorted(root.parent.glob(f"{escape(root.name)}.db.*{STAGED_SUFFIX}*"))
     ]
-    rows, orphans = _compare(root, sound, set(_statements(root)["part"]))
     unread = {Path(finding.where).name.partition(".")[0] for finding in findings if finding.code == "unreadable"}
-    unknown = _unknown_ledgers(root, findings)
-    orphans = [each for each in orphans if each.code != "orphan" or _device_folder(root, each) not in unknown]
-    return findings + orphans + list(_missing_rows(before, rows, unread))
+    after, strangers = _ledger(root)
+    seen = _Seen(root, Places(root, pl.concat([before, after])))
+    for name, table in FACT_TABLES.items():
+        for path in sound[name]:
+            if not _is_anchor(root, table, path):
+                seen.look_at(path)
+    others = [finding for finding in findings if not seen.recognises(finding)]
+    named = seen.findings(_unknown_ledgers(root, findings))
+    return [*others, *named, *_grouped(seen.misplaced), *strangers, *seen.missing_rows(before, unread)]
 
 
 def _unknown_ledgers(root: Path, findings: Iterable[Finding]) -> set[str]:
@@ -161,8 +180,9 @@ def _inspect_content(
         return Finding(
             "foreign",
             str(path),
-            f"its rows belong to the file of part {min(named - {part.part})}: a copy, which counts them twice",
-            "move it out of the lake, or give it back its name",
+            f"its rows are those of part {min(named - {part.part})}: that file under another name, or a copy of it, "
+            "which counts them twice",
+            "give it back its name, or move it out of the lake",
         )
     return None
 
@@ -176,61 +196,163 @@ MOVE_OUT = "move it out of the lake"
 LET_READ = "let your user read it: `chmod u+r` as its owner, or `chmod a+r` as root; then check again"
 UNLINK = "put what it leads to there itself, or remove the link; then check again"
 RESTORE = "restore the file from a copy of the lake, or move it away and measure or import its runs again"
+PUT_BACK = "move it back, or let `lake check --repair` do so"
+TAKE_OUT = "move it out of the lake, or let `lake check --repair` set it aside"
+LOST = (
+    "restore the file from a copy of the lake, or withdraw the run with `lake retract` and measure or import it again"
+)
 
 
-def _statements(root: Path) -> pl.DataFrame:
-    """Every readable statement of the ledger; the files that are torn are findings of their own."""
-    statements = [Runs.empty_frame()]
-    for keys, path in leaf_files(root, Runs, {}):
-        with suppress(CorruptLakeError):
-            statements.append(read_parts(Runs, [path], keys))
-    return pl.concat(statements)
+def _ledger(root: Path) -> tuple[pl.DataFrame, list[Finding]]:
+    """Every readable statement of the ledger, and what is wrong with the places of its files."""
+    statements, findings = [Runs.empty_frame()], []
+    moves: list[tuple[Path, Path]] = []
+    for file in read_ledger(root):
+        path, home, count = file.path, file.home, file.strangers
+        if home is not None and home.is_file() and home.read_bytes() == path.read_bytes():
+            what = f"a copy of {home}: it claims the {count} statements about runs of another device for this one"
+            findings.append(Finding("foreign", str(path), what, TAKE_OUT))
+            continue
+        statements.append(file.statements)
+        if home is not None and not home.exists():
+            moves.append((path, home))
+        elif count:
+            what = f"{count} of its {file.statements.height} statements are of runs whose rows lie under another device"
+            findings.append(Finding("misplaced", str(path), what, "restore the folders of both in runs from a copy"))
+    return pl.concat(statements), [*findings, *_grouped(moves)]
 
 
-def _compare(
-    root: Path, sound: dict[str, list[Path]], known_parts: set[str]
-) -> tuple[Counter[tuple[str, str, str]], list[Finding]]:
-    """Count the rows of each (table, run, part); list the parts that nobody points at, or that polars cannot read."""
-    orphans: list[Finding] = []
-    found: Counter[tuple[str, str, str]] = Counter()
-    for name, table in FACT_TABLES.items():
-        for path in sound[name]:
-            part = PartName.parse(path.name)
-            if _is_anchor(root, table, path) or part is None:
-                continue
-            if part.part not in known_parts:
-                orphans.append(
-                    Finding(
-                        "orphan",
-                        str(path),
-                        "no run points at this part: its writer was stopped before the commit",
-                        "nothing; it is invisible (remove it if you need the space)",
-                    )
-                )
-                continue
-            try:
-                rows = pl.read_parquet(path, columns=["run_id", "part"], hive_partitioning=False, glob=False)
-            except FileNotFoundError:
-                raise
-            except UNREADABLE as error:  # another reader than that of `inspect_file`, which trusts other bytes
-                reason = f"not a readable Parquet file: {str(error).splitlines()[0]}"
-                orphans.append(Finding("torn", str(path), reason, RESTORE))
-                continue
-            found.update((name, run_id, row_part) for run_id, row_part in rows.iter_rows())
-    return found, orphans
+def _grouped(moves: Iterable[tuple[Path, Path]]) -> Iterator[Finding]:
+    """Name misplaced files; those of one folder that belong to one other folder together, as after it was renamed."""
+    folders: dict[tuple[Path, Path], list[tuple[Path, Path]]] = defaultdict(list)
+    for was, home in moves:
+        folders[_turned(was, home)].append((was, home))
+    for (here, there), group in folders.items():
+        if len(group) == 1:
+            ((was, home),) = group
+            taken = ", where another file lies" if home.exists() else ""
+            what = f"belongs to {home}{taken}; here its rows are shown under other keys than theirs, or not at all"
+            yield Finding("misplaced", str(was), what, PUT_BACK, tuple(group))
+        else:
+            what = (
+                f"{len(group)} files in it belong to {there}, such as {group[0][0].name}; here their rows are shown "
+                "under other keys than theirs, or not at all"
+            )
+            whole = "move them back, or rename the folder as it was, or let `lake check --repair` move them"
+            yield Finding("misplaced", str(here), what, whole, tuple(group))
 
 
-def _missing_rows(
-    statements: pl.DataFrame, found: Counter[tuple[str, str, str]], unread: Container[str]
-) -> Iterator[Finding]:
-    """Runs that say they wrote more rows, or fewer, than their parts have; of unread parts that is not known."""
-    for run in current_rows(statements).select("hardware_id", "run_id", "part", "fact_rows").iter_rows(named=True):
-        for wrote in run["fact_rows"] or []:
-            there = found[wrote["table"], run["run_id"], run["part"]]
-            if there != wrote["rows"] and run["part"] not in unread:
-                yield Finding(
-                    "missing_rows",
-                    f"{run['hardware_id']} run {run['run_id']}",
-                    f"{there} of {wrote['rows']} rows of {wrote['table']} are there (part {run['part']})",
-                    RESTORE,
-                )
+def _turned(was: Path, home: Path) -> tuple[Path, Path]:
+    """Cut off what the ends of two paths have in common, so that the folders stay that were taken for each other."""
+    while was.name == home.name:
+        was, home = was.parent, home.parent
+    return was, home
+
+
+class _Seen:
+    """What the fact files of a lake hold: rows by table, device, run and part, and files that belong elsewhere."""
+
+    def __init__(self, root: Path, places: Places) -> None:
+        self._root = root
+        self._places = places
+        self._found: Counter[tuple[str, str, str, str]] = Counter()
+        self._findings: list[Finding] = []
+        self._orphans: dict[str, list[Path]] = defaultdict(list)
+        self.misplaced: list[tuple[Path, Path]] = []
+
+    def findings(self, unknown: Container[str]) -> list[Finding]:
+        """Files that are not what the ledger says, but for those that are misplaced.
+
+        Args:
+            unknown: Folders of devices whose ledger cannot be read as a whole: nobody knows what is an orphan there.
+        """
+        orphans = [each for folder in self._orphans if folder not in unknown for each in self._unclaimed(folder)]
+        return [*self._findings, *orphans]
+
+    def look_at(self, path: Path) -> None:
+        """Count the rows of a part that can be read where the ledger says that they lie, and name what it does not."""
+        try:
+            rows = pl.read_parquet(path, columns=["run_id", "part"], hive_partitioning=False, glob=False)
+        except FileNotFoundError:
+            raise
+        except UNREADABLE as error:  # another reader than that of `inspect_file`, which trusts other bytes
+            reason = f"not a readable Parquet file: {str(error).splitlines()[0]}"
+            self._findings.append(Finding("torn", str(path), reason, RESTORE))
+            return
+        counts = rows.group_by("run_id", "part").len().rows()
+        standing = self._places.judge(path, {run_id for run_id, _, _ in counts})
+        if standing.kind == "unknown":
+            self._orphans[path.relative_to(self._root).parts[1]].append(path)
+        elif standing.kind == "unnamed":
+            what = "no run has rows in a file at this place, and the ledger knows its part"
+            self._findings.append(Finding("foreign", str(path), what, TAKE_OUT))
+        elif standing.kind == "copy":
+            self._findings.append(_a_copy(self._root, path, standing.home))
+        else:
+            if standing.kind == "misplaced":
+                self.misplaced.append((path, self._root / standing.home))
+            where = standing.home or path.relative_to(self._root).as_posix()
+            self._count(where, counts)
+
+    def recognises(self, finding: Finding) -> bool:
+        """Whether a file that is foreign where it lies is one that the ledger knows; it is named as that then."""
+        path = Path(finding.where)
+        plain = finding.code == "foreign" and path.is_file() and not path.is_symlink()
+        known = self._places.recognise(path) if plain else None
+        if known is None or known.kind not in ("copy", "misplaced"):
+            return False
+        if known.kind == "copy":
+            self._findings.append(_a_copy(self._root, path, known.home))
+            return True
+        self.misplaced.append((path, self._root / known.home))
+        rows = pl.read_parquet(path, columns=["run_id", "part"], hive_partitioning=False, glob=False)
+        self._count(known.home, rows.group_by("run_id", "part").len().rows())
+        return True
+
+    def missing_rows(self, statements: pl.DataFrame, unread: Container[str]) -> Iterator[Finding]:
+        """Runs that say they wrote more rows, or fewer, than their parts have; of unread parts that is not known."""
+        columns = ("hardware_id", "run_id", "part", "fact_rows", "fact_files")
+        for run in current_rows(statements).select(columns).iter_rows(named=True):
+            for wrote in run["fact_rows"] or []:
+                table = wrote["table"]
+                there = self._found[table, run["hardware_id"], run["run_id"], run["part"]]
+                if there != wrote["rows"] and run["part"] not in unread:
+                    named = [file["path"] for file in run["fact_files"] or () if file["path"].startswith(f"{table}/")]
+                    what, to_do = self._miscounted(table, run["part"], there, wrote["rows"], named)
+                    yield Finding("missing_rows", f"{run['hardware_id']} run {run['run_id']}", what, to_do)
+
+    def _miscounted(self, table: str, part: str, there: int, wrote: int, named: list[str]) -> tuple[str, str]:
+        """Say of a run's table what is amiss, with the files where they are known, and what to do."""
+        if there > wrote:
+            files = ", ".join(str(path) for path in sorted((self._root / table).rglob(f"{part}.v*")))
+            surplus = f"{there} rows of {table} are there instead of {wrote}, in {files}"
+            return surplus, "one of them is a copy, or in a folder that is not its own: move that one out of the lake"
+        lost = self._places.lost(named)
+        more = f" and {len(lost) - 1} more" if len(lost) > 1 else ""
+        why = f": {self._root / lost[0]}{more} is not there" if lost else f" (part {part})"
+        return f"{there} of {wrote} rows of {table} are there{why}", LOST if lost else RESTORE
+
+    def _count(self, name: str, counts: Iterable[tuple[str, str, int]]) -> None:
+        table, device = name.partition("/")[0], device_of(name)
+        self._found.update({(table, device, run_id, part): count for run_id, part, count in counts})
+
+    def _unclaimed(self, folder: str) -> Iterator[Finding]:
+        """Name the parts of a device that nobody points at: remains of a writer, or all that is left of lost runs."""
+        paths, device = self._orphans[folder], decode_key(folder.partition("=")[2])
+        why = "a writer was stopped before its commit, or the ledger file that names its runs is lost"
+        ledger = self._root / Runs.table_name() / folder
+        to_do = (
+            f"if you miss runs of {device}, restore {ledger} from a copy of the lake before the next `lake vacuum`, "
+            "which removes what no run points at; otherwise nothing: it is invisible"
+        )
+        if len(paths) > FEW:
+            what = f"no run points at {len(paths)} files of {device}, such as {paths[0]}: {why}"
+            yield Finding("orphan", device, what, to_do)
+            return
+        for path in paths:
+            yield Finding("orphan", str(path), f"no run points at this part: {why}", to_do)
+
+
+def _a_copy(root: Path, path: Path, original: str) -> Finding:
+    what = f"a copy of {root / original}: its rows are shown twice, or under other keys than theirs"
+    return Finding("foreign", str(path), what, TAKE_OUT)
