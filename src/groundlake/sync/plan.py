@@ -11,6 +11,7 @@ import polars as pl
 from groundlake.errors import CorruptLakeError, UsageError
 from groundlake.layout import PartName, anchor_path, decode_key
 from groundlake.ledger import ANCHORS, current_rows, live_statements, read_parts
+from groundlake.maintenance.placing import device_of, place_of
 from groundlake.schemas import FACT_TABLES, TABLES, Runs
 from groundlake.views import QUARANTINE_FOLDER
 
@@ -48,6 +49,11 @@ class PartPath:
     keys: Mapping[str, str]
     part: str
     is_anchor: bool
+
+    @property
+    def identity(self) -> tuple[str, str, str]:
+        """Table, hardware id and part."""
+        return self.table.table_name(), self.keys["hardware_id"], self.part
 
     @classmethod
     def parse(cls, name: str) -> PartPath | None:
@@ -126,9 +132,7 @@ class Plan:
     def missing_in(self, *listings: Listing) -> list[str]:
         """Fact files that runs to be shown point at, and that are nowhere among these files."""
         names = {name for listing in listings for name in listing.sizes}
-        parts = {
-            (part.table.table_name(), part.keys["hardware_id"], part.part) for each in listings for part in each.parts
-        }
+        parts = {part.identity for each in listings for part in each.parts}
         lacking = {f"{table} of {device}, part {part}" for table, device, part in self.needed_parts - parts}
         return sorted((self.needed - names) | lacking)
 
@@ -181,20 +185,30 @@ def compare(
 
     Raises:
         UsageError: The source has no such device.
-        CorruptLakeError: A file has another size in the other lake.
+        CorruptLakeError: A file has another size in the other lake, or a ledger file of the source is that of another
+            device.
     """
     theirs, mine = listings
     offered = [
         part for part in theirs.of_device(hardware_id) if part.table is not Runs or part.name in ledgers[0].files
     ]
     _refuse_unknown_device(source, hardware_id, theirs)
+    _refuse_strangers(source, ledgers[0].rows)
     said, known = ledgers[0].rows, ledgers[1].rows
     if hardware_id is not None:
         said, known = (rows.filter(pl.col("hardware_id") == hardware_id) for rows in (said, known))
     both = pl.concat([known, said])
     live = {(row[0], row[1]) for row in live_statements(both).select("hardware_id", "part").iter_rows()}
     news = _newest(both).join(known, on=STATEMENT, how="anti").select(STATEMENT)
-    facts = [part for part in offered if part.table is not Runs and (part.keys["hardware_id"], part.part) in live]
+    named, silent = {place_of(file["path"]) for file in _files(both)}, set(_parts_without_files(both))
+    facts = [
+        part
+        for part in offered
+        if part.table is not Runs
+        and (part.keys["hardware_id"], part.part) in live
+        # a copy in another folder would be shown there too
+        and (place_of(part.name) in named or part.identity in silent)
+    ]
     ledger = [part for part in offered if part.table is Runs]
     for part in (*facts, *ledger):
         _refuse_other_size(part.name, source, destination, listings)
@@ -251,6 +265,17 @@ def _refuse_unknown_device(source: Place, hardware_id: str | None, listing: List
     there = sorted({part.keys["hardware_id"] for part in listing.of_device(None) if part.table is Runs})
     if hardware_id is not None and hardware_id not in there:
         raise UsageError(f"no runs of {hardware_id} in {source}; there are {', '.join(there) or 'none'}")
+
+
+def _refuse_strangers(source: Place, said: pl.DataFrame) -> None:
+    """A ledger file in the folder of another device makes its runs that device's, and takes their rows from them."""
+    for hardware_id, files in said.filter(pl.col("fact_files").is_not_null())["hardware_id", "fact_files"].iter_rows():
+        other = device_of(files[0]["path"])
+        if other != hardware_id:
+            raise CorruptLakeError(
+                f"{source}: the ledger of {hardware_id} has runs whose rows lie under {other}; nothing was copied\n"
+                "`lake check` there names the ledger file that lies at another place, and what to do"
+            )
 
 
 def _refuse_other_size(name: str, source: Place, destination: Place, listings: tuple[Listing, Listing]) -> None:

@@ -94,8 +94,9 @@ def sync(
         else:
             return report
     raise CorruptLakeError(
-        f"{source}: runs of its ledger lie in a file that is gone: {gone}\n"
-        "`lake check` there names it: restore it from a copy, or withdraw its runs; no run of that lake was published"
+        f"{source}: runs of its ledger lie in a file that is not at its place: {gone}\n"
+        "`lake check` there names it: put it back, restore it from a copy, or withdraw its runs; "
+        "no run of that lake was published"
     )
 
 
