@@ -193,10 +193,10 @@ def compare(
         part for part in theirs.of_device(hardware_id) if part.table is not Runs or part.name in ledgers[0].files
     ]
     _refuse_unknown_device(source, hardware_id, theirs)
-    _refuse_strangers(source, ledgers[0].rows)
     said, known = ledgers[0].rows, ledgers[1].rows
     if hardware_id is not None:
         said, known = (rows.filter(pl.col("hardware_id") == hardware_id) for rows in (said, known))
+    _refuse_strangers(source, said)
     both = pl.concat([known, said])
     live = {(row[0], row[1]) for row in live_statements(both).select("hardware_id", "part").iter_rows()}
     news = _newest(both).join(known, on=STATEMENT, how="anti").select(STATEMENT)
