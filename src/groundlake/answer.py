@@ -14,6 +14,7 @@ import duckdb
 from groundlake.errors import CorruptLakeError, QueryError
 from groundlake.places import is_remote, let_read, refuse_link, refuse_unreadable
 from groundlake.query_files import quoted
+from groundlake.question import single_reading_query
 from groundlake.schemas import TABLES, Quarantine
 from groundlake.views import all_views, bind, literal, needed_for, raw_views
 
@@ -31,7 +32,6 @@ Fetched = TypeVar("Fetched")
 ATTEMPTS = 4
 """How often a query runs when a part vanishes under it, because a compaction removed a ledger file it had listed."""
 
-_QUESTIONS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 _UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _LISTS_VIEWS = re.compile(r"^\s*show\b|information_schema|duckdb_(views|columns|tables)|pg_catalog", re.IGNORECASE)
 _WORD = re.compile(r"[A-Za-z_]\w*")
@@ -92,7 +92,7 @@ class Answer:
             try:
                 with open_connection(self.root) as connection:
                     confine(connection, self.root)
-                    statement = single_query(connection, self.query)
+                    statement = single_reading_query(connection, self.query)
                     names = named_in(statement, views)
                     refuse_hidden(self.root, names)
                     bind(connection, views, names)
@@ -138,8 +138,9 @@ def refuse_hidden(root: Path, names: Collection[str]) -> None:
 def confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     """Let a connection read the files below this folder, and nothing else: no other file, no variable of Python's.
 
-    A query may come from anybody. DuckDB follows links before it compares, so the folder is named by its real path too,
-    and as the pattern that views name it by.
+    DuckDB would let it write there too, so only what `single_reading_query` lets through may run. A query may come from
+    anybody. DuckDB follows links before it compares, so the folder is named by its real path too, and as the pattern
+    that views name it by.
     """
     names = {str(root)} if is_remote(root) else {str(root), literal(root), os.path.realpath(root)}
     places = ", ".join(map(quoted, names))
@@ -160,23 +161,6 @@ def named_in(statement: str, views: dict[str, View]) -> list[str]:
     if _LISTS_VIEWS.search(statement):
         return list(views)
     return needed_for({word.lower() for word in _WORD.findall(statement)}, views)
-
-
-def single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """Return the one statement of a query, refusing anything that is not a question.
-
-    Raises:
-        QueryError: It is none, several, or one that changes something.
-        duckdb.ParserException: It is no SQL.
-    """
-    statements = connection.extract_statements(query)
-    if len(statements) != 1 or statements[0].type not in _QUESTIONS:
-        kinds = ", ".join(statement.type.name for statement in statements) or "nothing"
-        raise QueryError(
-            f"a single SELECT is run, got {kinds}\n"
-            "write results with -o FILE; the lake itself is changed by ingest and import only"
-        )
-    return str(statements[0].query)
 
 
 def _translate(error: duckdb.Error, query: str, views: Iterable[str], root: Path) -> Exception:

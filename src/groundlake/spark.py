@@ -28,10 +28,11 @@ from typing import TYPE_CHECKING, Any, cast
 import duckdb
 import polars as pl
 
-from groundlake.answer import named_in, open_connection, single_query
+from groundlake.answer import named_in, open_connection
 from groundlake.errors import LakeNotFoundError, MissingDependencyError, QueryError
 from groundlake.places import place_of, require_folder
 from groundlake.query_files import PARAMS, named_query
+from groundlake.question import single_query
 from groundlake.schemas import FACT_TABLES, Quarantine, Runs
 from groundlake.views import QUARANTINE_FOLDER, all_views, needed_for, scalar_columns
 
@@ -73,6 +74,16 @@ _OF_ONE_MACHINE = {
     "spark.sql.warehouse.dir": "/nonexistent",  # nothing is kept: no folder of Spark's beside the lake
 }
 """What a session of our own is told, unless Spark's own settings say something."""
+
+_PLANS = "org.apache.spark.sql.catalyst"
+_DOING = (
+    "plans.logical.Command",
+    "plans.logical.ParsedStatement",  # INSERT INTO
+    "plans.logical.InsertIntoDir",
+    "plans.logical.CompoundPlanStatement",
+    "analysis.UnresolvedExecuteImmediate",
+)
+"""What Spark's parser makes of statements that do something, below their WITH."""
 
 _CALLS_JAVA = re.compile(r"\b(reflect|java_method|try_reflect)\s*\(", re.IGNORECASE)
 
@@ -150,10 +161,37 @@ def ask(root: Path, text: str, as_of: dt.datetime | None = None) -> pl.DataFrame
     logging.getLogger("SQLQueryContextLogger").disabled = True  # pyspark prints an error with its stack, then raises it
     try:
         session.conf.set("spark.sql.runSQLOnFiles", "false")  # no file but those of the lake
+        _refuse_command(session, query)
         bind(session, root, names=named_in(query, all_views(root, as_of)), as_of=as_of)
         return cast("pl.DataFrame", pl.from_arrow(session.sql(query).toArrow()))
     except PySparkException as error:
         raise QueryError(_first_line(error)) from error
+
+
+def _refuse_command(session: SparkSession, query: str) -> None:
+    """Raise where Spark reads something else than a question in a text that DuckDB read as one.
+
+    They differ in where comments and strings end. A session of Spark Connect has no parser here to ask, so these texts
+    are without what the two read differently.
+    """
+    refused = QueryError(
+        "Spark reads more than one SELECT in it: leave out comments, and backslashes and quotes in strings"
+    )
+    from py4j.java_gateway import is_instance_of  # type: ignore[import-untyped]
+
+    java = getattr(session, "_jsparkSession", None)
+    if java is None:
+        if re.search(r"\\|--|/\*", query):
+            raise refused
+        return
+    plan = java.sessionState().sqlParser().parsePlan(query)
+    while plan.getClass().getSimpleName() == "UnresolvedWith":
+        plan = plan.children().apply(0)
+    kind = plan.getClass().getSimpleName()
+    gateway = session.sparkContext._gateway  # noqa: SLF001 - pyspark has no other way to it
+    writes = any(is_instance_of(gateway, plan, f"{_PLANS}.{name}") for name in _DOING)
+    if writes and not kind.startswith(("Show", "Describe", "Explain")):
+        raise refused
 
 
 def _first_line(error: Exception) -> str:

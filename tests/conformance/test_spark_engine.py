@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import subprocess
 import sys
 from typing import TYPE_CHECKING
 
@@ -51,9 +52,34 @@ def test_what_spark_refuses_is_told_in_a_line(spark_ready: None, cli, tmp_path: 
     assert len(refused.stderr.splitlines()) == 1
 
 
+@pytest.mark.slow
+def test_what_spark_alone_reads_as_a_command_is_refused(spark_ready: None, cli, tmp_path: Path):
+    """DuckDB and Spark differ in where strings and comments end, so each may find another statement in a text."""
+    program = f"""
+import sys
+from pathlib import Path
+from groundlake.errors import QueryError
+from groundlake.spark import ask
+write = 'insert overwrite directory "{tmp_path}/out" using parquet select 1 as a'
+root = Path({str(tmp_path / "lake")!r})
+asked = ("explain select 1", "show tables", "with x as (select 1 as a) select a from x")
+for text in (*asked, "-- why\\nselect '\\\\\\\\' as a"):
+    assert ask(root, text).height, text
+try:
+    ask(root, "with x as (select '\\\\' as a, ') " + write + " -- ' as b) select 1")
+except QueryError as error:
+    sys.exit(f"refused: {{error}}")
+"""
+    Lake(tmp_path / "lake").create()
+    asked = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
+    assert "refused: Spark reads" in asked.stderr
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(
     ("query", "said"),
     [
+        ("explain insert into runs select 1", "a single SELECT is run, got EXPLAIN of something else"),
         ("drop view runs", "a single SELECT is run, got DROP"),
         ("select 1; select 2", "a single SELECT is run, got SELECT, SELECT"),
         ("selec 1", "syntax error"),

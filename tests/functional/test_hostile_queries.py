@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import duckdb
 import pytest
 
+from groundlake.errors import QueryError
 from groundlake.store import Lake
 
 if TYPE_CHECKING:
@@ -48,7 +49,6 @@ def secret(lake: Lake) -> Path:
         "select * from read_csv('/etc/passwd')",
         "select * from sniff_csv('/etc/passwd')",
         "select * from glob('/etc/*')",
-        "select * from query('select * from ''{secret}'' ')",
         "select (select answer from '{secret}')",
         "with found as (from '{secret}') select * from found",
     ],
@@ -86,6 +86,10 @@ def test_variables_of_python_are_no_tables(lake: Lake, cli: Cli) -> None:
         "checkpoint",
         "insert into runs select * from runs",
         "explain analyze copy (select 1) to '{folder}/out.csv'",
+        "pivot runs on model using count(*)",
+        "prepare asked as select 1",
+        "execute asked",
+        "pragma version",
         "",
         ";",
     ],
@@ -97,6 +101,92 @@ def test_only_a_single_question_is_run(query: str, lake: Lake, cli: Cli) -> None
     assert refused.stderr.startswith("error: ")
     assert "Traceback" not in refused.stderr
     assert sorted(folder.rglob("*")) == there
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "copy (select 1 as a) to '{part}' (format parquet)",
+        "explain copy (select 1 as a) to '{part}' (format parquet)",
+        "explain analyze copy (select 1 as a) to '{part}' (format parquet)",
+        "EXPLAIN ANALYSE COPY (select 1 as a) TO '{part}' (format parquet)",
+        "explain (analyze) copy (select 1 as a) to '{part}' (format parquet)",
+        "explain (analyze, format json) copy (select 1 as a) to '{part}' (format parquet)",
+        "explain (format json) analyze copy (select 1 as a) to '{part}' (format parquet)",
+        "explain analyze (copy (select 1 as a) to '{part}' (format parquet))",
+        "-- why\nexplain /* it */ analyze -- is\n copy (select 1 as a) to '{part}' (format parquet)",
+        "explain explain analyze copy (select 1 as a) to '{part}' (format parquet)",
+        "explain analyze select 1; copy (select 1 as a) to '{part}' (format parquet)",
+        "explain analyze create table t as select 1",
+        "explain analyze insert into runs select 1",
+        "explain analyze execute asked",
+        "explain analyze call pragma_version()",
+        "explain analyze checkpoint",
+        "explain analyze set threads = 1",
+        "explain analyze pivot runs on model using count(*)",
+        "with x as (copy (select 1 as a) to '{part}' (format parquet)) select * from x",
+        "with x as materialized (copy (select 1 as a) to '{part}') select 1 union all select * from x",
+        "explain analyze with x as (copy (select 1 as a) to '{part}' (format parquet)) select * from x",
+        "explain (analyze) with x as (copy (select 1 as a) to '{part}' (format parquet)) select * from x",
+        "select (with x as (copy (select 1 as a) to '{part}') select count(*) from x)",
+        "with x as (insert into runs select 1 returning *) select * from x",
+        "with x as (update runs set model = 'x' returning *) select * from x",
+        "with x as (delete from runs returning *) select * from x",
+        "from enable_logging(level = 'trace', storage = 'file', storage_config = {{'path': '{folder}'}})",
+        "select * from main.\"Enable_Logging\"(storage = 'file', storage_path = '{folder}')",
+        "from enable_profiling(format = 'json', save_location = '{folder}/profile.json')",
+        "explain analyze from enable_profiling(format = 'json', save_location = '{folder}/profile.json')",
+        "from query('select 1')",
+        "select 1 where 1 in (from \"QUERY\"('from enable_' || 'logging()'))",
+        "from json_execute_serialized_sql('{serialized}')",
+        "from force_checkpoint()",
+    ],
+)
+def test_no_query_writes_into_the_lake(query: str, lake: Lake) -> None:
+    [part] = (lake.root / "subgraph_timings").glob("hardware_id=dev/**/*.parquet")
+    before = {path: path.read_bytes() for path in lake.root.parent.rglob("*") if path.is_file()}
+    writing = f"with x as (copy (select 1 as a) to '{part}' (format parquet)) select * from x"
+    serialized = duckdb.execute("select json_serialize_sql(?)", [writing]) if duckdb.__version__[0] > "1" else None
+    found = serialized.fetchone() if serialized else None
+    text = query.format(part=part, folder=lake.root, serialized=(found[0] if found else "{}").replace("'", "''"))
+    with pytest.raises(QueryError):
+        lake.sql(text).rows()
+    assert {path: path.read_bytes() for path in lake.root.parent.rglob("*") if path.is_file()} == before
+
+
+def test_the_command_writes_over_no_part(lake: Lake, cli: Cli) -> None:
+    [part] = (lake.root / "subgraph_timings").glob("hardware_id=dev/**/*.parquet")
+    before = part.read_bytes()
+    copy = f"copy (select 1 as a) to '{part}' (format parquet)"
+    assert "EXPLAIN of something else" in cli("sql", f"explain analyze {copy}", code=2).stderr
+    assert cli("sql", f"with x as ({copy}) select * from x", code=2).stderr.startswith("error: ")
+    assert part.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "explain select * from runs",
+        "EXPLAIN ANALYZE SELECT count(*) FROM runs",
+        "explain (select 1) union all (select 2)",
+        "explain analyze (select 1)",
+        "explain (format json) select model from runs",
+        "explain (analyze, format json) with r as (from runs) select * from r",
+        "-- how\nexplain /* slowly */ analyze -- or not\n from runs;",
+        "explain analyze values (1)",
+        "with recursive n as (select 1 as i union all select i + 1 from n where i < 3) select * from n",
+        "with r as materialized (select * from runs) select model from r",
+        "show tables",
+        "describe runs",
+        "summarize runs",
+        "pivot runs on model in ('net') using count(*)",
+        "select i, j.value from range(3) as t(i), json_each('[1, 2]') as j",
+        "select 'with x as (copy', {'type': 'COPY_QUERY_NODE'}",
+        "from query_table('runs') select run_id",
+    ],
+)
+def test_questions_of_all_forms_are_answered(query: str, lake: Lake) -> None:
+    assert lake.sql(query).rows()
 
 
 @pytest.mark.parametrize("name", ["la[k]e*?", "it's a lake", "läke", 'say "hi"', "a=b"])
