@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import duckdb
 
 from groundlake.errors import CorruptLakeError, QueryError
+from groundlake.layout import anchor_path
+from groundlake.ledger import first_torn, leaf_files, torn_message
 from groundlake.places import is_remote, let_read, refuse_link, refuse_unreadable
 from groundlake.query_files import quoted
 from groundlake.question import single_reading_query
@@ -31,6 +33,9 @@ Fetched = TypeVar("Fetched")
 
 ATTEMPTS = 4
 """How often a query runs when a part vanishes under it, because a compaction removed a ledger file it had listed."""
+
+REFUSALS = (duckdb.Error, UnicodeDecodeError)
+"""What DuckDB raises; the latter where its message has bytes of a damaged file in it, which are no text."""
 
 _UNKNOWN_TABLE = re.compile(r"Table with name (\S+) does not exist")
 _LISTS_VIEWS = re.compile(r"^\s*show\b|information_schema|duckdb_(views|columns|tables)|pg_catalog", re.IGNORECASE)
@@ -97,11 +102,65 @@ class Answer:
                     refuse_hidden(self.root, names)
                     bind(connection, views, names)
                     return fetch(connection.sql(statement))
-            except duckdb.Error as error:
+            except REFUSALS as error:
                 if attempt < ATTEMPTS and isinstance(error, duckdb.IOException):
                     continue
-                raise _translate(error, self.query, views, self.root) from error
+                raise self._translated(error, views) from error
         raise AssertionError("the last attempt returns or raises")  # pragma: no cover
+
+    def _translated(self, error: Exception, views: dict[str, View]) -> Exception:
+        """Turn DuckDB's error into ours. Of a damaged footer it may say anything, so the files are looked at then."""
+        found = _translate(error, self.query, views, self.root)
+        if isinstance(found, CorruptLakeError) or self._is_wrong(error):
+            return found
+        speaks_of_damage = _DAMAGE.search(str(error)) is not None
+        torn = self._torn(views, pages=speaks_of_damage)
+        first_line = str(error).splitlines()[0]
+        if torn:
+            return CorruptLakeError(torn_message(torn, first_line))
+        if speaks_of_damage:
+            return CorruptLakeError(f"a part of the lake is torn: {first_line}\n`lake check --deep` names it")
+        return found
+
+    def _is_wrong(self, error: Exception) -> bool:
+        """Whether the query is wrong whatever lies in the lake: it fails on an empty one too."""
+        if isinstance(error, (duckdb.ParserException, duckdb.CatalogException, duckdb.PermissionException)):
+            return True
+        empty = {view.name: view for view in self.beside} | all_views(self.root, looking=False)
+        try:
+            with open_connection() as connection:
+                confine(connection, self.root)
+                statement = single_reading_query(connection, self.query)
+                bind(connection, empty, named_in(statement, empty))
+                connection.sql(statement)
+        except (*REFUSALS, QueryError):
+            return True
+        return False
+
+    def _torn(self, views: dict[str, View], *, pages: bool) -> Path | None:
+        """Find a damaged file among those that the query reads: in its footer, or in its pages too."""
+        named = set(named_in(self.query, views))
+        for name, table in TABLES.items():
+            if f"{name}_parts" not in named:
+                continue
+            paths = [path for _, path in leaf_files(self.root, table, {})]
+            anchor = self.root / anchor_path(table)
+            torn = first_torn(table, [*paths, anchor]) or self._refused_by_duckdb(paths, pages=pages)
+            if torn:
+                return torn
+        return None
+
+    def _refused_by_duckdb(self, paths: Iterable[Path], *, pages: bool) -> Path | None:
+        """Find a file that DuckDB does not read: what polars passes over in a footer, it may not."""
+        reading = "SELECT count(COLUMNS(*)) FROM read_parquet({})" if pages else "SELECT 1 FROM parquet_metadata({})"
+        with open_connection(self.root) as connection:
+            for path in paths:
+                try:
+                    connection.execute(reading.format(quoted(literal(path)))).fetchall()
+                except REFUSALS as error:
+                    if "No files found" not in str(error):  # it was moved by a compaction
+                        return path
+        return None
 
     def _views(self) -> dict[str, View]:
         """Every view; in object storage, the files of those tables that the query may read, and of no others."""
@@ -163,7 +222,7 @@ def named_in(statement: str, views: dict[str, View]) -> list[str]:
     return needed_for({word.lower() for word in _WORD.findall(statement)}, views)
 
 
-def _translate(error: duckdb.Error, query: str, views: Iterable[str], root: Path) -> Exception:
+def _translate(error: Exception, query: str, views: Iterable[str], root: Path) -> Exception:
     """Turn DuckDB's error into ours: torn data, or a query that is wrong."""
     text = str(error)
     path = _PARQUET_PATH.search(text)
@@ -180,8 +239,6 @@ def _translate(error: duckdb.Error, query: str, views: Iterable[str], root: Path
             f"a query reads the files of its lake and no others: {text.splitlines()[0]}\n"
             "to join files of your own, open the views with DuckDB: duckdb -readonly lake.db"
         )
-    if _DAMAGE.search(text) and not isinstance(error, (duckdb.ParserException, duckdb.BinderException)):
-        return CorruptLakeError(f"a part of the lake is torn: {text.splitlines()[0]}\n`lake check` names it")
     unknown = _UNKNOWN_TABLE.search(text)
     if unknown:
         return QueryError(_no_such_view(unknown[1], views))

@@ -141,7 +141,7 @@ def read_parts(table: type[Table], paths: list[Path], keys: Mapping[str, object]
     except FileNotFoundError:
         raise  # moved by a compaction: the caller reads again
     except UNREADABLE as error:
-        raise CorruptLakeError(_torn_message(paths, error)) from error
+        raise CorruptLakeError(_torn_message(table, paths, error)) from error
     return rows.with_columns(literals).select(schema.names())
 
 
@@ -158,15 +158,26 @@ def scan_parts(table: type[Table], paths: list[Path], *, path_as: str | None = N
     """
     by_version: dict[int, list[Path]] = {}
     for path in paths:
-        name = PartName.parse(path.name)
-        by_version.setdefault(min(name.version if name else 1, table.version()), []).append(path)
+        by_version.setdefault(_version(table, path), []).append(path)
     return pl.concat([_scan_version(table, version, found, path_as) for version, found in by_version.items()])
+
+
+def _version(table: type[Table], path: Path) -> int:
+    """Contract version that a part is read with."""
+    name = PartName.parse(path.name)
+    return min(name.version if name else 1, table.version())
+
+
+def _stored(table: type[Table], version: int) -> dict[str, pl.DataType]:
+    """Columns in a part of a contract version: without its keys, and without what came later."""
+    absent = {*table.keys(), *(name for name, since in table.added().items() if since > version)}
+    return {name: dtype for name, dtype in table.polars_schema().items() if name not in absent}
 
 
 def _scan_version(table: type[Table], version: int, paths: list[Path], path_as: str | None) -> pl.LazyFrame:
     stored = {name: dtype for name, dtype in table.polars_schema().items() if name not in table.keys()}
     later = {name for name, since in table.added().items() if since > version}
-    known = {name: dtype for name, dtype in stored.items() if name not in later}
+    known = _stored(table, version)
     sources, reached = polars_sources(paths)
     rows = pl.scan_parquet(
         sources,
@@ -281,21 +292,32 @@ def _part_names(folder: Path) -> tuple[str, ...]:
     return tuple(sorted(entry.name for entry in parts))
 
 
-def _torn_message(paths: list[Path], error: Exception) -> str:
-    torn = next((path for path in paths if _is_torn(path)), paths[0])
+def _torn_message(table: type[Table], paths: list[Path], error: Exception) -> str:
     first_line = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return torn_message(first_torn(table, paths) or paths[0], first_line)
+
+
+def torn_message(path: Path, reason: str) -> str:
+    """Say that a part cannot be read, and what to do."""
     return (
-        f"{torn}: cannot be read as a part of this lake ({first_line})\n"
-        "`lake check` lists every such file and what to do"
+        f"{path}: cannot be read as a part of this lake ({reason})\n`lake check` lists every such file and what to do"
     )
 
 
-def _is_torn(path: Path) -> bool:
-    try:
-        scan_parts(Runs, [path]).collect_schema()  # of any table: only its footer is read
-    except UNREADABLE:
-        return True
-    return False
+def first_torn(table: type[Table], paths: Iterable[Path]) -> Path | None:
+    """Return the first file whose footer cannot be read, or has not the columns of its contract; no row is read."""
+    for path in paths:
+        sources, reached = polars_sources([path])
+        try:
+            there = pl.scan_parquet(sources, hive_partitioning=False, glob=False, **reached).collect_schema()
+        except FileNotFoundError:
+            continue  # moved by a compaction
+        except UNREADABLE:
+            return path
+        wanted = _stored(table, _version(table, path))
+        if any(there.get(name) != dtype for name, dtype in wanted.items()):
+            return path
+    return None
 
 
 def retry(read: Callable[[], Result]) -> Result:
