@@ -81,10 +81,13 @@ def encode_key(value: object) -> str:
     """Encode a partition value for the path.
 
     Raises:
-        UsageError: The value is empty, reserved, all digits (engines would read a number), or too long.
+        UsageError: The value is empty, reserved, all digits (engines would read a number), too long, or no Unicode.
     """
     text = str(value)
-    encoded = quote(text, safe="")
+    try:
+        encoded = quote(text, safe="")
+    except UnicodeEncodeError:
+        raise UsageError(f"{text!r} has a lone surrogate, which is no text; repair the string") from None
     if not isinstance(value, int):
         _refuse_bad_key(text, encoded)
     return encoded

@@ -37,6 +37,8 @@ def place_of(root: str | Path) -> Path:
     """
     if is_remote(root):
         return cast("Path", root)
+    if not str(root).strip():
+        raise UsageError("the address of the lake is empty; name a folder, as in ./lake, or s3://bucket/prefix")
     url = _URL.match(str(root))
     if url:
         return _prefix(url["scheme"].lower(), str(root)[url.end() :])
@@ -61,8 +63,19 @@ def _prefix(scheme: str, name: str) -> Path:
             f"s3://{name}: object storage cannot be read (the module {error.name} is missing)\n"
             "install what reads it with: pip install 'groundlake[s3]'"
         ) from error
+    _refuse_bad_endpoint()
     # Listings are never kept: another writer may have added to them.
     return cast("Path", UPath(f"s3://{bucket}/{prefix}", use_listings_cache=False))
+
+
+def _refuse_bad_endpoint() -> None:
+    """Raise where the address of the object storage, as botocore finds it in the environment, is none."""
+    for variable in ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"):
+        address = os.environ.get(variable, "")
+        if address and not re.match(r"https?://[^/\s]+", address):
+            raise LakeEnvironmentError(
+                f"{variable}={address}: no address of object storage; give one as http://127.0.0.1:9000, or unset it"
+            )
 
 
 def is_remote(place: object) -> bool:
@@ -183,7 +196,16 @@ def reachable(root: Path) -> bool:
         return root.is_dir()
     from botocore.exceptions import BotoCoreError
 
+    remote = cast("Any", root)
+    bucket = str(remote.path).partition("/")[0]
     try:
-        return root.is_dir()
+        if root.is_dir():
+            return True
+        remote.fs.ls(bucket, refresh=True)
+    except FileNotFoundError as error:
+        raise LakeEnvironmentError(
+            f"{root} cannot be reached: there is no bucket {bucket}\nmake it first, or correct its name"
+        ) from error
     except (OSError, BotoCoreError) as error:
         raise LakeEnvironmentError(f"{root} cannot be reached: {error}\n{HOW_TO_REACH}") from error
+    return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import re
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -40,13 +41,13 @@ class Lake:
     Args:
         root: The data root; `<root>.db` beside it is the view file. The folder is made by the first write. Or
             `s3://bucket/prefix`, which is read and written the same way and has no view file.
-        as_of: Show what had been recorded by this time, by the clocks of the writers; without a zone it is UTC. Such a
-            lake is only read.
+        as_of: Show what had been recorded by this time, by the clocks of the writers; a datetime or a text as
+            `2026-11-20T17:30`, without a zone it is UTC. Such a lake is only read.
     """
 
-    def __init__(self, root: str | Path = "lake", *, as_of: dt.datetime | None = None) -> None:
+    def __init__(self, root: str | Path = "lake", *, as_of: dt.datetime | str | None = None) -> None:
         self.root = place_of(root)
-        self.as_of = as_of.astimezone(dt.timezone.utc).replace(tzinfo=None) if as_of and as_of.tzinfo else as_of
+        self.as_of = None if as_of is None else _moment(as_of)
         self._reader = Reader(self.root, self.as_of)
         self._ledger = self._reader.ledger
         self._writer = Writer(self.root, self._ledger)
@@ -250,6 +251,10 @@ class Lake:
         self.create()
         return write_view_file(self.root, self.view_file, only_if_stale=only_if_stale)
 
+    def renew_views(self) -> Path | None:
+        """Bring the view file up to date where the lake can have one, and return its path; None in object storage."""
+        return None if is_remote(self.root) else self.bind_views(only_if_stale=True)
+
     def retract(self, run_id: str, hardware_id: str | None, why: str) -> str:
         """State that a run is withdrawn: it is not shown any more, and an older revision does not come back.
 
@@ -373,3 +378,20 @@ class Lake:
         if hardware_id not in names:
             raise UsageError(f"no runs of {hardware_id} in {self.root}; there are {', '.join(names) or 'none'}")
         return [hardware_id]
+
+
+def _moment(time: dt.datetime | str) -> dt.datetime:
+    """Return a time as naive UTC.
+
+    Raises:
+        UsageError: It is none.
+    """
+    try:
+        moment = dt.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", time)) if isinstance(time, str) else time
+    except ValueError:
+        moment = None
+    if not isinstance(moment, dt.datetime):
+        raise UsageError(
+            f"as of {time}: no time that can be read; give 2026-11-20, 2026-11-20T17:30 or 2026-11-20T17:30+01:00"
+        )
+    return moment.astimezone(dt.timezone.utc).replace(tzinfo=None) if moment.tzinfo else moment

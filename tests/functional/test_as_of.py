@@ -116,7 +116,7 @@ def test_validation_judges_by_what_was_measured_by_then(lake_root: Path, cli: Cl
 
 @pytest.mark.parametrize("time", ["yesterday", "2026-13-01", ""])
 def test_a_time_that_cannot_be_read_is_refused(time: str, lake: Lake, cli: Cli) -> None:
-    assert f"--as-of {time}: no time that can be read" in cli("sql", COUNT, "--as-of", time, code=2).stderr
+    assert f"as of {time}: no time that can be read" in cli("sql", COUNT, "--as-of", time, code=2).stderr
 
 
 def test_the_past_is_only_read(lake: Lake) -> None:

@@ -1,4 +1,4 @@
-"""A footer with damaged bytes ends in the right answer or in an error that names the file, whatever DuckDB says of it."""
+"""A damaged footer ends in the right answer or in an error that names the file, whatever DuckDB says of it."""
 
 from __future__ import annotations
 
@@ -50,10 +50,11 @@ def test_a_damaged_footer_ends_in_the_right_answer_or_is_named(table: str, lake:
     for seed in range(CASES):
         part.write_bytes(damage(sound, seed))
         try:
-            assert lake.sql(QUESTION).rows() == answer, seed
+            said = lake.sql(QUESTION).rows()
         except CorruptLakeError as error:
-            assert str(part) in str(error), seed
+            said = str(error)
             named += 1
+        assert said == answer or str(part) in said, seed
     assert named > CASES / 4
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from typing import TYPE_CHECKING
@@ -209,3 +210,29 @@ def test_without_the_extra_the_message_says_what_to_install(cli, tmp_path):
     (tmp_path / "upath.py").write_text("raise ModuleNotFoundError('no upath', name='upath')")
     missing = cli("sql", "select 1", "--root", "s3://bucket/lake", code=3, PYTHONPATH=str(tmp_path))
     assert "pip install 'groundlake[s3]'" in missing.stderr
+
+
+def test_estimates_in_a_bucket_are_written_without_a_view_file(bucket_lake: Lake, timings, cli, tmp_path):
+    bucket_lake.write(RUN | {"kind": "efficiency"}, subgraph_timings=timings())
+    file = tmp_path / "estimates.csv"
+    file.write_text(
+        "hardware_id,precision,model,batch,subgraph_id,predicted_latency_ms\nboard/a b,fp32,net=100%,4,0,1.5\n"
+    )
+    added = cli(
+        "--root", str(bucket_lake.root), "estimates", "add", file, "--estimator", "mine", "--version", "1", **reaching()
+    )
+    assert "mine 1: 1 estimates written" in added.stdout
+    assert bucket_lake.sql("select count(*) from estimates").rows() == [(1,)]
+
+
+def test_a_wrong_endpoint_and_a_bucket_that_is_not_there_are_named(reached: BucketServer, cli):
+    query = "select count(*) from runs"
+    wrong = cli("--root", "s3://no-such-bucket/lake", "sql", query, code=5, **reaching())
+    assert "there is no bucket no-such-bucket" in wrong.stderr
+    garbage = cli("--root", "s3://any/lake", "sql", query, code=5, **reaching() | {"AWS_ENDPOINT_URL": "garbage"})
+    assert "AWS_ENDPOINT_URL=garbage" in garbage.stderr
+
+
+def reaching() -> dict[str, str]:
+    """What says to a process how to reach the server."""
+    return {name: value for name, value in os.environ.items() if name.startswith("AWS_")}

@@ -366,7 +366,7 @@ def test_a_loose_ledger_is_merged_at_the_end(write: Callable[..., str], cli: Cli
         ("ada@board:/data/lake", "station", "on another machine it is ssh://ada@board/data/lake"),
         ("ada@board:lake", "station", "on another machine it is ssh://ada@board/~/lake"),
         ("nowhere", "station", "no lake at"),
-        (".", "station", "it has no folder runs"),
+        (".", "station", "lie in each other"),
     ],
 )
 def test_wrong_addresses_are_refused(source: str, destination: str, said: str, device: Lake, cli: Cli) -> None:

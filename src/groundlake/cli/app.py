@@ -66,7 +66,7 @@ def options(
 ) -> None:
     """The ground-truth lake for machine-learning measurements: measure once, ask for ever."""
     del version  # handled by its callback
-    ctx.obj = Settings(root=root or "lake", quiet=quiet, debug=debug)
+    ctx.obj = Settings(root="lake" if root is None else root, quiet=quiet, debug=debug)
 
 
 # Each module registers its commands when it is imported; none of them imports anything heavy at its top.

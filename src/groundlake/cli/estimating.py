@@ -65,7 +65,7 @@ def add(
             origin=origin_of(file),
             on_published=published,
         )
-    settings.lake.bind_views(only_if_stale=True)
+    settings.lake.renew_views()
     for each in written.versions:
         print(f"{each.estimator} {each.version}: {each.rows} estimates written, {each.present} in the lake already")
     names = {each.estimator for each in written.versions}
@@ -98,7 +98,7 @@ def fit(
         fitted = compute(
             settings.lake, estimator, version=version, hardware_id=hw, parameters=given, on_published=published
         )
-    settings.lake.bind_views(only_if_stale=True)
+    settings.lake.renew_views()
     written = fitted.written
     print(f"{estimator} {fitted.version}: {written.rows} estimates written, {written.present} in the lake already")
     if fitted.without:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from groundlake.cli.app import KEEP, START, app
 from groundlake.cli.settings import Settings, command, how_to_ask
-from groundlake.places import is_remote
 
 
 @command(app, START)
@@ -13,8 +12,9 @@ def init(settings: Settings) -> None:
     lake = settings.lake
     lake.create()
     print(f"{lake.root}  (data)")
-    if not is_remote(lake.root):
-        print(f"{lake.bind_views(only_if_stale=True)}  (views)")
+    path = lake.renew_views()
+    if path:
+        print(f"{path}  (views)")
 
 
 @command(app, KEEP)

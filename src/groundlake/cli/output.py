@@ -13,6 +13,7 @@ from decimal import Decimal
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
+from unicodedata import category
 
 import typer
 
@@ -30,6 +31,9 @@ ROWS_ON_A_TERMINAL = 200
 MAX_CELL = 60
 """Characters of a text cell in a table."""
 
+
+_OBEYED = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
+"""Categories of characters that a terminal obeys instead of showing them: values come from files of others."""
 
 _MARKS = re.compile(r"([\\`*\[\]|])")
 
@@ -87,7 +91,7 @@ def as_json(frame: pl.DataFrame) -> str:
 def as_table(frame: pl.DataFrame, *, terminal: bool) -> str:
     """Render rows as an aligned table; on a terminal it is cut to the width and to 200 rows, and says so."""
     shown = frame.head(ROWS_ON_A_TERMINAL) if terminal else frame
-    columns = [[name, *(_cell(value) for value in shown[name].to_list())] for name in frame.columns]
+    columns = [[_cell(name), *(_cell(value) for value in shown[name].to_list())] for name in frame.columns]
     widths = [max(map(len, column)) for column in columns]
     kept = _columns_that_fit(widths, shutil.get_terminal_size().columns) if terminal else list(range(len(columns)))
     lines = []
@@ -101,7 +105,8 @@ def as_table(frame: pl.DataFrame, *, terminal: bool) -> str:
             lines.append("  ".join("─" * widths[at] for at in kept))
     hidden = [frame.columns[at] for at in range(len(columns)) if at not in kept]
     if hidden:
-        lines.append(f"({len(hidden)} more columns: {', '.join(hidden)}; a wider terminal or --format csv shows them)")
+        names = ", ".join(map(_cell, hidden))
+        lines.append(f"({len(hidden)} more columns: {names}; a wider terminal or --format csv shows them)")
     if shown.height < frame.height:
         lines.append(f"({frame.height - shown.height} more rows; --format csv -o FILE writes them all)")
     if frame.is_empty():
@@ -143,6 +148,8 @@ def _cell(value: object) -> str:
     if isinstance(value, bytes):
         value = value.hex()
     text = (_json(value) if isinstance(value, (list, dict)) else str(value)).replace("\n", " ")
+    if not text.isprintable():
+        text = "".join(repr(each)[1:-1] if category(each) in _OBEYED else each for each in text)
     return text if len(text) <= MAX_CELL else text[: MAX_CELL - 1] + "…"
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import os
-import re
 import shlex
 import sys
 import traceback
@@ -17,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperCommand
 
-from groundlake.errors import INTERRUPTED, LakeEnvironmentError, LakeError, UsageError
+from groundlake.errors import INTERRUPTED, LakeEnvironmentError, LakeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,17 +70,9 @@ class Settings:
         """
         if time is None:
             return self.lake
-        import datetime as dt
-
         from groundlake.store import Lake
 
-        try:
-            moment = dt.datetime.fromisoformat(re.sub("[zZ]$", "+00:00", time))
-        except ValueError:
-            raise UsageError(
-                f"--as-of {time}: no time that can be read; give 2026-11-20, 2026-11-20T17:30 or 2026-11-20T17:30+01:00"
-            ) from None
-        return Lake(self.root, as_of=moment)
+        return Lake(self.root, as_of=time)
 
     def remark(self, text: str) -> None:
         """Say something that is not the result: on stderr, when a person is looking."""
@@ -143,7 +134,7 @@ def _merged(ctx: typer.Context, root: str | None, *, quiet: bool, debug: bool) -
     explicit = root is not None and given is not None and given.name == "COMMANDLINE"
     return replace(
         before,
-        root=root if explicit and root else before.root,
+        root=root if explicit and root is not None else before.root,
         quiet=quiet or before.quiet,
         debug=debug or before.debug,
     )

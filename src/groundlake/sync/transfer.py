@@ -13,8 +13,12 @@ from groundlake.errors import CorruptLakeError, LakeNotFoundError, UsageError
 from groundlake.ledger import READ_ATTEMPTS
 from groundlake.maintenance.deep import broken, tampered
 from groundlake.maintenance.integrity import inspect_file
+from groundlake.places import names_in
+from groundlake.schemas import TABLES
+from groundlake.sync.folder import STAGING_PREFIX
 from groundlake.sync.places import SSH, open_place
 from groundlake.sync.plan import LEDGER_FOLDER, OTHER_FOLDERS, Listing, PartPath, Plan, Statements, compare
+from groundlake.views import QUARANTINE_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -101,11 +105,24 @@ def sync(
 
 
 def _refuse_pair(source: str, destination: str) -> None:
+    for place, what in ((source, "source"), (destination, "destination")):
+        if not place.strip():
+            raise UsageError(f"the {what} is empty; name a folder, s3://bucket/prefix or ssh://user@host/path")
     if all(place.lower().startswith(SSH) for place in (source, destination)):
         raise UsageError(f"{source} and {destination} are both on other machines; run `lake sync` on one of them")
     same = source.rstrip("/") == destination.rstrip("/")
     if same or ("://" not in source + destination and os.path.realpath(source) == os.path.realpath(destination)):
         raise UsageError(f"{source} is this lake itself: nothing to copy")
+    if "://" not in source + destination:
+        _refuse_folders(Path(os.path.realpath(source)), Path(os.path.realpath(destination)))
+
+
+def _refuse_folders(source: Path, destination: Path) -> None:
+    if source in destination.parents or destination in source.parents:
+        raise UsageError(f"{source} and {destination} lie in each other; give a folder beside the other")
+    there = names_in(destination)
+    if there and not any(name in TABLES or name.startswith((QUARANTINE_FOLDER, STAGING_PREFIX)) for name in there):
+        raise UsageError(f"{destination} is a folder with other files, and no lake; give an empty or a new folder")
 
 
 def _tell_nobody(done: int, total: int, step: str) -> None:
