@@ -15,7 +15,6 @@ from groundlake import Lake
 from groundlake.errors import (
     CorruptLakeError,
     LakeEnvironmentError,
-    LakeNotFoundError,
     QueryError,
     RunExistsError,
     UsageError,
@@ -196,7 +195,7 @@ def test_an_address_that_cannot_be_a_lake_is_refused(root, message, cli):
 
 
 def test_a_bucket_that_is_not_there_or_does_not_answer_is_told(reached: BucketServer, cli, timings, monkeypatch):
-    with pytest.raises(LakeNotFoundError, match="no lake at s3://nobody/lake"):
+    with pytest.raises(LakeEnvironmentError, match="there is no bucket nobody"):
         Lake("s3://nobody/lake").runs()
     with pytest.raises(LakeEnvironmentError, match=r"(?s)cannot write s3://nobody/lake.*AWS_ENDPOINT_URL"):
         Lake("s3://nobody/lake").write(RUN, subgraph_timings=timings())
