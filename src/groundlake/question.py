@@ -74,6 +74,8 @@ def _split(connection: duckdb.DuckDBPyConnection, query: str) -> tuple[str, str]
     """
     statements = connection.extract_statements(query)
     kinds = [statement.type.name for statement in statements]
+    if "MULTI" in kinds:  # DuckDB would make a type of the values that it finds first
+        raise QueryError("a PIVOT has to name its columns here: pivot ... on precision in ('fp32', 'fp16') ...")
     if kinds == ["SELECT"]:
         return "", statements[0].query
     explained = _EXPLAIN.match(statements[0].query) if kinds == ["EXPLAIN"] else None

@@ -189,6 +189,11 @@ def test_questions_of_all_forms_are_answered(query: str, lake: Lake) -> None:
     assert lake.sql(query).rows()
 
 
+def test_a_pivot_that_names_no_columns_is_told_how_to(lake: Lake) -> None:
+    with pytest.raises(QueryError, match=r"name its columns|a single SELECT"):  # DuckDB 1 sees several statements in it
+        lake.sql("pivot runs on model using count(*)").rows()
+
+
 @pytest.mark.parametrize("name", ["la[k]e*?", "it's a lake", "läke", 'say "hi"', "a=b"])
 def test_a_lake_of_any_name_and_one_behind_a_link_answer(
     name: str, tmp_path: Path, timings: Callable[..., pl.DataFrame]
