@@ -177,7 +177,7 @@ def _refuse_command(session: SparkSession, query: str) -> None:
     refused = QueryError(
         "Spark reads more than one SELECT in it: leave out comments, and backslashes and quotes in strings"
     )
-    from py4j.java_gateway import is_instance_of  # type: ignore[import-untyped]
+    from py4j.java_gateway import is_instance_of
 
     java = getattr(session, "_jsparkSession", None)
     if java is None:
