@@ -146,9 +146,11 @@ def test_no_query_writes_into_the_lake(query: str, lake: Lake) -> None:
     [part] = (lake.root / "subgraph_timings").glob("hardware_id=dev/**/*.parquet")
     before = {path: path.read_bytes() for path in lake.root.parent.rglob("*") if path.is_file()}
     writing = f"with x as (copy (select 1 as a) to '{part}' (format parquet)) select * from x"
-    serialized = duckdb.execute("select json_serialize_sql(?)", [writing]) if duckdb.__version__[0] > "1" else None
-    found = serialized.fetchone() if serialized else None
-    text = query.format(part=part, folder=lake.root, serialized=(found[0] if found else "{}").replace("'", "''"))
+    serialized = "{}"  # which DuckDB 1 makes of no such query
+    if not duckdb.__version__.startswith("1."):
+        with duckdb.connect() as connection:
+            [(serialized,)] = connection.execute("select json_serialize_sql(?)", [writing]).fetchall()
+    text = query.format(part=part, folder=lake.root, serialized=serialized.replace("'", "''"))
     with pytest.raises(QueryError):
         lake.sql(text).rows()
     assert {path: path.read_bytes() for path in lake.root.parent.rglob("*") if path.is_file()} == before
