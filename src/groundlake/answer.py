@@ -16,7 +16,7 @@ from groundlake.layout import anchor_path
 from groundlake.ledger import first_torn, leaf_files, torn_message
 from groundlake.places import is_remote, let_read, refuse_link, refuse_unreadable
 from groundlake.query_files import quoted
-from groundlake.question import single_reading_query
+from groundlake.question import single_query
 from groundlake.schemas import TABLES, Quarantine
 from groundlake.views import all_views, bind, literal, needed_for, raw_views
 
@@ -97,7 +97,7 @@ class Answer:
             try:
                 with open_connection(self.root) as connection:
                     confine(connection, self.root)
-                    statement = single_reading_query(connection, self.query)
+                    statement = single_query(connection, self.query)
                     names = named_in(statement, views)
                     refuse_hidden(self.root, names)
                     bind(connection, views, names)
@@ -130,7 +130,7 @@ class Answer:
         try:
             with open_connection() as connection:
                 confine(connection, self.root)
-                statement = single_reading_query(connection, self.query)
+                statement = single_query(connection, self.query)
                 bind(connection, empty, named_in(statement, empty))
                 connection.sql(statement)
         except (*REFUSALS, QueryError):
@@ -197,7 +197,7 @@ def refuse_hidden(root: Path, names: Collection[str]) -> None:
 def confine(connection: duckdb.DuckDBPyConnection, root: Path) -> None:
     """Let a connection read the files below this folder, and nothing else: no other file, no variable of Python's.
 
-    DuckDB would let it write there too, so only what `single_reading_query` lets through may run. A query may come from
+    DuckDB would let it write there too, so only what `single_query` lets through may run. A query may come from
     anybody. DuckDB follows links before it compares, so the folder is named by its real path too, and as the pattern
     that views name it by.
     """

@@ -43,27 +43,21 @@ _EXPLAIN = re.compile(rf"{_GAP}explain\b(?P<analyze>{_GAP}analy[sz]e\b)?", re.IG
 _OPTIONS = re.compile(r"\s*(?P<options>\([\w\s,']*\))")
 
 
-def single_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
+def single_query(connection: duckdb.DuckDBPyConnection, query: str, *, any_function: bool = False) -> str:
     """Return the one SELECT of a query, or the EXPLAIN of one, refusing anything that is not a question.
 
-    Raises:
-        QueryError: It is none, several, or one that changes something.
-        duckdb.ParserException: It is no SQL.
-    """
-    head, select = _split(connection, query)
-    _refuse(connection, select, functions=False)
-    return head + select
-
-
-def single_reading_query(connection: duckdb.DuckDBPyConnection, query: str) -> str:
-    """Return what `single_query` does, and hold the table functions in it to those of DuckDB's that only read.
+    Args:
+        connection: Parses the query; nothing of it is run.
+        query: What somebody asks.
+        any_function: Let through table functions that are not known to only read: where another engine is asked, the
+            names are its own.
 
     Raises:
         QueryError: It is none, several, or one that changes something.
         duckdb.ParserException: It is no SQL.
     """
     head, select = _split(connection, query)
-    _refuse(connection, select, functions=True)
+    _refuse(connection, select, any_function=any_function)
     return head + select
 
 
@@ -102,7 +96,7 @@ def _select(connection: duckdb.DuckDBPyConnection, text: str) -> str | None:
     return statements[0].query if [statement.type.name for statement in statements] == ["SELECT"] else None
 
 
-def _refuse(connection: duckdb.DuckDBPyConnection, select: str, *, functions: bool) -> None:
+def _refuse(connection: duckdb.DuckDBPyConnection, select: str, *, any_function: bool) -> None:
     """Raise where a part of a SELECT writes, or may."""
     [(wrong, kinds, called)] = connection.execute(_PARSED, [select]).fetchall()
     if wrong:
@@ -110,8 +104,8 @@ def _refuse(connection: duckdb.DuckDBPyConnection, select: str, *, functions: bo
     writing = sorted({str(kind) for kind in kinds if str(kind).endswith("_NODE")} - _ASKING_NODES)
     if writing:
         raise _no_question([f"a SELECT with {kind.split('_')[0]} in it" for kind in writing])
-    refused = [name for name in called if not _READING_FUNCTIONS.fullmatch(name.lower())] if functions else []
-    if refused:
+    refused = [name for name in called if not _READING_FUNCTIONS.fullmatch(name.lower())]
+    if refused and not any_function:
         raise QueryError(
             f"{refused[0]}() is no function that only reads, and a query only reads the lake; leave it out\n"
             "DuckDB's own command line has it: duckdb -readonly lake.db"

@@ -151,7 +151,7 @@ def ask(root: Path, text: str, as_of: dt.datetime | None = None) -> pl.DataFrame
 
     with open_connection() as parser:
         try:
-            query = single_query(parser, text)
+            query = single_query(parser, text, any_function=True)
         except duckdb.Error as error:
             raise QueryError(f"{error}\nwhat both engines read is asked of Spark") from error
     calls = _CALLS_JAVA.search(query)
