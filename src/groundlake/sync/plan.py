@@ -269,7 +269,8 @@ def _refuse_unknown_device(source: Place, hardware_id: str | None, listing: List
 
 def _refuse_strangers(source: Place, said: pl.DataFrame) -> None:
     """A ledger file in the folder of another device makes its runs that device's, and takes their rows from them."""
-    for hardware_id, files in said.filter(pl.col("fact_files").is_not_null())["hardware_id", "fact_files"].iter_rows():
+    with_files = said.filter(pl.col("fact_files").list.len() > 0)
+    for hardware_id, files in with_files["hardware_id", "fact_files"].iter_rows():
         other = device_of(files[0]["path"])
         if other != hardware_id:
             raise CorruptLakeError(
